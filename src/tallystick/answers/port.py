@@ -1,0 +1,43 @@
+"""What a gateway may ask the engine. Every answer is durable: what it tells is never lost later (DESIGN §4, §6).
+
+Results travel as `RESULT` rows, 16 bytes, TigerBeetle's create result: timestamp, status, and one word of ours
+that says whether the row repeats an earlier request's outcome.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+RESULT = np.dtype([("timestamp", "<u8"), ("status", "<u4"), ("replayed", "<u4")])
+"""One command's outcome: ns, number from `statuses`, 1 if the outcome is that of an earlier request with this id."""
+
+FOUND_ACCOUNT_EXTRA = np.dtype(
+    [("credit_limit_lo", "<u8"), ("credit_limit_hi", "<u8"), ("frozen", "<u4"), ("reserved", "<u4")]
+)
+"""What we keep about an account beyond TigerBeetle's 128 bytes. `frozen` has `records.commands.Side` bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestResults:
+    """What is known of a request: `NOT_DECIDED`, `IDEMPOTENCY_KEY_REUSED`, or one row a command (status None)."""
+
+    status: int | None
+    results: npt.NDArray[np.void]  # RESULT rows
+
+
+class Answers(Protocol):
+    """The look-ups. Each waits for the durable gate; raises `Unavailable` if the engine is not there in time."""
+
+    async def results(self, tenant: int, request_id: int, fingerprint: bytes) -> RequestResults:
+        """The results of a request, never another payment's: the fingerprint must match. Empty means any."""
+        ...
+
+    async def accounts(self, tenant: int, ids: list[int]) -> list[tuple[npt.NDArray[np.void], npt.NDArray[np.void]]]:
+        """Per id found, in order, its `ACCOUNT_EVENT` row as of now and its `FOUND_ACCOUNT_EXTRA` row."""
+        ...
+
+    async def transfers(self, tenant: int, ids: list[int]) -> npt.NDArray[np.void]:
+        """`TRANSFER_EVENT` rows of those ids that were created: amount is what moved, timestamp when."""
+        ...

@@ -1,0 +1,110 @@
+"""The messages between gateways and the engine. Pure: bytes in, structs out.
+
+Gateways PUSH to the engine: `Doorbell` (a block is durable in a lane) and queries. The engine PUBlishes: the topic
+is a lane's id (results of one of its blocks) or a client's id (the answer to its query). All of the engine's
+messages leave by one thread, after the block they saw is durable.
+"""
+
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+TOPIC_SIZE = 16
+
+
+class Doorbell(msgspec.Struct, frozen=True, tag="bell", array_like=True):
+    """Lane `lane` has a durable block `number`. Losing one costs a poll interval, nothing else."""
+
+    lane: bytes
+    number: int
+
+
+class ResultsQuery(msgspec.Struct, frozen=True, tag="results", array_like=True):
+    """What became of a request? `fingerprint` of 32 bytes, or empty for any."""
+
+    client: bytes
+    query: int
+    tenant: int
+    request_id: bytes  # 16 bytes, little-endian
+    fingerprint: bytes
+
+
+class AccountsQuery(msgspec.Struct, frozen=True, tag="accounts", array_like=True):
+    """Accounts by id, as of now. `ids` is n × 16 bytes, little-endian."""
+
+    client: bytes
+    query: int
+    tenant: int
+    ids: bytes
+
+
+class TransfersQuery(msgspec.Struct, frozen=True, tag="transfers", array_like=True):
+    """Created transfers by id. `ids` is n × 16 bytes, little-endian."""
+
+    client: bytes
+    query: int
+    tenant: int
+    ids: bytes
+
+
+class PositionsQuery(msgspec.Struct, frozen=True, tag="positions", array_like=True):
+    """How far are lanes taken, durably? A gateway's back-pressure, right even where pushes were lost."""
+
+    client: bytes
+    query: int
+
+
+Inbound: TypeAlias = Doorbell | ResultsQuery | AccountsQuery | TransfersQuery | PositionsQuery
+
+
+class BlockResults(msgspec.Struct, frozen=True, tag="decided", array_like=True):
+    """Block `number` of the lane in the topic is decided, durably. `rows` is a `RESULT` row for each command."""
+
+    number: int
+    rows: bytes
+
+
+class Reply(msgspec.Struct, frozen=True, tag="reply", array_like=True):
+    """The answer to `query`.
+
+    `status` is 0, or a `RequestStatus` of a results query. `payload`: `RESULT` rows; or per account found
+    `ACCOUNT_EVENT` and `FOUND_ACCOUNT_EXTRA` (152 bytes); or `TRANSFER_EVENT` rows; or 24-byte lane positions.
+    """
+
+    query: int
+    status: int
+    payload: bytes
+
+
+Outbound: TypeAlias = BlockResults | Reply
+
+_encoder = msgspec.msgpack.Encoder()
+_inbound: msgspec.msgpack.Decoder[Inbound] = msgspec.msgpack.Decoder(Inbound)
+_outbound: msgspec.msgpack.Decoder[Outbound] = msgspec.msgpack.Decoder(Outbound)
+
+
+def encode(message: Inbound | Outbound) -> bytes:
+    """A message as bytes; an outbound one goes behind its 16-byte topic."""
+    return _encoder.encode(message)
+
+
+def decode_inbound(data: bytes) -> Inbound:
+    """A gateway's message. Raises `msgspec.DecodeError` for anything else."""
+    return _inbound.decode(data)
+
+
+def decode_outbound(data: bytes) -> Outbound:
+    """The engine's message, behind the topic. Raises `msgspec.DecodeError` for anything else."""
+    return _outbound.decode(data)
+
+
+def pack_ids(ids: list[int]) -> bytes:
+    """Ids as n × 16 bytes, little-endian."""
+    return b"".join(number.to_bytes(16, "little") for number in ids)
+
+
+def unpack_ids(data: bytes) -> npt.NDArray[np.uint64]:
+    """n × 16 bytes as an (n, 2) array of low and high halves."""
+    return np.frombuffer(data, "<u8").reshape(-1, 2)

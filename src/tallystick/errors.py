@@ -1,0 +1,34 @@
+"""The four ways in which something fails, and what a caller may do about each.
+
+A refusal ("insufficient funds") is no failure: it is an outcome with a status (`statuses.py`).
+Adapters translate every driver error into one of these, `raise … from`.
+"""
+
+
+class TallystickError(Exception):
+    """Base of every error that Tallystick raises on purpose."""
+
+
+class Invalid(TallystickError):
+    """What the caller sent cannot be understood; nothing was done. `field` names the culprit."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+        self.message = message
+
+
+class Unavailable(TallystickError):
+    """Nothing was written. Wait, then retry."""
+
+
+class OutcomeUnknown(TallystickError):
+    """It may have been written. Ask again with the same request id."""
+
+
+class Fenced(TallystickError):
+    """Another writer took over. Stop; do not retry."""
+
+
+class Corrupt(TallystickError):
+    """Stored bytes break a promise. Stop and page a person."""

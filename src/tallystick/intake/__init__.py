@@ -1,0 +1,1 @@
+"""② Requests, durable before anyone is told yes."""

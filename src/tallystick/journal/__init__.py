@@ -1,0 +1,1 @@
+"""④ The truth: one entry per command, dense, in order. All else is derived from it."""

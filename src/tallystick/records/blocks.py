@@ -1,0 +1,179 @@
+"""The block: the durable unit of commands in the intake and of entries in the journal (DESIGN §3, §6).
+
+    header 128 ‖ lane positions (24 each; journal only) ‖ records ‖ details (journal only)
+
+One SHA-256 covers all of it but its own 32 bytes. A journal block holds `count` entries, the last of them its
+seal, and `count` details; a command block holds `count` commands.
+"""
+
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tallystick.errors import Corrupt
+from tallystick.records.commands import COMMAND, COMMAND_SIZE, COMMANDS_MAX
+from tallystick.records.details import DETAILS, DETAILS_SIZE
+from tallystick.records.entries import ENTRY, ENTRY_SIZE
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+
+MAGIC = b"TALLYBLK"
+VERSION = 1
+HEADER_SIZE = 128
+LANE_SIZE = 24
+HASH_AT = 96
+ENTRIES_MAX = 2 * COMMANDS_MAX + 1
+LANES_MAX = 1024
+BLOCK_SIZE_MAX = HEADER_SIZE + LANES_MAX * LANE_SIZE + ENTRIES_MAX * (ENTRY_SIZE + DETAILS_SIZE)
+
+_HEADER = struct.Struct("<8sHHHHQQQII16s32s32s")
+_LANE = struct.Struct("<16sQ")
+assert _HEADER.size == HEADER_SIZE and _LANE.size == LANE_SIZE
+
+
+class BlockKind(IntEnum):
+    """What a block is made of."""
+
+    COMMANDS = 1
+    ENTRIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first 128 bytes of a block, understood."""
+
+    kind: BlockKind
+    shard: int
+    size: int  # bytes, header included
+    epoch: int  # of the writer; 0 in the intake
+    first: int  # journal: seq of the first entry; intake: number of this block in its lane, from 1
+    count: int  # of commands or entries
+    lanes: int  # lane positions that follow
+    lane: bytes  # 16 bytes: whose block this is; zero in the journal
+    previous: bytes  # 32 bytes: hash of the block before; zero for the first and in the intake
+    hash: bytes  # 32 bytes
+
+    @property
+    def next(self) -> int:
+        """The `first` that the block after this one has."""
+        return self.first + (self.count if self.kind is BlockKind.ENTRIES else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandBlock:
+    """Commands of one lane, durable together. `commands` is read-only memory of the block."""
+
+    header: Header
+    commands: npt.NDArray[np.void] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryBlock:
+    """Entries and details decided together, and how far each lane had been taken by then."""
+
+    header: Header
+    positions: dict[bytes, int]
+    entries: npt.NDArray[np.void] = field(repr=False)
+    details: npt.NDArray[np.void] = field(repr=False)
+
+
+def _sealed(fields: tuple[object, ...], parts: Sequence[Bytes]) -> tuple[bytes, list[Bytes]]:
+    head = _HEADER.pack(*fields, bytes(32))
+    digest = hashlib.sha256(head[:HASH_AT])
+    for part in parts:
+        digest.update(part)
+    return digest.digest(), [head[:HASH_AT] + digest.digest(), *parts]
+
+
+def command_block(lane: bytes, number: int, commands: Bytes, shard: int = 0) -> list[Bytes]:
+    """A command block as buffers to write one after the other. `commands` is n × 256 bytes, 1 ≤ n ≤ 8,190."""
+    size = memoryview(commands).nbytes
+    count = size // COMMAND_SIZE
+    if not 1 <= count <= COMMANDS_MAX or size % COMMAND_SIZE:
+        raise ValueError(
+            f"a command block holds 1 to {COMMANDS_MAX} commands of {COMMAND_SIZE} bytes, not {size} bytes"
+        )
+    fields = (MAGIC, VERSION, BlockKind.COMMANDS, shard, 0, HEADER_SIZE + size, 0, number, count, 0, lane, bytes(32))
+    return _sealed(fields, [commands])[1]
+
+
+def entry_block(
+    entries: npt.NDArray[np.void],
+    details: npt.NDArray[np.void],
+    positions: Mapping[bytes, int],
+    first: int,
+    previous: bytes,
+    epoch: int,
+    shard: int = 0,
+) -> tuple[bytes, list[Bytes]]:
+    """A journal block: its hash, and its bytes as buffers to write one after the other."""
+    count = len(entries)
+    if not 1 <= count <= ENTRIES_MAX or len(details) != count or len(positions) > LANES_MAX:
+        raise ValueError(
+            f"a journal block holds 1 to {ENTRIES_MAX} entries, as many details, at most {LANES_MAX} lanes"
+        )
+    lanes = pack_positions(positions)
+    size = HEADER_SIZE + len(lanes) + count * (ENTRY_SIZE + DETAILS_SIZE)
+    kind = BlockKind.ENTRIES
+    fields = (MAGIC, VERSION, kind, shard, 0, size, epoch, first, count, len(positions), bytes(16), previous)
+    return _sealed(fields, [lanes, _bytes(entries), _bytes(details)])
+
+
+def _bytes(rows: npt.NDArray[np.void]) -> memoryview:
+    """The rows as plain bytes, uncopied where they are contiguous."""
+    return np.ascontiguousarray(rows).view(np.uint8).data
+
+
+def pack_positions(positions: Mapping[bytes, int]) -> bytes:
+    """Lane positions, 24 bytes each, sorted by lane id."""
+    return b"".join(_LANE.pack(lane, positions[lane]) for lane in sorted(positions))
+
+
+def parse_header(data: Bytes) -> Header:
+    """The header of a block. Raises `Corrupt` if no block of this version can begin so; hashes nothing."""
+    if memoryview(data).nbytes < HEADER_SIZE:
+        raise Corrupt(f"a block header has {HEADER_SIZE} bytes, here are {memoryview(data).nbytes}")
+    magic, version, kind, shard, reserved, size, epoch, first, count, lanes, lane, previous, digest = (
+        _HEADER.unpack_from(data)
+    )
+    if magic != MAGIC:
+        raise Corrupt("this is no block: wrong magic")
+    if version != VERSION:
+        raise Corrupt(f"block version {version} is not known to this program; upgrade it")
+    if kind not in (BlockKind.COMMANDS, BlockKind.ENTRIES) or reserved:
+        raise Corrupt("block header: unknown kind or reserved bytes in use")
+    if kind == BlockKind.COMMANDS:
+        legal = 1 <= count <= COMMANDS_MAX and not lanes and size == HEADER_SIZE + count * COMMAND_SIZE and first >= 1
+    else:
+        expected = HEADER_SIZE + lanes * LANE_SIZE + count * (ENTRY_SIZE + DETAILS_SIZE)
+        legal = 1 <= count <= ENTRIES_MAX and lanes <= LANES_MAX and size == expected
+    if not legal:
+        raise Corrupt("block header: size, count and lanes do not fit each other")
+    return Header(BlockKind(kind), shard, size, epoch, first, count, lanes, lane, previous, digest)
+
+
+def parse(data: Bytes) -> CommandBlock | EntryBlock:
+    """A whole block, hash checked. `data` is exactly its bytes. Raises `Corrupt`."""
+    header = parse_header(data)
+    view = memoryview(data).cast("B")
+    if len(view) != header.size:
+        raise Corrupt(f"block of {header.size} bytes: {len(view)} given")
+    digest = hashlib.sha256(view[:HASH_AT])
+    digest.update(view[HEADER_SIZE:])
+    if digest.digest() != header.hash:
+        raise Corrupt(f"block {header.first}: its hash does not match its bytes")
+    if header.kind is BlockKind.COMMANDS:
+        return CommandBlock(header, np.frombuffer(view, COMMAND, header.count, HEADER_SIZE))
+    at = HEADER_SIZE + header.lanes * LANE_SIZE
+    positions = dict(_LANE.iter_unpack(view[HEADER_SIZE:at]))
+    if list(positions) != sorted(positions) or len(positions) != header.lanes:
+        raise Corrupt(f"block {header.first}: lane positions are not sorted and distinct")
+    entries = np.frombuffer(view, ENTRY, header.count, at)
+    details = np.frombuffer(view, DETAILS, header.count, at + header.count * ENTRY_SIZE)
+    return EntryBlock(header, positions, entries, details)

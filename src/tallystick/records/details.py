@@ -1,0 +1,32 @@
+"""The details of a decision: private, 96 bytes, beside the entries of the same block and covered by its seal.
+
+They are not in the leaf on purpose (DESIGN §3): a receipt shows its whole entry, and must not tell a suspect that
+they are suspected, nor a customer how many sales a shop makes. The row of a seal holds its 32-byte salt where
+others hold the fingerprint.
+"""
+
+import numpy as np
+
+DETAILS_SIZE = 96
+VERSION = 1
+NO_POSITION = 0xFFFFFFFFFFFFFFFF
+"""`…_previous` of an account's first entry."""
+
+DETAILS = np.dtype(
+    [
+        ("fingerprint", "<u8", (4,)),  # of the request, in the row of its first entry; else zero
+        ("debit_sequence", "<u8"),  # dense number of this entry in the debited account, from 1; 0: none moved
+        ("debit_previous", "<u8"),  # seq of the entry before it there
+        ("credit_sequence", "<u8"),
+        ("credit_previous", "<u8"),
+        ("device", "<u8"),
+        ("network", "<u8"),
+        ("reasons", "<u8"),  # screening: reason bits
+        ("model_version", "<u2"),
+        ("score", "<u2"),
+        ("count", "<u2"),  # commands of the request, in the row of its first entry
+        ("verdict", "u1"),
+        ("version", "u1"),  # never zero, so no 512-byte sector of a block is all zero (DESIGN §6)
+    ]
+)
+assert DETAILS.itemsize == DETAILS_SIZE
