@@ -34,7 +34,7 @@ BLOCK_SIZE_MAX = HEADER_SIZE + LANES_MAX * LANE_SIZE + ENTRIES_MAX * (ENTRY_SIZE
 
 _HEADER = struct.Struct("<8sHHHHQQQII16s32s32s")
 _LANE = struct.Struct("<16sQ")
-assert _HEADER.size == HEADER_SIZE and _LANE.size == LANE_SIZE
+assert (_HEADER.size, _LANE.size) == (HEADER_SIZE, LANE_SIZE)
 
 
 class BlockKind(IntEnum):
