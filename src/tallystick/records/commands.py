@@ -122,8 +122,8 @@ _FRAME = [
     ("expires_at", "<u8"),  # ns; 0: never
     ("fingerprint", "<u8", (4,)),  # SHA-256 as its 32 bytes
     ("metadata", "<u8", (4,)),  # 32-byte commitment, zero if none
-    ("device", "<u8"),  # keyed pseudonyms, inputs of screening
-    ("network", "<u8"),
+    ("device_pseudonym", "<u8"),  # keyed pseudonyms, inputs of screening
+    ("network_pseudonym", "<u8"),
     ("index", "<u2"),  # of the command in its request
     ("count", "<u2"),  # of commands in the request
     ("kind", "u1"),  # never zero, so no 512-byte sector of a block is all zero (DESIGN §6)

@@ -19,8 +19,8 @@ DETAILS = np.dtype(
         ("debit_previous", "<u8"),  # seq of the entry before it there
         ("credit_sequence", "<u8"),
         ("credit_previous", "<u8"),
-        ("device", "<u8"),
-        ("network", "<u8"),
+        ("device_pseudonym", "<u8"),
+        ("network_pseudonym", "<u8"),
         ("reasons", "<u8"),  # screening: reason bits
         ("model_version", "<u2"),
         ("score", "<u2"),
