@@ -1,0 +1,63 @@
+# Everything a person or CI does with this repository. `make` alone lists it.
+# Wanted on the machine: Python ≥ 3.11 (with its venv module) and make. Each target does its own set-up.
+
+PYTHON     ?= python3
+UV_VERSION := 0.13.9
+VENV       := .venv
+BIN        := $(VENV)/bin
+READY      := $(VENV)/.ready
+WORKERS    ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all check docs bench mutants clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## Make .venv with exactly the locked packages
+
+# Runs again when the lock or the project file changes, else costs nothing.
+$(READY): uv.lock pyproject.toml Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Tallystick needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.12 setup" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "could not make $(VENV); on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@test "$$($(BIN)/uv --version 2>/dev/null | cut -d' ' -f2)" = "$(UV_VERSION)" || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python
+	@touch $@
+
+demo: $(READY) ## Start everything, pay 10,000 times at once, kill the engine, check that nothing is lost
+	$(BIN)/tally demo
+
+test: $(READY) ## Tests that need no servers; two minutes at most on two cores
+	$(BIN)/pytest -n $(WORKERS) -m 'not service'
+
+test-all: test mutants wrk ## All tests, those that need services or time too
+	$(BIN)/pytest -m service -rs
+
+check: $(READY) ## Style, types, imports, and that generated pages are up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+docs: $(READY) ## Write the generated pages (docs/configuration.md, docs/records.md)
+	$(BIN)/python docs/generate.py
+
+bench: $(READY) ## Measure the ledger in process and over HTTP
+	$(BIN)/tally bench ledger
+	$(BIN)/tally bench http
+
+mutants: $(READY) ## Break each promise on purpose and see its tests fail
+	$(BIN)/python tests/mutants/run.py
+
+# The load generator is a Debian package. Without it, what needs it is skipped, and pytest says so.
+.PHONY: wrk
+wrk:
+	@command -v wrk >/dev/null || { test "$$(id -u)" = 0 && apt-get install -qq -y wrk; } || \
+	  echo "wrk is missing and cannot be installed here: tests that need it are SKIPPED" >&2
+
+clean: ## Remove what make made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
