@@ -1,0 +1,72 @@
+"""Writes the pages that are made from code, or with `--check` says which are out of date. Run by `make docs`."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic.fields import FieldInfo
+
+from tallystick.records import layouts
+from tallystick.settings import Settings
+
+HERE = Path(__file__).parent
+
+CONFIGURATION_HEAD = """\
+# Settings
+
+<!-- Generated from src/tallystick/settings.py by `make docs`. Do not edit. -->
+
+Each is an environment variable, read once when a process starts. Sizes are bytes, times seconds.
+
+| variable | default | bounds | meaning |
+|---|---|---|---|
+"""
+
+
+def _bounds(info: FieldInfo) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    found = [
+        f"{sign} {getattr(limit, name):,}"
+        for limit in info.metadata
+        for name, sign in signs.items()
+        if hasattr(limit, name)
+    ]
+    return ", ".join(found)
+
+
+def _default(info: FieldInfo) -> str:
+    value = info.get_default()
+    return "–" if value is None else f"`{value}`"
+
+
+def configuration() -> str:
+    """docs/configuration.md, whole."""
+    prefix = Settings.model_config["env_prefix"]
+    rows = [
+        f"| `{prefix}{name.upper()}` | {_default(info)} | {_bounds(info)} | {info.description} |\n"
+        for name, info in Settings.model_fields.items()
+    ]
+    return CONFIGURATION_HEAD + "".join(rows)
+
+
+PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration, "records.md": layouts.page}
+
+
+def main(arguments: list[str]) -> int:
+    """Write every page, or check it; returns the exit code."""
+    stale = [name for name, page in PAGES.items() if not _current(HERE / name, page())]
+    if "--check" in arguments:
+        for name in stale:
+            sys.stderr.write(f"docs/{name} is out of date: run `make docs`\n")
+        return 1 if stale else 0
+    for name in stale:
+        (HERE / name).write_text(PAGES[name](), encoding="utf-8")
+    return 0
+
+
+def _current(path: Path, wanted: str) -> bool:
+    return path.exists() and path.read_text(encoding="utf-8") == wanted
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
