@@ -47,6 +47,7 @@ class AccountStatus(IntEnum):
     LEDGER_MUST_NOT_BE_ZERO = 13
     CODE_MUST_NOT_BE_ZERO = 14
     IMPORTED_EVENT_TIMESTAMP_MUST_NOT_REGRESS = 26
+    TOO_MANY_ACCOUNTS = 1006
 
 
 class TransferStatus(IntEnum):
@@ -158,7 +159,16 @@ TRANSIENT = frozenset(
         TransferStatus.CREDIT_ACCOUNT_FROZEN,
     }
 )
-"""Refusals that another moment might not have given. They poison the transfer's id."""
+"""Refusals that another moment might not have given. They poison the transfer's id.
+
+Ask `transient()`: numbers mean different things in different tables (21 is `EXISTS` of an account), and `in` would
+compare only numbers.
+"""
+
+
+def transient(status: Status) -> bool:
+    """Whether another moment might have decided otherwise."""
+    return isinstance(status, TransferStatus) and status in TRANSIENT
 
 
 def name(status: Status) -> str:

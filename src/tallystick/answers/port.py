@@ -1,7 +1,6 @@
 """What a gateway may ask the engine. Every answer is durable: what it tells is never lost later (DESIGN §4, §6).
 
-Results travel as `RESULT` rows, 16 bytes, TigerBeetle's create result: timestamp, status, and one word of ours
-that says whether the row repeats an earlier request's outcome.
+Results travel as `records.results.RESULT` rows.
 """
 
 from dataclasses import dataclass
@@ -10,8 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-RESULT = np.dtype([("timestamp", "<u8"), ("status", "<u4"), ("replayed", "<u4")])
-"""One command's outcome: ns, number from `statuses`, 1 if the outcome is that of an earlier request with this id."""
+from tallystick.records.results import RESULT as RESULT
 
 FOUND_ACCOUNT_EXTRA = np.dtype(
     [("credit_limit_lo", "<u8"), ("credit_limit_hi", "<u8"), ("frozen", "<u4"), ("reserved", "<u4")]

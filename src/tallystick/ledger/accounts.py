@@ -1,0 +1,135 @@
+"""Accounts: the ladder of checks on opening one, and what freezing and limits do.
+
+Statuses in TigerBeetle's order (its reference for create_accounts); the first that applies wins. Flags that this
+version does not act on are reserved: refused, never ignored.
+"""
+
+from typing import Any
+
+from tallystick.ledger import u128
+from tallystick.ledger.books import NO_ROW, add_account, find_account, number, touch
+from tallystick.ledger.compiled import U64, ZERO, compiled
+from tallystick.records.commands import AccountFlag, Opcode, Side
+from tallystick.statuses import AccountStatus, ControlStatus
+
+DEBITS_MUST_NOT_EXCEED_CREDITS = int(AccountFlag.DEBITS_MUST_NOT_EXCEED_CREDITS)
+CREDITS_MUST_NOT_EXCEED_DEBITS = int(AccountFlag.CREDITS_MUST_NOT_EXCEED_DEBITS)
+CLOSED = int(AccountFlag.CLOSED)
+BOTH_LIMITS = DEBITS_MUST_NOT_EXCEED_CREDITS | CREDITS_MUST_NOT_EXCEED_DEBITS
+KNOWN = BOTH_LIMITS | int(AccountFlag.HISTORY) | CLOSED
+SIDE_BOTH = U64(Side.BOTH)
+
+
+@compiled
+def check_account(a: Any, row: Any, rows: Any) -> Any:
+    """The status of opening account `a`; `row` is where one with its id stands, or NO_ROW."""
+    if a.timestamp != ZERO:
+        return AccountStatus.TIMESTAMP_MUST_BE_ZERO
+    if a.reserved != 0:
+        return AccountStatus.RESERVED_FIELD
+    if a.flag_bits | KNOWN != KNOWN:
+        return AccountStatus.RESERVED_FLAG
+    if u128.is_zero(a.id_lo, a.id_hi):
+        return AccountStatus.ID_MUST_NOT_BE_ZERO
+    if u128.is_max(a.id_lo, a.id_hi):
+        return AccountStatus.ID_MUST_NOT_BE_INT_MAX
+    if row != NO_ROW:
+        return _exists(a, rows[row])
+    if a.flag_bits & BOTH_LIMITS == BOTH_LIMITS:
+        return AccountStatus.FLAGS_ARE_MUTUALLY_EXCLUSIVE
+    if not u128.is_zero(a.debits_pending_lo, a.debits_pending_hi):
+        return AccountStatus.DEBITS_PENDING_MUST_BE_ZERO
+    if not u128.is_zero(a.debits_posted_lo, a.debits_posted_hi):
+        return AccountStatus.DEBITS_POSTED_MUST_BE_ZERO
+    if not u128.is_zero(a.credits_pending_lo, a.credits_pending_hi):
+        return AccountStatus.CREDITS_PENDING_MUST_BE_ZERO
+    if not u128.is_zero(a.credits_posted_lo, a.credits_posted_hi):
+        return AccountStatus.CREDITS_POSTED_MUST_BE_ZERO
+    if a.ledger == 0:
+        return AccountStatus.LEDGER_MUST_NOT_BE_ZERO
+    if a.code == 0:
+        return AccountStatus.CODE_MUST_NOT_BE_ZERO
+    return AccountStatus.CREATED
+
+
+@compiled
+def _exists(a: Any, there: Any) -> Any:
+    if a.flag_bits != there.flag_bits:
+        return AccountStatus.EXISTS_WITH_DIFFERENT_FLAGS
+    if a.user_data_128_lo != there.user_data_128_lo or a.user_data_128_hi != there.user_data_128_hi:
+        return AccountStatus.EXISTS_WITH_DIFFERENT_USER_DATA_128
+    if a.user_data_64 != there.user_data_64:
+        return AccountStatus.EXISTS_WITH_DIFFERENT_USER_DATA_64
+    if a.user_data_32 != there.user_data_32:
+        return AccountStatus.EXISTS_WITH_DIFFERENT_USER_DATA_32
+    if a.ledger != there.ledger:
+        return AccountStatus.EXISTS_WITH_DIFFERENT_LEDGER
+    if a.code != there.code:
+        return AccountStatus.EXISTS_WITH_DIFFERENT_CODE
+    return AccountStatus.EXISTS
+
+
+@compiled
+def open_account(books: Any, tenant: Any, a: Any, seq: Any, timestamp: Any) -> Any:
+    """Put the account into the books; returns its row, or NO_ROW if they are full."""
+    row = add_account(books, tenant, a.id_lo, a.id_hi)
+    if row == NO_ROW:
+        return row
+    account = books.rows[row]
+    account.user_data_128_lo = a.user_data_128_lo
+    account.user_data_128_hi = a.user_data_128_hi
+    account.user_data_64 = a.user_data_64
+    account.user_data_32 = a.user_data_32
+    account.ledger = a.ledger
+    account.code = a.code
+    account.flag_bits = a.flag_bits
+    account.created_at = timestamp
+    account.created_seq = seq
+    touch(books, row)
+    number(account, seq)
+    return row
+
+
+@compiled
+def check_control(c: Any, row: Any) -> Any:
+    """The status of a control command on the account at `row`."""
+    if c.reserved_16 != 0 or c.opcode < Opcode.FREEZE or c.opcode > Opcode.CREDIT_LIMIT:
+        return ControlStatus.RESERVED_FIELD
+    for word in c.reserved_64:
+        if word != ZERO:
+            return ControlStatus.RESERVED_FIELD
+    if c.opcode != Opcode.CREDIT_LIMIT and (c.value_hi != ZERO or not _is_side(c.value_lo)):
+        return ControlStatus.RESERVED_FIELD
+    if row == NO_ROW:
+        return ControlStatus.ACCOUNT_NOT_FOUND
+    return ControlStatus.APPLIED
+
+
+@compiled
+def _is_side(value: Any) -> Any:
+    return value != ZERO and value <= SIDE_BOTH
+
+
+@compiled
+def apply_control(books: Any, row: Any, c: Any, seq: Any) -> Any:
+    """Freeze, unfreeze, or set the credit limit of the account at `row`."""
+    before = books.touched[touch(books, row)]
+    account = books.rows[row]
+    if c.opcode == Opcode.CREDIT_LIMIT:
+        account.credit_limit_lo = c.value_lo
+        account.credit_limit_hi = c.value_hi
+        if u128.less(before.credit_limit_max_lo, before.credit_limit_max_hi, c.value_lo, c.value_hi):
+            before.credit_limit_max_lo = c.value_lo
+            before.credit_limit_max_hi = c.value_hi
+    elif c.opcode == Opcode.FREEZE:
+        account.frozen = account.frozen | c.value_lo
+    else:
+        account.frozen = account.frozen & ~c.value_lo
+        before.frozen_throughout = before.frozen_throughout & account.frozen
+    number(account, seq)
+
+
+@compiled
+def row_of(books: Any, tenant: Any, lo: Any, hi: Any, found: Any) -> Any:
+    """`found`, or where the account stands by now if it was not there before the block."""
+    return found if found != NO_ROW else find_account(books, tenant, lo, hi)

@@ -1,0 +1,225 @@
+"""The books: every account's row and the tables that find it, in memory, as arrays that compiled code works on.
+
+All of it is derived from the journal. Row arrays are reserved once as virtual memory and cost nothing until
+touched; the table of accounts grows by moving a few thousand slots a block, so that no block waits for a rehash.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tallystick.ledger import hashing, windows
+from tallystick.ledger.compiled import ONE, U64, ZERO, compiled, records
+from tallystick.records.commands import ACCOUNT_EVENT, COMMANDS_MAX, u128
+
+ROW = np.dtype(
+    [
+        *[(name if name != "timestamp" else "created_at", *rest) for name, *rest in ACCOUNT_EVENT.descr],
+        ("tenant", "<u8"),
+        *u128("credit_limit"),
+        ("sequence", "<u8"),  # entries that moved this account's money or state
+        ("previous", "<u8"),  # seq of the last of them
+        ("created_seq", "<u8"),  # seq of the account's own entry
+        ("touched", "<u8"),  # 1 + its row in `touched`, while a block is decided
+        ("frozen", "<u4"),  # `records.commands.Side` bits
+        ("reserved_row", "<u4"),
+        ("spare", "<u8", (8,)),
+    ]
+)
+"""An account: TigerBeetle's 128 bytes, then ours."""
+assert ROW.itemsize == 256
+
+TOUCHED = np.dtype(
+    [
+        ("row", "<u8"),
+        *u128("debits_posted"),  # before the block
+        *u128("credits_posted"),
+        *u128("debits_moved"),  # by the block, summed apart from the rows
+        *u128("credits_moved"),
+        *u128("credit_limit_max"),  # the highest limit in force in the block
+        ("frozen_throughout", "<u4"),  # sides that were frozen all the time
+        ("reserved", "<u4"),
+    ]
+)
+"""What `invariants.check` needs to know about a row that this block touched."""
+
+TOUCHED_MAX = 2 * COMMANDS_MAX
+MIGRATED_A_BLOCK = 2 * COMMANDS_MAX
+NO_ROW = -1
+
+
+class Counter(IntEnum):
+    """Places in `Books.counters`."""
+
+    ACCOUNTS = 0
+    TOUCHED = 1
+    TRANSFER_IDS = 2
+    REQUEST_IDS = 3
+
+
+class Books(NamedTuple):
+    """The arrays, as compiled code takes them. Mutated in place; `Bookkeeper` replaces those that grow or rotate."""
+
+    rows: npt.NDArray[np.void]
+    slots: npt.NDArray[np.uint64]
+    old_slots: npt.NDArray[np.uint64]
+    touched: npt.NDArray[np.void]
+    transfer_ids: npt.NDArray[np.uint64]
+    request_ids: npt.NDArray[np.uint64]
+    counters: npt.NDArray[np.uint64]
+    account_keys: npt.NDArray[np.uint64]
+    id_keys: npt.NDArray[np.uint64]
+
+
+_ROW_BITS = U64(0xFFFFFFFF)
+_TAG_SHIFT = U64(32)
+
+
+@compiled
+def find_account(books: Any, tenant: Any, lo: Any, hi: Any) -> Any:
+    """The row of an account, or NO_ROW. A slot holds 32 bits of hash above the row's number + 1."""
+    hashed = hashing.hash_id(books.account_keys, tenant, lo, hi)
+    found = _find_in(books.slots, books.rows, hashed, tenant, lo, hi)
+    if found == NO_ROW and books.old_slots.shape[0] > 1:
+        found = _find_in(books.old_slots, books.rows, hashed, tenant, lo, hi)
+    return found
+
+
+@compiled
+def _find_in(slots: Any, rows: Any, hashed: Any, tenant: Any, lo: Any, hi: Any) -> Any:
+    mask = U64(slots.shape[0]) - ONE
+    tag = hashed & _ROW_BITS
+    at = hashed & mask
+    while slots[at] != ZERO:
+        if slots[at] >> _TAG_SHIFT == tag:
+            row = np.int64(slots[at] & _ROW_BITS) - 1
+            if rows[row].id_lo == lo and rows[row].id_hi == hi and rows[row].tenant == tenant:
+                return row
+        at = (at + ONE) & mask
+    return NO_ROW
+
+
+@compiled
+def _put_slot(slots: Any, tag: Any, value: Any) -> Any:
+    mask = U64(slots.shape[0]) - ONE
+    at = tag & mask
+    while slots[at] != ZERO:
+        at = (at + ONE) & mask
+    slots[at] = value
+
+
+@compiled
+def add_account(books: Any, tenant: Any, lo: Any, hi: Any) -> Any:
+    """A fresh zero row for an account that is not there yet, or NO_ROW if the books are full."""
+    count = books.counters[Counter.ACCOUNTS]
+    if count >= U64(books.rows.shape[0]):
+        return NO_ROW
+    row = np.int64(count)
+    books.rows[row].id_lo = lo
+    books.rows[row].id_hi = hi
+    books.rows[row].tenant = tenant
+    books.counters[Counter.ACCOUNTS] = count + ONE
+    tag = hashing.hash_id(books.account_keys, tenant, lo, hi) & _ROW_BITS
+    _put_slot(books.slots, tag, (tag << _TAG_SHIFT) | (count + ONE))
+    return row
+
+
+@compiled
+def migrate(old_slots: Any, slots: Any, start: Any, count: Any) -> Any:
+    """Copy `count` slots from `start` on into the larger table; the tag alone says where each belongs."""
+    for at in range(start, min(start + count, old_slots.shape[0])):
+        if old_slots[at] != ZERO:
+            _put_slot(slots, old_slots[at] >> _TAG_SHIFT, old_slots[at])
+
+
+@compiled
+def touch(books: Any, row: Any) -> Any:
+    """Remember the row as it was before this block; returns its place in `touched`."""
+    account = books.rows[row]
+    if account.touched != ZERO:
+        return np.int64(account.touched - ONE)
+    place = np.int64(books.counters[Counter.TOUCHED])
+    before = books.touched[place]
+    before.row = U64(row)
+    before.debits_posted_lo = account.debits_posted_lo
+    before.debits_posted_hi = account.debits_posted_hi
+    before.credits_posted_lo = account.credits_posted_lo
+    before.credits_posted_hi = account.credits_posted_hi
+    before.debits_moved_lo = ZERO
+    before.debits_moved_hi = ZERO
+    before.credits_moved_lo = ZERO
+    before.credits_moved_hi = ZERO
+    before.credit_limit_max_lo = account.credit_limit_lo
+    before.credit_limit_max_hi = account.credit_limit_hi
+    before.frozen_throughout = account.frozen
+    books.counters[Counter.TOUCHED] = U64(place) + ONE
+    account.touched = U64(place) + ONE
+    return place
+
+
+@compiled
+def forget_touched(books: Any) -> Any:
+    """Take this block's marks away from the rows."""
+    for place in range(books.counters[Counter.TOUCHED]):
+        books.rows[books.touched[place].row].touched = ZERO
+    books.counters[Counter.TOUCHED] = ZERO
+
+
+@compiled
+def number(row: Any, seq: Any) -> Any:
+    """The account's next dense sequence number and the seq of the entry before; this entry is `seq`."""
+    previous = row.previous
+    row.sequence = row.sequence + ONE
+    row.previous = seq
+    return row.sequence, previous
+
+
+@dataclass
+class Bookkeeper:
+    """Owns the arrays of the books and grows them between blocks."""
+
+    accounts_max: int
+    window_ids: int
+    account_keys: npt.NDArray[np.uint64]
+    id_keys: npt.NDArray[np.uint64]
+    books: Books = field(init=False)
+    _migrated: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        slots = windows.slots_for(self.window_ids + COMMANDS_MAX)
+        self.books = Books(
+            rows=records(np.zeros(self.accounts_max, ROW)),
+            slots=np.zeros(65_536, "<u8"),
+            old_slots=np.zeros(1, "<u8"),
+            touched=records(np.zeros(TOUCHED_MAX, TOUCHED)),
+            transfer_ids=np.zeros((slots, 2), "<u8"),
+            request_ids=np.zeros((slots, 2), "<u8"),
+            counters=np.zeros(len(Counter), "<u8"),
+            account_keys=self.account_keys,
+            id_keys=self.id_keys,
+        )
+
+    def make_room(self) -> None:
+        """Grow the table of accounts, a few thousand slots a call. Call it before each block."""
+        books = self.books
+        if len(books.old_slots) > 1:
+            migrate(books.old_slots, books.slots, self._migrated, MIGRATED_A_BLOCK)
+            self._migrated += MIGRATED_A_BLOCK
+            if self._migrated >= len(books.old_slots):
+                self.books = books._replace(old_slots=np.zeros(1, "<u8"))
+        elif 2 * (int(books.counters[Counter.ACCOUNTS]) + COMMANDS_MAX) > len(books.slots):
+            self._migrated = 0
+            self.books = books._replace(old_slots=books.slots, slots=np.zeros(2 * len(books.slots), "<u8"))
+
+    def account(self, tenant: int, account_id: int) -> npt.NDArray[np.void] | None:
+        """A copy of one account's row, as a one-element array, or None."""
+        mask = 0xFFFFFFFFFFFFFFFF
+        row = int(find_account(self.books, U64(tenant), U64(account_id & mask), U64(account_id >> 64)))
+        return None if row == NO_ROW else self.books.rows[row : row + 1].copy()
+
+    def count(self) -> int:
+        """Accounts there are."""
+        return int(self.books.counters[Counter.ACCOUNTS])

@@ -1,0 +1,132 @@
+"""What must hold of every block, checked in production before it is journaled.
+
+`check` sums the block's entries apart from the rows that `decide` changed, and compares: it shares no arithmetic
+with the ladder of checks, so that a fault there is found here. `python -O` cannot switch it off.
+"""
+
+from enum import IntEnum
+from typing import Any
+
+from tallystick.errors import Corrupt
+from tallystick.ledger import u128
+from tallystick.ledger.accounts import CLOSED, CREDITS_MUST_NOT_EXCEED_DEBITS, DEBITS_MUST_NOT_EXCEED_CREDITS
+from tallystick.ledger.books import Counter
+from tallystick.ledger.compiled import ONE, ZERO, compiled
+from tallystick.ledger.kernel import TRANSFER
+from tallystick.ledger.transfers import CREATED_STORED, SIDE_CREDITS, SIDE_DEBITS, is_transient
+
+
+class Violation(IntEnum):
+    """Which promise a block breaks."""
+
+    NONE = 0
+    TIMESTAMPS_NOT_INCREASING = 1
+    WRONG_ACCOUNT = 2
+    LEDGERS_MIXED = 3
+    BALANCE_IS_NOT_THE_SUM = 4
+    DEBITS_EXCEED_CREDITS = 5
+    CREDITS_EXCEED_DEBITS = 6
+    FROZEN_ACCOUNT_MOVED = 7
+    CLOSED_ACCOUNT_MOVED = 8
+    IDS_NOT_NOTED = 9
+
+
+@compiled
+def check(outcome: Any, books: Any, last_timestamp: Any, ids_before: Any) -> Any:
+    """The first `Violation` of a decided block; the rows' marks of this block are taken away on the way.
+
+    `last_timestamp` is the entry's before this block, `ids_before` what `Counter.TRANSFER_IDS` said then.
+    """
+    ids = ZERO
+    violation = Violation.NONE
+    for k in range(outcome.results.shape[0]):
+        entry = outcome.transfers[k]
+        if entry.timestamp <= last_timestamp:
+            violation = Violation.TIMESTAMPS_NOT_INCREASING
+        last_timestamp = entry.timestamp
+        if entry.kind != TRANSFER:
+            continue
+        if entry.status == CREATED_STORED:
+            ids += ONE
+            found = _sum_up(entry, outcome.rows[k, 0], outcome.rows[k, 1], books)
+            if found != Violation.NONE:
+                violation = found
+        elif is_transient(entry.status):
+            ids += ONE
+    for place in range(books.counters[Counter.TOUCHED]):
+        before = books.touched[place]
+        row = books.rows[before.row]
+        row.touched = ZERO
+        found = _check_row(before, row)
+        if found != Violation.NONE:
+            violation = found
+    if books.counters[Counter.TRANSFER_IDS] - ids_before != ids:
+        violation = Violation.IDS_NOT_NOTED
+    return violation
+
+
+@compiled
+def _sum_up(entry: Any, debit_row: Any, credit_row: Any, books: Any) -> Any:
+    debit = books.rows[debit_row]
+    credit = books.rows[credit_row]
+    if debit.id_lo != entry.debit_account_id_lo or debit.id_hi != entry.debit_account_id_hi:
+        return Violation.WRONG_ACCOUNT
+    if credit.id_lo != entry.credit_account_id_lo or credit.id_hi != entry.credit_account_id_hi:
+        return Violation.WRONG_ACCOUNT
+    if debit.tenant != entry.tenant or credit.tenant != entry.tenant or debit_row == credit_row:
+        return Violation.WRONG_ACCOUNT
+    if debit.ledger != entry.ledger or credit.ledger != entry.ledger:
+        return Violation.LEDGERS_MIXED
+    if debit.touched == ZERO or credit.touched == ZERO:
+        return Violation.BALANCE_IS_NOT_THE_SUM
+    of_debit = books.touched[debit.touched - ONE]
+    lo, hi, over = u128.add(of_debit.debits_moved_lo, of_debit.debits_moved_hi, entry.moved_lo, entry.moved_hi)
+    of_debit.debits_moved_lo = lo
+    of_debit.debits_moved_hi = hi
+    of_credit = books.touched[credit.touched - ONE]
+    lo, hi, other = u128.add(of_credit.credits_moved_lo, of_credit.credits_moved_hi, entry.moved_lo, entry.moved_hi)
+    of_credit.credits_moved_lo = lo
+    of_credit.credits_moved_hi = hi
+    return Violation.BALANCE_IS_NOT_THE_SUM if over or other else Violation.NONE
+
+
+@compiled
+def _check_row(before: Any, row: Any) -> Any:
+    lo, hi, over = u128.add(
+        before.debits_posted_lo, before.debits_posted_hi, before.debits_moved_lo, before.debits_moved_hi
+    )
+    if over or lo != row.debits_posted_lo or hi != row.debits_posted_hi:
+        return Violation.BALANCE_IS_NOT_THE_SUM
+    lo, hi, over = u128.add(
+        before.credits_posted_lo, before.credits_posted_hi, before.credits_moved_lo, before.credits_moved_hi
+    )
+    if over or lo != row.credits_posted_lo or hi != row.credits_posted_hi:
+        return Violation.BALANCE_IS_NOT_THE_SUM
+    debited = not u128.is_zero(before.debits_moved_lo, before.debits_moved_hi)
+    credited = not u128.is_zero(before.credits_moved_lo, before.credits_moved_hi)
+    if debited and row.flag_bits & DEBITS_MUST_NOT_EXCEED_CREDITS != 0:
+        may_lo, may_hi = u128.add_saturated(
+            row.credits_posted_lo, row.credits_posted_hi, before.credit_limit_max_lo, before.credit_limit_max_hi
+        )
+        if u128.less(may_lo, may_hi, row.debits_posted_lo, row.debits_posted_hi):
+            return Violation.DEBITS_EXCEED_CREDITS
+    if (
+        credited
+        and row.flag_bits & CREDITS_MUST_NOT_EXCEED_DEBITS != 0
+        and u128.less(row.debits_posted_lo, row.debits_posted_hi, row.credits_posted_lo, row.credits_posted_hi)
+    ):
+        return Violation.CREDITS_EXCEED_DEBITS
+    if debited and before.frozen_throughout & SIDE_DEBITS != 0:
+        return Violation.FROZEN_ACCOUNT_MOVED
+    if credited and before.frozen_throughout & SIDE_CREDITS != 0:
+        return Violation.FROZEN_ACCOUNT_MOVED
+    if (debited or credited) and row.flag_bits & CLOSED != 0:
+        return Violation.CLOSED_ACCOUNT_MOVED
+    return Violation.NONE
+
+
+def require(violation: int, first_seq: int) -> None:
+    """Raise `Corrupt` for a violated invariant: nothing of the block may be journaled, the process must end."""
+    if violation != Violation.NONE:
+        name = Violation(violation).name.lower()
+        raise Corrupt(f"invariant violated while deciding from seq {first_seq}: {name}; the block was not journaled")

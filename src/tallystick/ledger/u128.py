@@ -1,0 +1,46 @@
+"""Unsigned 128-bit numbers as (lo, hi) pairs of uint64. Overflow is reported, never wrapped silently.
+
+Every operand must be uint64: Numba makes int64 of `uint64 + 1`, and compares wrongly past 2^63 (DESIGN §4).
+"""
+
+from tallystick.ledger.compiled import ONE, U64_MAX, ZERO, compiled
+
+
+@compiled
+def add(a_lo, a_hi, b_lo, b_hi):  # type: ignore[no-untyped-def]
+    """`a + b` as (lo, hi, overflowed). Overflowed, the pair is the sum modulo 2^128."""
+    lo = a_lo + b_lo
+    carry = ONE if lo < a_lo else ZERO
+    hi = a_hi + b_hi
+    overflowed = hi < a_hi
+    total = hi + carry
+    if total < hi:
+        overflowed = True
+    return lo, total, overflowed
+
+
+@compiled
+def add_saturated(a_lo, a_hi, b_lo, b_hi):  # type: ignore[no-untyped-def]
+    """`min(a + b, 2^128 − 1)` as (lo, hi)."""
+    lo, hi, overflowed = add(a_lo, a_hi, b_lo, b_hi)
+    if overflowed:
+        return U64_MAX, U64_MAX
+    return lo, hi
+
+
+@compiled
+def less(a_lo, a_hi, b_lo, b_hi):  # type: ignore[no-untyped-def]
+    """`a < b`."""
+    return a_hi < b_hi or (a_hi == b_hi and a_lo < b_lo)
+
+
+@compiled
+def is_zero(lo, hi):  # type: ignore[no-untyped-def]
+    """`a == 0`."""
+    return lo == ZERO and hi == ZERO
+
+
+@compiled
+def is_max(lo, hi):  # type: ignore[no-untyped-def]
+    """`a == 2^128 − 1`."""
+    return lo == U64_MAX and hi == U64_MAX
