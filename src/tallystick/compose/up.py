@@ -1,0 +1,88 @@
+"""`tally up`: the processes of one machine, supervised together, or one of them in the foreground."""
+
+import fcntl
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tallystick.clock import SystemClock
+from tallystick.errors import Unavailable
+from tallystick.settings import Settings
+from tallystick.supervise import status
+from tallystick.supervise.processes import Spec, SystemLauncher, kill_orphan
+from tallystick.supervise.signals import Signals
+from tallystick.supervise.supervisor import Event, Supervisor
+
+PROCESSES: dict[str, str] = {
+    "engine": "tallystick.compose.engine",
+    "gateway": "tallystick.compose.gateway",
+}
+"""Name → module whose `run(settings)` is the process, in the order of their start."""
+
+
+def run_one(name: str, settings: Settings) -> None:
+    """Run one process here, until it ends. Raises what it raises; KeyError for a name that is no process."""
+    run: Callable[[Settings], None] = importlib.import_module(PROCESSES[name]).run
+    run(settings)
+
+
+def supervise(settings: Settings, names: list[str], report: Callable[[Event], None]) -> bool:
+    """Keep the named processes running until SIGTERM or SIGINT, then stop them. Main thread only.
+
+    Their output goes to this process's standard error. Returns False if one of them ended for good by itself.
+    Raises `Unavailable` if the data folder is already being supervised.
+    """
+    folder = settings.path("run")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(settings):
+        _end_orphans(settings)
+        specs = [Spec(name, _command(name, settings)) for name in names]
+        supervisor = Supervisor(specs, SystemLauncher(sys.stderr.fileno()), SystemClock(), report)
+        with Signals() as signals:
+            told = None
+            while not supervisor.finished:
+                timeout_s = supervisor.step()
+                now = supervisor.status(os.getpid())
+                if now != told:
+                    status.write(folder, now)
+                    told = now
+                if not supervisor.finished and signals.wait(timeout_s) - {signal.SIGCHLD}:
+                    supervisor.stop()
+        status.remove(folder)
+        return not supervisor.failed
+
+
+def _command(name: str, settings: Settings) -> tuple[str, ...]:
+    """How to start one process with these settings; what has no flag here it inherits from the environment."""
+    flags = {
+        "--data": settings.data.absolute(),
+        "--shard": settings.shard,
+        "--host": settings.http_host,
+        "--port": settings.http_port,
+    }
+    words = [str(word) for flag in flags.items() for word in flag]
+    return (sys.executable, "-m", "tallystick.cli.main", "up", name, *words)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Hold the data folder's supervisor lock. The kernel frees it however this process ends."""
+    with settings.path("run", "supervisor.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            running = status.read(settings.path("run"))
+            by = f" (pid {running.pid})" if running else ""
+            raise Unavailable(f"{settings.data} is already up{by}; stop that one first, or use --data") from error
+        yield
+
+
+def _end_orphans(settings: Settings) -> None:
+    """A supervisor that was killed left its processes running; their locks must be free before ours start."""
+    left = status.read(settings.path("run"))
+    for process in left.processes if left else []:
+        if process.pid is not None and process.start_ticks is not None:
+            kill_orphan(process.pid, process.start_ticks)
