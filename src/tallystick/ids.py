@@ -12,7 +12,8 @@ from tallystick.errors import Invalid
 
 ID_MAX = (1 << 128) - 1
 _HEX = re.compile(r"[0-9a-fA-F]{32}")
-_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_DASHED = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_UUID = re.compile(rf"(?:urn:uuid:)?{_DASHED}|\{{{_DASHED}\}}", re.ASCII | re.IGNORECASE)
 
 
 def parse(text: str, field: str = "id") -> int:
@@ -22,9 +23,8 @@ def parse(text: str, field: str = "id") -> int:
     """
     if len(text) == 32 and _HEX.fullmatch(text):
         return int(text, 16)
-    bare = text.removeprefix("urn:uuid:").removeprefix("{").removesuffix("}")
-    if _UUID.fullmatch(bare):
-        return int(bare.replace("-", ""), 16)
+    if _UUID.fullmatch(text):
+        return int(text.strip("{}")[-36:].replace("-", ""), 16)
     raise Invalid(field, "must be 32 hex digits or a UUID")
 
 
@@ -52,7 +52,11 @@ def request_id(key: str) -> int:
     try:
         number = parse(key)
     except Invalid:
-        number = int.from_bytes(hashlib.sha256(b"tallystick/request\0" + key.encode()).digest()[:16], "big")
+        try:
+            text = key.encode()
+        except UnicodeEncodeError as error:
+            raise Invalid("Idempotency-Key", "must be text that UTF-8 can write") from error
+        number = int.from_bytes(hashlib.sha256(b"tallystick/request\0" + text).digest()[:16], "big")
         number = number & ~(0xF << 76) & ~(0b11 << 62) | (8 << 76) | (0b10 << 62)
     if number in (0, ID_MAX):
         raise Invalid("Idempotency-Key", "must not be zero or all ones")
