@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tallystick.records import blocks, commands, details, entries
+from tallystick.records import blocks, commands, details, entries, results
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ FRAME_MEANING = {
     "expires_at": "ns since the epoch; decided later than that, it is refused; 0: never",
     "fingerprint": "SHA-256 of kind, count, events and metadata of the whole request",
     "metadata": "commitment to metadata; zero if there is none",
-    "device": "keyed pseudonym of the device; zero if not known",
-    "network": "keyed pseudonym of the network; zero if not known",
+    "device_pseudonym": "keyed pseudonym of the device; zero if not known",
+    "network_pseudonym": "keyed pseudonym of the network; zero if not known",
     "index": "of the command in its request, from 0",
     "count": "commands in the request",
     "kind": "1 transfer, 2 account, 3 control",
@@ -114,14 +114,19 @@ DETAILS_MEANING = {
     "debit_previous": "seq of the entry before it in that account; 2^64 − 1: it is the first",
     "credit_sequence": "the same for the credited account",
     "credit_previous": "the same for the credited account",
-    "device": "keyed pseudonym, as in the command",
-    "network": "keyed pseudonym, as in the command",
+    "device_pseudonym": "keyed pseudonym, as in the command",
+    "network_pseudonym": "keyed pseudonym, as in the command",
     "reasons": "screening: reason bits",
     "model_version": "screening: which model decided",
     "score": "screening: its score",
     "count": "commands of the request, beside its first entry; else zero",
     "verdict": "screening: what it said",
     "version": "of this layout: 1",
+}
+RESULT_MEANING = {
+    "timestamp": "ns since the epoch, when it was decided; of `exists`, when the existing one was created",
+    "status": "the whole status; 4,294,967,295 is created or applied",
+    "replayed": "1: this repeats the outcome of an earlier request with this id; else 0",
 }
 HEADER_ROWS = (
     ("magic", 8, "bytes", "`TALLYBLK`"),
@@ -196,6 +201,7 @@ def layouts() -> tuple[Layout, ...]:
         _from_dtype(
             "Details", "The private part of a decision, never in a leaf (ADR 0004).", details.DETAILS, DETAILS_MEANING
         ),
+        _from_dtype("Result", "What a client gets, one for each command.", results.RESULT, RESULT_MEANING),
         _from_rows("Block header", "The first bytes of every block, in the intake and in the journal.", HEADER_ROWS),
         _from_rows("Lane position", "Between header and entries of a journal block, sorted by lane.", LANE_ROWS),
     )
