@@ -39,3 +39,19 @@ class Answers(Protocol):
     async def transfers(self, tenant: int, ids: list[int]) -> npt.NDArray[np.void]:
         """`TRANSFER_EVENT` rows of those ids that were created: amount is what moved, timestamp when."""
         ...
+
+
+class EngineLink(Answers, Protocol):
+    """All that a gateway needs of the engine: the look-ups, the doorbell, and pushes of its lanes' results."""
+
+    def subscribe(self, topic: bytes) -> None:
+        """Hear results of the lane with this id, from shortly after the call on. A push may be lost."""
+        ...
+
+    def ring(self, lane: bytes, number: int) -> None:
+        """Tell the engine that block `number` of `lane` is durable. May be lost; never blocks."""
+        ...
+
+    async def positions(self) -> dict[bytes, int]:
+        """By lane id, the number of the last block that is decided, durably. Raises `Unavailable` like the others."""
+        ...

@@ -9,6 +9,7 @@ with `ndarray.flags` in interpreted code).
 """
 
 import hashlib
+import struct
 from enum import IntEnum, IntFlag
 
 import numpy as np
@@ -184,3 +185,29 @@ def frame(
     commands["kind"] = kind
     commands["version"] = VERSION
     return commands
+
+
+_FRAME_PACKED = struct.Struct("<16sQQQ32s32sQQHHBBH")
+assert _FRAME_PACKED.size == COMMAND_SIZE - EVENT_SIZE
+_NO_METADATA = bytes(32)
+
+
+def pack_one(
+    event: bytes,
+    kind: Kind,
+    tenant: int,
+    request_id: int,
+    submitted_at: int,
+    expires_at: int = 0,
+    metadata: bytes = b"",
+) -> tuple[bytes, bytes]:
+    """A request of one event as its command record, and its fingerprint: what `frame` gives, without an array.
+
+    `metadata` is empty or 32 bytes.
+    """
+    digest = fingerprint(kind, 1, event, metadata)
+    key = request_id.to_bytes(16, "little")
+    framed = _FRAME_PACKED.pack(
+        key, tenant, submitted_at, expires_at, digest, metadata or _NO_METADATA, 0, 0, 0, 1, kind, VERSION, 0
+    )
+    return event + framed, digest

@@ -1,0 +1,47 @@
+"""Where the sockets between gateways and the engine stand: a private folder of the data folder, or a short stand-in.
+
+A Unix socket's path may have 107 bytes (`sun_path` of unix(7), less its closing zero), which a data folder deep in
+a file tree exceeds. Then both sides derive the same short folder under the temporary folder from a hash of the data
+folder's path.
+"""
+
+import hashlib
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tallystick.errors import Unavailable
+
+PATH_BYTES_MAX = 107
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """ZeroMQ endpoints of one engine: where it takes messages, and where it publishes."""
+
+    inbound: str
+    outbound: str
+
+
+def addresses(data: Path) -> Addresses:
+    """The endpoints of the engine that keeps its data in `data`, their folder created with mode 0700.
+
+    Raises `Unavailable` if the folder cannot be made, or if the stand-in belongs to somebody else.
+    """
+    folder = data.resolve() / "run"
+    if len(os.fsencode(folder / "engine-outbound")) > PATH_BYTES_MAX:
+        name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"tallystick-{os.getuid()}-{name}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise Unavailable(f"cannot make the folder of the engine's sockets, {folder}: {error}") from error
+    # Under a shared temporary folder somebody else may have been there first: never talk money to their socket.
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise Unavailable(f"{folder} is not a folder of this user: remove it, or set another data folder")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
+    return Addresses(f"ipc://{folder}/engine-inbound", f"ipc://{folder}/engine-outbound")
