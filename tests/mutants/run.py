@@ -1,0 +1,169 @@
+"""Break one promise at a time and see whether its tests notice: `python tests/mutants/run.py [NAME…]`.
+
+Each mutant is applied to a copy of the tree, never to the tree itself. First the unchanged copy must pass every
+test that a mutant names. Exit code 0: all were caught; 1: one survived, or no longer applies.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.mutants.table import MUTANTS, Mutant  # noqa: E402
+
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".*cache*", "__pycache__", ".hypothesis", "dist", "tally-data")
+RUN_S_MAX = 900
+FAILED = 1
+"""pytest's exit code when tests ran and some failed; any other code proves nothing about a mutant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one mutant."""
+
+    mutant: Mutant
+    caught: bool
+    said: str  # the test that noticed, or what went wrong
+    seconds: float
+
+
+class DoesNotApply(Exception):
+    """The text to change is not there exactly once."""
+
+
+def apply(mutant: Mutant, root: Path) -> None:
+    """Make the change below `root`. Raises `DoesNotApply` unless the old text stands there exactly once."""
+    path = root / mutant.file
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if text.count(mutant.old) != 1:
+        raise DoesNotApply(f"its old text stands {text.count(mutant.old)} times in {mutant.file}")
+    if mutant.old == mutant.new:
+        raise DoesNotApply("it changes nothing")
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+
+
+def copy(root: Path, to: Path) -> Path:
+    """The tree without what can be made again."""
+    return Path(shutil.copytree(root, to, ignore=LEFT_OUT))
+
+
+def kernel_hash(root: Path) -> str:
+    """Names a cache of compiled code: Numba's own check would keep what a change in another file made stale."""
+    sources = sorted((root / "src" / "tallystick" / "ledger").glob("*.py"))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+
+
+def run_tests(root: Path, tests: Sequence[str], caches: Path) -> tuple[int, str]:
+    """pytest's exit code and output, with the sources of `root` and a kernel cache of exactly those."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(root / "src"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "NUMBA_CACHE_DIR": str(caches / kernel_hash(root)),
+    }
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]
+    try:
+        done = subprocess.run(
+            command, cwd=root, env=environment, capture_output=True, text=True, timeout=RUN_S_MAX, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return -1, f"no end after {RUN_S_MAX} s"
+    return done.returncode, done.stdout + done.stderr
+
+
+def imports_the_copy(root: Path) -> bool:
+    """Whether a program started like the tests imports the copy, not the tree that is installed."""
+    said = subprocess.run(
+        [sys.executable, "-c", "import tallystick; print(tallystick.__file__)"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return Path(said.strip()).is_relative_to(root)
+
+
+def judge(mutant: Mutant, root: Path, folder: Path) -> Verdict:
+    """Break a copy of `root` and run the mutant's tests there."""
+    started = time.monotonic()
+
+    def verdict(caught: bool, said: str) -> Verdict:
+        return Verdict(mutant, caught, said, time.monotonic() - started)
+
+    tree = copy(root, folder / mutant.name.replace(" ", "-"))
+    try:
+        apply(mutant, tree)
+        code, output = run_tests(tree, mutant.tests, folder / "caches")
+    except DoesNotApply as error:
+        return verdict(False, str(error))
+    finally:
+        shutil.rmtree(tree)
+    if code == FAILED:
+        return verdict(True, next(_failures(output), "a test failed"))
+    if code == 0:
+        return verdict(False, "SURVIVED: its tests pass")
+    return verdict(False, f"pytest ended with {code}, which proves nothing: {output.strip()[-400:]}")
+
+
+def _failures(output: str) -> Iterator[str]:
+    for line in output.splitlines():
+        if line.startswith(("FAILED ", "ERROR ")):
+            yield line.split(" - ")[0].removeprefix("FAILED ").split("::", 1)[-1]
+
+
+def run(mutants: Sequence[Mutant], root: Path = ROOT, workers: int = 2) -> int:
+    """Judge these mutants and print a table. Returns the exit code."""
+    with tempfile.TemporaryDirectory(prefix="tallystick-mutants-") as name:
+        folder = Path(name).resolve()
+        whole = copy(root, folder / "whole")
+        if not imports_the_copy(whole):
+            print("the tests would import another tree than the copy")
+            return 1
+        tests = sorted({test for mutant in mutants for test in mutant.tests})
+        print(f"unchanged: {len(tests)} test paths", flush=True)
+        code, output = run_tests(whole, tests, folder / "caches")
+        if code != 0:
+            print(f"the unchanged tree fails its tests (pytest ended with {code}):\n{output[-4000:]}")
+            return 1
+        width = max(len(mutant.name) for mutant in mutants)
+        with ThreadPoolExecutor(workers) as pool:
+            verdicts = []
+            for verdict in pool.map(lambda mutant: judge(mutant, root, folder), mutants):
+                verdicts.append(verdict)
+                word = "caught" if verdict.caught else "NOT CAUGHT"
+                print(f"{verdict.mutant.name:{width}}  {word:10}  {verdict.seconds:5.1f} s  {verdict.said}", flush=True)
+    left = [verdict for verdict in verdicts if not verdict.caught]
+    for verdict in left:
+        print(
+            f"\nnot caught: {verdict.mutant.name}\n  promise: {verdict.mutant.promise}\n  file: {verdict.mutant.file}"
+        )
+    print(f"\n{len(verdicts) - len(left)} of {len(verdicts)} mutants caught")
+    return 1 if left else 0
+
+
+def chosen(names: Sequence[str], table: Sequence[Mutant] = MUTANTS) -> list[Mutant]:
+    """The mutants of these names, or all. Raises `SystemExit` for a name that is not in the table."""
+    known = {mutant.name: mutant for mutant in table}
+    if unknown := [name for name in names if name not in known]:
+        raise SystemExit(f"no such mutant: {', '.join(unknown)}; there are: {', '.join(known)}")
+    return [known[name] for name in names] if names else list(table)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="mutants to run; all if none is named")
+    parser.add_argument("--workers", type=int, default=2, help="how many at once")
+    given = parser.parse_args()
+    sys.exit(run(chosen(given.names), workers=given.workers))

@@ -1,0 +1,98 @@
+"""Every promise that matters, broken on purpose, and the tests that must notice.
+
+To add one: append a `Mutant`. `old` must stand exactly once in `file`; choose the smallest change that breaks the
+promise and still runs, and name the fastest tests that should catch it. `make mutants` runs them all,
+`python tests/mutants/run.py NAME…` some.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One deliberate breakage."""
+
+    name: str
+    promise: str  # what it breaks, in words of the documents
+    file: str  # from the root of the repository
+    old: str  # text that stands there exactly once
+    new: str
+    tests: tuple[str, ...]  # arguments of pytest; at least one test must fail
+
+
+RECORDS = (
+    Mutant(
+        name="block hash unchecked",
+        promise="a block whose bytes changed is refused",
+        file="src/tallystick/records/blocks.py",
+        old="if digest.digest() != header.hash:",
+        new="if False:",
+        tests=("tests/unit/records/test_blocks.py",),
+    ),
+    Mutant(
+        name="hash skips the header",
+        promise="the hash covers the header too",
+        file="src/tallystick/records/blocks.py",
+        old="    digest = hashlib.sha256(view[:HASH_AT])\n",
+        new="    digest = hashlib.sha256(bytes(view[:16]) + bytes(HASH_AT - 16))\n",
+        tests=("tests/unit/records/test_blocks.py", "tests/golden"),
+    ),
+    Mutant(
+        name="newer version guessed",
+        promise="a version that is not known is refused, never guessed",
+        file="src/tallystick/records/blocks.py",
+        old="if version != VERSION:",
+        new="if version < VERSION:",
+        tests=("tests/unit/records/test_blocks.py",),
+    ),
+    Mutant(
+        name="rows of any version",
+        promise="rows of another version are refused, and no 512 bytes of a block are zero",
+        file="src/tallystick/records/blocks.py",
+        old='if (rows["version"] != version).any():',
+        new="if False:",
+        tests=("tests/unit/records/test_blocks.py",),
+    ),
+    Mutant(
+        name="lanes unsorted",
+        promise="each lane stands once in a block, in order",
+        file="src/tallystick/records/blocks.py",
+        old="if list(positions) != sorted(positions) or len(positions) != header.lanes:",
+        new="if False:",
+        tests=("tests/unit/records/test_blocks.py",),
+    ),
+    Mutant(
+        name="fields swapped",
+        promise="the bytes of version 1 never change",
+        file="src/tallystick/records/entries.py",
+        old='        ("tenant", "<u8"),\n        *u128("request_id"),\n',
+        new='        *u128("request_id"),\n        ("tenant", "<u8"),\n',
+        tests=("tests/golden", "tests/unit/records/test_layouts.py"),
+    ),
+    Mutant(
+        name="fingerprint without metadata",
+        promise="a fingerprint covers all that the client asked",
+        file="src/tallystick/records/commands.py",
+        old='count.to_bytes(2, "little") + events + metadata)',
+        new='count.to_bytes(2, "little") + events)',
+        tests=("tests/unit/records/test_commands.py",),
+    ),
+    Mutant(
+        name="status number reused",
+        promise="statuses are TigerBeetle's, number by number",
+        file="src/tallystick/statuses.py",
+        old="    EXCEEDS_CREDITS = 54\n    EXCEEDS_DEBITS = 55\n",
+        new="    EXCEEDS_CREDITS = 55\n    EXCEEDS_DEBITS = 54\n",
+        tests=("tests/unit/test_statuses.py",),
+    ),
+    Mutant(
+        name="amount past 128 bits",
+        promise="an amount of 2^128 or more is refused",
+        file="src/tallystick/money.py",
+        old="if not 0 <= number <= AMOUNT_MAX:",
+        new="if not 0 <= number:",
+        tests=("tests/unit/test_money.py",),
+    ),
+)
+
+MUTANTS: tuple[Mutant, ...] = (*RECORDS,)

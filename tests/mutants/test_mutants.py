@@ -1,0 +1,80 @@
+"""The runner itself, on a project of three lines, and that every mutant of the table still applies."""
+
+import shutil
+
+import pytest
+
+from tests.mutants import run as runner
+from tests.mutants.table import MUTANTS, Mutant
+
+SOURCE = '"""A promise."""\n\n\ndef kept():\n    return True\n'
+
+
+def mutant(name="broken", old="return True", new="return False", tests=("test_promise.py",)):
+    return Mutant(name, "it is kept", "src/tallystick/__init__.py", old, new, tests)
+
+
+@pytest.fixture
+def project(tmp_path):
+    root = tmp_path / "project"
+    (root / "src" / "tallystick").mkdir(parents=True)
+    (root / "src" / "tallystick" / "__init__.py").write_text(SOURCE)
+    (root / "test_promise.py").write_text("import tallystick\n\n\ndef test_kept():\n    assert tallystick.kept()\n")
+    (root / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
+    return root
+
+
+def test_only_a_mutant_whose_tests_run_and_fail_is_caught(project, capsys):
+    assert runner.run([mutant()], project) == 0
+    assert "1 of 1 mutants caught" in capsys.readouterr().out
+    uncaught = [
+        mutant("missed", tests=("test_nothing.py",)),
+        mutant("gone", old="return None"),
+        mutant("twice", old="e"),
+        mutant("no program", new="return ("),
+    ]
+    assert runner.run([mutant(), *uncaught], project) == 1
+    said = capsys.readouterr().out
+    lines = {each.name: next(line for line in said.splitlines() if line.startswith(each.name)) for each in uncaught}
+    assert "SURVIVED" in lines["missed"]
+    assert "stands 0 times" in lines["gone"]
+    assert "stands 5 times" in lines["twice"]
+    assert "proves nothing" in lines["no program"]
+    assert "1 of 5 mutants caught" in said
+    assert (project / "src" / "tallystick" / "__init__.py").read_text() == SOURCE
+
+
+def test_a_mutant_whose_tests_do_not_exist_fails_the_run(project):
+    assert runner.run([mutant(tests=("test_missing.py",))], project) == 1
+
+
+def test_a_tree_that_fails_unchanged_proves_nothing(project, capsys):
+    (project / "test_promise.py").write_text("def test_kept():\n    assert False\n")
+    assert runner.run([mutant()], project) == 1
+    assert "unchanged tree fails" in capsys.readouterr().out
+
+
+def test_a_changed_kernel_has_a_cache_of_its_own(project):
+    before = runner.kernel_hash(project)
+    (project / "src" / "tallystick" / "ledger").mkdir()
+    (project / "src" / "tallystick" / "ledger" / "u128.py").write_text("ONE = 1\n")
+    assert runner.kernel_hash(project) != before
+
+
+def test_an_unknown_name_is_an_error():
+    with pytest.raises(SystemExit, match="no such mutant: nonsense"):
+        runner.chosen(["nonsense"])
+
+
+def test_names_are_unique():
+    assert len({each.name for each in MUTANTS}) == len(MUTANTS)
+
+
+@pytest.mark.parametrize("each", MUTANTS, ids=lambda each: each.name)
+def test_every_mutant_still_applies_and_names_tests_that_exist(each, tmp_path):
+    target = tmp_path / each.file
+    target.parent.mkdir(parents=True)
+    shutil.copy(runner.ROOT / each.file, target)
+    runner.apply(each, tmp_path)
+    assert each.tests
+    assert all((runner.ROOT / test.split("::")[0]).exists() for test in each.tests)
