@@ -138,6 +138,11 @@ def pack_positions(positions: Mapping[bytes, int]) -> bytes:
     return b"".join(_LANE.pack(lane, positions[lane]) for lane in sorted(positions))
 
 
+def unpack_positions(data: Bytes) -> dict[bytes, int]:
+    """Lane positions as `pack_positions` made them."""
+    return dict(_LANE.iter_unpack(data))
+
+
 def parse_header(data: Bytes) -> Header:
     """The header of a block. Raises `Corrupt` if no block of this version can begin so; hashes nothing."""
     if memoryview(data).nbytes < HEADER_SIZE:
@@ -180,7 +185,7 @@ def parse(data: Bytes) -> CommandBlock | EntryBlock:
         _check_rows(header, commands, COMMAND_VERSION, Kind.CONTROL)
         return CommandBlock(header, commands)
     at = HEADER_SIZE + header.lanes * LANE_SIZE
-    positions = dict(_LANE.iter_unpack(view[HEADER_SIZE:at]))
+    positions = unpack_positions(view[HEADER_SIZE:at])
     if list(positions) != sorted(positions) or len(positions) != header.lanes:
         raise Corrupt(f"block {header.first}: lane positions are not sorted and distinct")
     entries = np.frombuffer(view, ENTRY, header.count, at)

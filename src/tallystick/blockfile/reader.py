@@ -1,0 +1,75 @@
+"""The reading end of a block file: any number of them, in any process, without a lock.
+
+A reader never passes the durable end: what lies beyond may be gone after the next power cut (DESIGN §6).
+"""
+
+from pathlib import Path
+
+from tallystick.blockfile.cursor import Cursor
+from tallystick.blockfile.disk import Disk, Register
+from tallystick.blockfile.segments import DURABLE_END_NAME, Segments, segment_path, stored_segment_bytes
+from tallystick.records.blocks import CommandBlock, EntryBlock
+
+
+class BlockReader:
+    """Reads a block file that may not exist yet. Not safe for concurrent calls."""
+
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        self.folder = folder
+        self._disk = disk
+        self._register: Register | None = None
+        self._segments: Segments | None = None
+
+    def end(self) -> int:
+        """The position after the last durable block; 0 while there is no block file."""
+        if self._register is None and not self._attach():
+            return 0
+        assert self._register is not None
+        return self._register.load()
+
+    @property
+    def segments(self) -> Segments:
+        """The segments. Only once `end()` was above 0."""
+        if self._segments is None:
+            raise RuntimeError(f"{self.folder}: no block is durable yet, so there is nothing to read")
+        return self._segments
+
+    def cursor(self, at: int, expected: int | None) -> Cursor:
+        """A cursor at position `at`, which is the start of a block, its end, or the start of a segment."""
+        return Cursor(self.segments, at, expected)
+
+    def starts(self, end: int) -> list[int]:
+        """Where the segments begin that hold a block below the durable end `end`."""
+        return [start for start in self.segments.starts() if start < end]
+
+    def first_block(self, start: int, end: int) -> CommandBlock | EntryBlock | None:
+        """The first block of a segment, verified; None if it holds none below `end`."""
+        found = self.cursor(start, None).next(end)
+        return found[1] if found else None
+
+    def modified_ns(self, start: int) -> int:
+        """When a segment was last written, ns since the epoch; 0 if it is gone."""
+        return self._disk.modified_ns(segment_path(self.folder, start)) or 0
+
+    def trim(self, starts: list[int]) -> None:
+        """Delete whole segments. The caller knows that nobody needs them and that later ones hold blocks."""
+        for start in sorted(starts):  # the lowest first: what is left stays without a hole
+            self.segments.remove(start)
+        self._disk.sync_folder(self.folder)
+
+    def close(self) -> None:
+        """Close files and register."""
+        if self._segments is not None:
+            self._segments.close()
+        if self._register is not None:
+            self._register.close()
+        self._register = self._segments = None
+
+    def _attach(self) -> bool:
+        segment_bytes = stored_segment_bytes(self.folder, self._disk)
+        register = self._disk.register(self.folder / DURABLE_END_NAME) if segment_bytes else None
+        if segment_bytes is None or register is None:
+            return False
+        self._segments = Segments(self.folder, self._disk, segment_bytes)
+        self._register = register
+        return True

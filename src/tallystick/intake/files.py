@@ -1,0 +1,315 @@
+"""The intake in block files: the embedded default (DESIGN §6).
+
+The folder holds a block file for each lane, named by its id and sort, the lock `lanes.lock` and the register
+`lanes`, which counts lanes opened. A gateway checks and repairs a lane only while it holds `lanes.lock`. The engine
+takes that lock once before it first receives and repairs the lanes nobody holds: so every durable end it then reads
+was set after the last power cut, and no acknowledged block waits for a gateway that never comes back.
+
+Lane folders are never deleted, so a journaled position above 0 of a lane that is not here is `Corrupt`.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+from tallystick.blockfile.cursor import Cursor
+from tallystick.blockfile.disk import Disk, Register
+from tallystick.blockfile.reader import BlockReader
+from tallystick.blockfile.writer import BlockWriter
+from tallystick.clock import Clock, Entropy
+from tallystick.errors import Corrupt, Fenced, OutcomeUnknown
+from tallystick.intake.port import LaneId
+from tallystick.records.blocks import HEADER_SIZE, Bytes, CommandBlock, command_block, parse_header
+from tallystick.records.commands import COMMAND_SIZE, COMMANDS_MAX
+
+LANES_LOCK_NAME = "lanes.lock"
+LANES_COUNT_NAME = "lanes"
+PAY_SUFFIX = ".pay"
+CONTROL_SUFFIX = ".control"
+_ORIGIN = 1
+_BLOCK_BYTES_MAX = HEADER_SIZE + COMMANDS_MAX * COMMAND_SIZE
+_TRIM_EVERY_NS = 1_000_000_000
+
+
+class FileLane:
+    """The writing end of one lane: a block file under its exclusive lock."""
+
+    def __init__(self, id: LaneId, control: bool, writer: BlockWriter, shard: int, spent: set[LaneId]) -> None:
+        """`spent` gets the id if a submit ends unknown: this process then opens the lane no more."""
+        self.id = id
+        self.control = control
+        self._writer = writer
+        self._shard = shard
+        self._spent = spent
+        _refuse_foreign(id, shard, writer.last)
+
+    def submit(self, commands: Bytes) -> int:
+        number = self._writer.next
+        buffers = command_block(self.id, number, commands, self._shard)
+        try:
+            self._writer.append(parse_header(buffers[0]), buffers)
+        except OutcomeUnknown:
+            self._spent.add(self.id)
+            raise
+        return number
+
+    def prepare(self) -> bool:
+        """Fill a bit more of the next segment with zeros, in the background; returns whether there is more to do."""
+        return self._writer.prepare()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _refuse_foreign(lane: LaneId, shard: int, block: object) -> None:
+    if block is None:
+        return
+    if not isinstance(block, CommandBlock) or block.header.lane != lane or block.header.shard != shard:
+        raise Corrupt(f"lane {lane.hex()}: it holds a block that is not its own")
+
+
+class _LaneReader:
+    """How far one lane was read. `waiting` are blocks read but not yet known to be journaled, in order."""
+
+    def __init__(self, id: LaneId, control: bool, reader: BlockReader, shard: int) -> None:
+        self.id = id
+        self.control = control
+        self.reader = reader
+        self.waiting: deque[CommandBlock] = deque()
+        self._shard = shard
+        self._cursor: Cursor | None = None
+        self._next = _ORIGIN
+
+    def seek(self, position: int) -> None:
+        """Let `waiting` begin with the block after `position`. Raises `Corrupt` if the lane does not reach there."""
+        waiting = self.waiting
+        while waiting and waiting[0].header.first <= position:
+            waiting.popleft()
+        due = waiting[0].header.first if waiting else self._next
+        if due != position + 1:
+            self._find(position)
+
+    def block(self, index: int) -> CommandBlock | None:
+        """Block number `index` of those waiting, read if it is durable; else None."""
+        waiting = self.waiting
+        while len(waiting) <= index:
+            end = self.reader.end()
+            if self._cursor is None:
+                if not end:
+                    return None
+                self._cursor = self._cursor_at_segment_of(self._next, end)
+                self._skip_to(self._next, end)
+            elif self._cursor.at == end:
+                return None
+            found = self._cursor.next(end)
+            if found is None:
+                return None
+            block = found[1]
+            _refuse_foreign(self.id, self._shard, block)
+            assert isinstance(block, CommandBlock)
+            waiting.append(block)
+            self._next = block.header.next
+        return waiting[index]
+
+    def _find(self, position: int) -> None:
+        """Go to the block after `position`, forwards or backwards, by the segments' first blocks."""
+        end = self.reader.end()
+        self.waiting.clear()
+        self._cursor = self._cursor_at_segment_of(position + 1, end) if end else None
+        self._next = position + 1
+        self._skip_to(position + 1, end)
+
+    def _cursor_at_segment_of(self, number: int, end: int) -> Cursor:
+        for start in reversed(self.reader.starts(end)):
+            found = self.reader.cursor(start, _ORIGIN if start == 0 else None).next_header(end)
+            if found and found[1].first <= number:
+                return self.reader.cursor(start, found[1].first)
+        raise Corrupt(f"lane {self.id.hex()}: block {number} is due, but was deleted as journaled")
+
+    def _skip_to(self, number: int, end: int) -> None:
+        cursor = self._cursor
+        at = _ORIGIN if cursor is None else cursor.expected
+        while cursor is not None and cursor.expected != number and cursor.next_header(end):
+            at = cursor.expected
+        if at != number:
+            raise Corrupt(f"lane {self.id.hex()}: journaled up to block {number - 1}, but it ends before block {at}")
+
+    def trim(self, position: int, written_before_ns: int) -> None:
+        """Delete the oldest segments whose blocks are all at or below `position`, but never that of the last block."""
+        end = self.reader.end()
+        starts = self.reader.starts(end) if end else []
+        done = []
+        for start, following in pairwise(starts):
+            found = self.reader.cursor(following, None).next_header(end)
+            if not found or found[1].first > position + 1 or self.reader.modified_ns(start) > written_before_ns:
+                break
+            done.append(start)
+        if done:
+            self.reader.trim(done)
+
+
+class FileIntake:
+    """All lanes of a shard in one folder. A gateway opens lanes, the engine receives. Not safe for concurrent calls."""
+
+    def __init__(
+        self,
+        folder: Path,
+        disk: Disk,
+        clock: Clock,
+        entropy: Entropy,
+        segment_bytes: int,
+        retention_s: float,
+        shard: int = 0,
+    ) -> None:
+        """Create the folder if missing. `retention_s`: how long decided blocks are kept at least."""
+        self.folder = folder
+        self._disk = disk
+        self._clock = clock
+        self._entropy = entropy
+        self._segment_bytes = segment_bytes
+        self._retention_ns = int(retention_s * 1e9)
+        self._shard = shard
+        disk.make_folder(folder)
+        register = disk.register(folder / LANES_COUNT_NAME, writable=True)
+        assert register is not None
+        self._lanes_count: Register = register
+        self._lanes: dict[LaneId, _LaneReader] = {}
+        self._served: dict[bool, deque[_LaneReader]] = {True: deque(), False: deque()}
+        self._seen = -1
+        self._repaired = False
+        self._spent: set[LaneId] = set()
+        self._done: dict[LaneId, int] = {}
+        self._trim_at_ns = 0
+
+    def open_lane(self, control: bool) -> FileLane:
+        lock = self._disk.lock(self.folder / LANES_LOCK_NAME, wait=True)
+        try:
+            lane = self._adopt(control) or self._mint(control)
+            self._lanes_count.store(self._lanes_count.load() + 1)
+            return lane
+        finally:
+            lock.release()
+
+    def _adopt(self, control: bool) -> FileLane | None:
+        for id, lane_control in self.lanes():
+            if lane_control == control and id not in self._spent:
+                try:
+                    return self._open(id, control)
+                except Fenced:
+                    continue
+                except OutcomeUnknown:
+                    self._spent.add(id)  # its disk place fails: leave the lane to a later process
+        return None
+
+    def _mint(self, control: bool) -> FileLane:
+        return self._open(self._entropy(16), control)
+
+    def _open(self, id: LaneId, control: bool) -> FileLane:
+        writer = BlockWriter(self._path(id, control), self._disk, self._segment_bytes, _ORIGIN, _BLOCK_BYTES_MAX)
+        try:
+            return FileLane(id, control, writer, self._shard, self._spent)
+        except Corrupt:
+            writer.close()
+            raise
+
+    def _path(self, id: LaneId, control: bool) -> Path:
+        return self.folder / (id.hex() + (CONTROL_SUFFIX if control else PAY_SUFFIX))
+
+    def lanes(self) -> list[tuple[LaneId, bool]]:
+        """Id of every lane there is, and whether it carries control commands."""
+        found = []
+        for name in self._disk.list(self.folder):
+            stem, dot, sort = name.partition(".")
+            if dot + sort in (PAY_SUFFIX, CONTROL_SUFFIX) and len(stem) == 32:
+                found.append((bytes.fromhex(stem), dot + sort == CONTROL_SUFFIX))
+        return found
+
+    def receive(self, positions: Mapping[LaneId, int], control_max: int, commands_max: int) -> list[CommandBlock]:
+        if self._seen != self._lanes_count.load() and not self._look_for_lanes():
+            return []
+        if not positions.keys() <= self._lanes.keys():
+            self._refuse_missing(positions)
+        for lane in self._lanes.values():
+            lane.seek(positions.get(lane.id, 0))
+        blocks: list[CommandBlock] = []
+        taken = self._take(self._served[True], control_max, blocks, 0)
+        self._take(self._served[False], commands_max, blocks, taken)
+        return blocks
+
+    def _take(self, lanes: deque[_LaneReader], commands_max: int, blocks: list[CommandBlock], taken: int) -> int:
+        """One block a lane in turn until all would pass `commands_max`; the next call begins where this one ended."""
+        given: dict[LaneId, int] = {}
+        idle = 0
+        while idle < len(lanes):
+            lane = lanes[0]
+            block = lane.block(given.get(lane.id, 0))
+            if block is None:
+                idle += 1
+            else:
+                if taken and taken + block.header.count > commands_max:
+                    break
+                blocks.append(block)
+                taken += block.header.count
+                given[lane.id] = given.get(lane.id, 0) + 1
+                idle = 0
+            lanes.rotate(-1)
+        return taken
+
+    def _look_for_lanes(self) -> bool:
+        """List the lanes; before the first time, repair. False if a gateway is repairing one: ask again soon."""
+        if not self._repaired:
+            try:
+                lock = self._disk.lock(self.folder / LANES_LOCK_NAME)
+            except Fenced:
+                return False
+            try:
+                for id, control in self.lanes():
+                    self._repair(id, control)
+            finally:
+                lock.release()
+            self._repaired = True
+        self._seen = self._lanes_count.load()
+        for id, control in self.lanes():
+            if id not in self._lanes:
+                lane = _LaneReader(id, control, BlockReader(self._path(id, control), self._disk), self._shard)
+                self._lanes[id] = lane
+                self._served[control].append(lane)
+        return True
+
+    def _repair(self, id: LaneId, control: bool) -> None:
+        try:
+            self._open(id, control).close()
+        except Fenced:
+            return  # its writer lives, and repaired it before it let go of the lanes' lock
+
+    def _refuse_missing(self, positions: Mapping[LaneId, int]) -> None:
+        for id, position in positions.items():
+            if position and id not in self._lanes:
+                raise Corrupt(f"lane {id.hex()} is missing, but journaled up to block {position}")
+
+    def done(self, positions: Mapping[LaneId, int]) -> None:
+        self._done.update(positions)
+        now = self._clock.monotonic_ns()
+        if now < self._trim_at_ns:
+            return
+        self._trim_at_ns = now + _TRIM_EVERY_NS
+        written_before_ns = self._clock.wall_ns() - self._retention_ns
+        try:
+            lock = self._disk.lock(self.folder / LANES_LOCK_NAME)
+        except Fenced:
+            return  # a gateway examines a lane, and may be about to read what would be deleted
+        try:
+            for id, position in self._done.items():
+                if lane := self._lanes.get(id):
+                    lane.trim(position, written_before_ns)
+        finally:
+            lock.release()
+
+    def close(self) -> None:
+        for lane in self._lanes.values():
+            lane.reader.close()
+        self._lanes.clear()
+        self._served = {True: deque(), False: deque()}
+        self._seen = -1
+        self._lanes_count.close()

@@ -1,0 +1,179 @@
+"""The journal in block files: the embedded default (DESIGN §6).
+
+The folder holds one block file and the register `epoch`. One writer, fenced by the block file's lock and by the
+epoch; readers in any process, which take no lock and never pass the durable end.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tallystick.blockfile.disk import Disk, Register
+from tallystick.blockfile.reader import BlockReader
+from tallystick.blockfile.writer import BlockWriter
+from tallystick.errors import Corrupt, Fenced
+from tallystick.journal.index import SeqIndex
+from tallystick.journal.port import Tail
+from tallystick.records.blocks import HEADER_SIZE, LANE_SIZE, Bytes, EntryBlock, parse_header, unpack_positions
+from tallystick.records.details import DETAILS, DETAILS_SIZE
+from tallystick.records.entries import ENTRY, ENTRY_SIZE
+
+EPOCH_NAME = "epoch"
+_GAP_MAX = 8192
+"""Bytes read for nothing rather than asked for apart: about what a second read costs."""
+
+
+class FileJournalReader:
+    """Reads a journal folder, which need not exist yet: then it is empty. Not safe for concurrent calls."""
+
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        self._reader = BlockReader(folder, disk)
+        self._index = SeqIndex(self._reader)
+
+    def end(self) -> int:
+        return self._index.next_seq()
+
+    def read(self, seq: int) -> Iterator[EntryBlock]:
+        next_seq = self._index.next_seq()
+        if seq > next_seq:
+            raise Corrupt(f"{self._reader.folder}: entry {seq} was read before, but the journal ends at {next_seq}")
+        if seq == next_seq:
+            return iter(())
+        place, before = self._index.find(seq)
+        previous: bytes | None = bytes(32) if place["first"] == 0 else None
+        if before is not None:
+            previous = parse_header(self._reader.segments.read(int(before["at"]), HEADER_SIZE)).hash
+        return self._blocks(int(place["at"]), int(place["first"]), previous, self._index.end)
+
+    def _blocks(self, at: int, first: int, previous: bytes | None, until: int) -> Iterator[EntryBlock]:
+        cursor = self._reader.cursor(at, first)
+        while found := cursor.next(until):
+            block = found[1]
+            if not isinstance(block, EntryBlock):
+                raise Corrupt(f"{self._reader.folder}: block {block.header.first} is none of a journal")
+            if previous is not None and block.header.previous != previous:
+                raise Corrupt(f"{self._reader.folder}: block {block.header.first} does not continue the one before it")
+            previous = block.header.hash
+            yield block
+
+    def rows(self, seqs: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]]:
+        seqs = np.ascontiguousarray(seqs, np.uint64)
+        entries = np.zeros(len(seqs), ENTRY)
+        details = np.zeros(len(seqs), DETAILS)
+        if len(seqs) == 0:
+            return entries, details
+        if int(seqs.max()) >= self._index.next_seq():
+            raise Corrupt(f"{self._reader.folder}: entry {seqs.max()} is past the end {self._index.next_seq()}")
+        order = np.argsort(seqs, kind="stable")
+        ordered = seqs[order]
+        segments = self._index.segments_of(ordered)
+        if segments[0] < 0:
+            raise Corrupt(f"{self._reader.folder}: entry {ordered[0]} is older than what is kept")
+        for segment in np.unique(segments):
+            low, high = np.searchsorted(segments, [segment, segment + 1])
+            places = self._index.places(int(segment))
+            blocks = np.searchsorted(places["first"], ordered[low:high], side="right") - 1
+            chosen = places[blocks]
+            numbers = ordered[low:high] - chosen["first"]
+            into = order[low:high]
+            self._gather(entries, into, chosen["entries_at"] + numbers * np.uint64(ENTRY_SIZE), blocks)
+            self._gather(details, into, chosen["details_at"] + numbers * np.uint64(DETAILS_SIZE), blocks)
+        return entries, details
+
+    def _gather(
+        self,
+        rows: npt.NDArray[np.void],
+        into: npt.NDArray[np.intp],
+        positions: npt.NDArray[np.uint64],
+        blocks: npt.NDArray[np.intp],
+    ) -> None:
+        """Fill `rows[into]` from byte `positions`, ascending: neighbours of a block in one read, others one by one."""
+        size = rows.dtype.itemsize
+        apart = np.flatnonzero((np.diff(positions) > _GAP_MAX) | (np.diff(blocks) != 0)) + 1
+        bounds = [0, *apart.tolist(), len(positions)]
+        starts = positions[bounds[:-1]].tolist()
+        ends = positions[[bound - 1 for bound in bounds[1:]]].tolist()
+        read = self._reader.segments.read
+        for low, high, start, end in zip(bounds, bounds[1:], starts, ends, strict=False):
+            data = read(start, end + size - start)
+            if len(data) != end + size - start:
+                raise Corrupt(f"{self._reader.folder}: the segment ends before {end + size}")
+            if high - low == 1:
+                rows[into[low]] = np.frombuffer(data, rows.dtype)[0]
+            else:
+                chosen = (positions[low:high] - np.uint64(start)) // np.uint64(size)
+                rows[into[low:high]] = np.frombuffer(data, rows.dtype)[chosen]
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class FileJournal(FileJournalReader):
+    """The writer of a journal folder. One thread may append while another reads; `prepare` may have its own."""
+
+    def __init__(self, folder: Path, disk: Disk, segment_bytes: int, shard: int = 0) -> None:
+        """Take the lock, check and repair the end (`blockfile.startup`), raise the epoch.
+
+        Raises `Fenced` if another writer lives, `Corrupt`, `Unavailable`, `OutcomeUnknown` as `BlockWriter`.
+        """
+        super().__init__(folder, disk)
+        self._shard = shard
+        self._writer = BlockWriter(folder, disk, segment_bytes, origin=0)
+        try:
+            self._tail = self._found(self._writer)
+            register = disk.register(folder / EPOCH_NAME, writable=True)
+            assert register is not None
+            self._epoch_register: Register = register
+            self._epoch = max(register.load(), self._tail.epoch) + 1
+            register.store(self._epoch)
+        except BaseException:
+            self._writer.close()
+            raise
+
+    @classmethod
+    def open(cls, folder: Path, disk: Disk, segment_bytes: int, shard: int = 0) -> "FileJournal":
+        """The journal in `folder`, created if there is none."""
+        return cls(folder, disk, segment_bytes, shard)
+
+    def _found(self, writer: BlockWriter) -> Tail:
+        block = writer.last
+        if block is None:
+            return Tail()
+        if not isinstance(block, EntryBlock) or block.header.shard != self._shard:
+            raise Corrupt(f"{writer.folder}: holds no journal of shard {self._shard}")
+        return Tail(block.header.next, block.header.hash, block.header.epoch, block.positions)
+
+    @property
+    def epoch(self) -> int:
+        return self._epoch
+
+    def tail(self) -> Tail:
+        return self._tail
+
+    def append(self, block: list[Bytes], expected_seq: int, epoch: int) -> None:
+        header = parse_header(block[0])
+        tail = self._tail
+        if epoch != self._epoch or self._epoch_register.load() != epoch:
+            raise Fenced(f"{self._writer.folder}: epoch {epoch} is over")
+        if expected_seq != tail.next_seq:
+            raise Fenced(f"{self._writer.folder}: the journal ends at {tail.next_seq}, not {expected_seq}")
+        lanes = header.lanes * LANE_SIZE
+        if (
+            (header.first, header.epoch, header.shard, header.previous) != (expected_seq, epoch, self._shard, tail.hash)
+            or header.size != sum(len(part) for part in block)
+            or len(block[1]) != lanes
+        ):
+            raise ValueError(f"block {header.first} is not the next of this journal, or not as entry_block made it")
+        self._writer.append(header, block)
+        self._tail = Tail(header.next, header.hash, header.epoch, unpack_positions(block[1]))
+
+    def prepare(self) -> bool:
+        """Fill a bit more of the next segment with zeros, in the background; returns whether there is more to do."""
+        return self._writer.prepare()
+
+    def close(self) -> None:
+        super().close()
+        self._writer.close()
+        self._epoch_register.close()
