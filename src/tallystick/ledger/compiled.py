@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+config: Any = numba.config
 U64 = np.uint64
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
@@ -22,9 +23,10 @@ U64_MAX = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 def compiled(function: F) -> F:
     """Compile on first call, without the GIL, kept on disk where a folder is named."""
-    return cast(F, numba.njit(cache=bool(numba.config.CACHE_DIR), nogil=True, error_model="numpy")(function))
+    njit: Any = numba.njit
+    return cast(F, njit(cache=bool(config.CACHE_DIR), nogil=True, error_model="numpy")(function))
 
 
 def records(array: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
     """The array as kernels take it: as it is; interpreted, as a recarray, since only that reads `row.field`."""
-    return array.view(np.recarray) if numba.config.DISABLE_JIT else array
+    return array.view(np.recarray) if config.DISABLE_JIT else array

@@ -3,11 +3,13 @@
 Every operand must be uint64: Numba makes int64 of `uint64 + 1`, and compares wrongly past 2^63 (DESIGN §4).
 """
 
+from typing import Any
+
 from tallystick.ledger.compiled import ONE, U64_MAX, ZERO, compiled
 
 
 @compiled
-def add(a_lo, a_hi, b_lo, b_hi):  # type: ignore[no-untyped-def]
+def add(a_lo: Any, a_hi: Any, b_lo: Any, b_hi: Any) -> Any:
     """`a + b` as (lo, hi, overflowed). Overflowed, the pair is the sum modulo 2^128."""
     lo = a_lo + b_lo
     carry = ONE if lo < a_lo else ZERO
@@ -20,7 +22,7 @@ def add(a_lo, a_hi, b_lo, b_hi):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def add_saturated(a_lo, a_hi, b_lo, b_hi):  # type: ignore[no-untyped-def]
+def add_saturated(a_lo: Any, a_hi: Any, b_lo: Any, b_hi: Any) -> Any:
     """`min(a + b, 2^128 − 1)` as (lo, hi)."""
     lo, hi, overflowed = add(a_lo, a_hi, b_lo, b_hi)
     if overflowed:
@@ -29,18 +31,18 @@ def add_saturated(a_lo, a_hi, b_lo, b_hi):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def less(a_lo, a_hi, b_lo, b_hi):  # type: ignore[no-untyped-def]
+def less(a_lo: Any, a_hi: Any, b_lo: Any, b_hi: Any) -> Any:
     """`a < b`."""
     return a_hi < b_hi or (a_hi == b_hi and a_lo < b_lo)
 
 
 @compiled
-def is_zero(lo, hi):  # type: ignore[no-untyped-def]
+def is_zero(lo: Any, hi: Any) -> Any:
     """`a == 0`."""
     return lo == ZERO and hi == ZERO
 
 
 @compiled
-def is_max(lo, hi):  # type: ignore[no-untyped-def]
+def is_max(lo: Any, hi: Any) -> Any:
     """`a == 2^128 − 1`."""
     return lo == U64_MAX and hi == U64_MAX

@@ -7,6 +7,8 @@ out of the window is in the id runs (`engine.idruns`).
 One table of `slots` rows is at most half full: `slots` is a power of two, at least twice the ids it may hold.
 """
 
+from typing import Any
+
 import numpy as np
 
 from tallystick.ledger.compiled import ONE, U64, ZERO, compiled
@@ -15,7 +17,7 @@ NOT_FOUND = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @compiled
-def put(table, hashed, position):  # type: ignore[no-untyped-def]
+def put(table: Any, hashed: Any, position: Any) -> Any:
     """Note that an id with this hash stands at `position`. The table must have room."""
     mask = U64(table.shape[0]) - ONE
     at = hashed & mask
@@ -26,7 +28,7 @@ def put(table, hashed, position):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def find(table, hashed, cursor):  # type: ignore[no-untyped-def]
+def find(table: Any, hashed: Any, cursor: Any) -> Any:
     """The next position kept for this hash, and the cursor to go on from; (NOT_FOUND, …) when there is no more.
 
     Begin with `cursor` = `start(table, hashed)`. Ids with equal hashes come one after the other.
@@ -41,7 +43,7 @@ def find(table, hashed, cursor):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def start(table, hashed):  # type: ignore[no-untyped-def]
+def start(table: Any, hashed: Any) -> Any:
     """Where `find` begins."""
     return hashed & (U64(table.shape[0]) - ONE)
 

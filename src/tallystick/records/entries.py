@@ -52,6 +52,16 @@ def _event_fields(event: np.dtype[np.void]) -> list[Any]:
     return [(renamed.get(field[0], field[0]), *field[1:]) for field in event.descr]
 
 
+SEAL_EVENT = np.dtype(
+    [
+        ("count", "<u8"),  # entries before the seal in its block
+        ("details_hash", "<u8", (4,)),  # SHA-256 of all the block's details, the seal's row with its salt included
+        ("positions_hash", "<u8", (4,)),  # SHA-256 of the block's lane positions (`blocks.pack_positions`)
+        ("reserved", "<u8", (7,)),
+    ]
+)
+"""What a seal, the last entry of each block, says of its block."""
+
 ENTRY = _layout(">u2", None)
 WORK = _layout("<u2", None)
 TRANSFER_WORK = _layout("<u2", _event_fields(TRANSFER_EVENT))

@@ -1,0 +1,63 @@
+"""Two threads and what passes between them: the engine's loop hands drafts to the writer, one at a time."""
+
+import threading
+from collections.abc import Callable
+
+from tallystick.engine.drafts import Draft
+from tallystick.engine.writer import LookedUp, Writer
+
+Failed = Callable[[BaseException], None]
+
+
+class WriterThread:
+    """Runs `Writer.step` on what is `put`, in order. At most one block is unsynced at a time (DESIGN §4).
+
+    A failure is final: it is kept, told to `failed`, and raised from every later `put`.
+    """
+
+    def __init__(self, writer: Writer, failed: Failed) -> None:
+        self._writer = writer
+        self._failed = failed
+        self._work: Draft | LookedUp | None = None
+        self._failure: BaseException | None = None
+        self._stopping = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="tally-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, work: Draft | LookedUp) -> None:
+        """Hand over; waits until all that was handed over before is durable. Raises what the writer died of."""
+        with self._changed:
+            while self._work is not None and self._failure is None:
+                self._changed.wait()
+            if self._failure is not None:
+                raise self._failure
+            self._work = work
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Finish what was handed over, then end."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while self._work is None and not self._stopping:
+                    self._changed.wait()
+                if self._work is None:
+                    return
+                work = self._work
+            try:
+                self._writer.step(work)
+            except BaseException as error:
+                with self._changed:
+                    self._failure = error
+                    self._changed.notify_all()
+                self._failed(error)
+                return
+            with self._changed:
+                self._work = None
+                self._changed.notify_all()

@@ -1,0 +1,262 @@
+"""One batch from deliveries to a draft: requests told apart, what is needed fetched, all decided, all checked.
+
+This is the shell around `ledger.kernel`: it looks up, calls, and keeps count; it does not wait, read a clock or
+write. `recovery` makes a `Decider` whose books are those of the journal.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tallystick.engine.drafts import Answer, Delivery, Draft
+from tallystick.engine.fetch import Fetcher
+from tallystick.engine.idindex import IdIndex
+from tallystick.engine.requests import NONE, Admission, Requests, split
+from tallystick.ledger import invariants, kernel
+from tallystick.ledger.batches import Batch, Outcome, batch, outcome
+from tallystick.ledger.books import Bookkeeper, Counter
+from tallystick.ledger.compiled import U64, records
+from tallystick.records.commands import COMMAND, COMMANDS_MAX, Kind
+from tallystick.records.results import RESULT
+from tallystick.statuses import STORED_MASK, AccountStatus, RequestStatus, TransferStatus
+
+Judge = Callable[[Batch, Any, Outcome, Any, Any, Any], None]
+
+
+class Repeat(NamedTuple):
+    """A request that is not decided (again): what to answer, and where its first results are."""
+
+    admission: Admission
+    position: int  # of the first entry, decided in an earlier block; or NONE
+    earlier: int  # number of the same request earlier in this batch; or NONE
+
+
+@dataclass
+class Decider:
+    """The books, the two id indexes, and where the journal will go on."""
+
+    bookkeeper: Bookkeeper
+    transfer_index: IdIndex
+    request_index: IdIndex
+    fetcher: Fetcher
+    shard: int = 0
+    next_seq: int = 0
+    last_timestamp: int = 0
+    positions: dict[bytes, int] = field(default_factory=dict)
+    judge: Judge = kernel.decide
+
+    def decide(self, deliveries: list[Delivery], now: int, quarantine: bool = False) -> Draft:
+        """Decide whole requests (at most 8,190 commands in all) at time `now`, ns, past `last_timestamp`.
+
+        `quarantine` refuses all that is new among them. Raises `Corrupt` if an invariant breaks; the books may
+        then have changed, so the process must end.
+        """
+        commands = _together(deliveries)
+        requests = split(commands, self.bookkeeper.id_keys)
+        repeats = self._repeats(commands, requests)
+        new = commands if not repeats else _without(commands, requests, repeats)
+        decided = self._decide_new(new, now, quarantine) if len(new) else None
+        for delivery in deliveries:
+            if delivery.lane:
+                self.positions[delivery.lane] = delivery.number
+        results = decided.results if decided else np.empty(0, RESULT)
+        if repeats:
+            results = self._with_repeats(commands, requests, repeats, results)
+        draft = Draft(
+            decided,
+            self.next_seq,
+            dict(self.positions),
+            _answers(deliveries, results.view(np.ndarray)),
+        )
+        self.fetcher.remember(draft)
+        self.next_seq = draft.next_seq
+        return draft
+
+    def _decide_new(self, commands: npt.NDArray[np.void], now: int, quarantine: bool) -> Outcome:
+        self.make_room()
+        books = self.bookkeeper.books
+        count = len(commands)
+        work = batch(commands.view(np.uint8))
+        decided = outcome(count)
+        kernel.look_up(work, books)
+        if quarantine:
+            work.quarantined[:] = 1
+        work = self._fetch_transfers(work)
+        ids_before = books.counters[Counter.TRANSFER_IDS]
+        self.judge(work, books, decided, U64(self.next_seq), U64(now), np.uint16(self.shard))
+        violation = invariants.check(decided, books, U64(self.last_timestamp), ids_before)
+        invariants.require(int(violation), self.next_seq)
+        kernel.note_requests(work, books, U64(self.next_seq))
+        self.transfer_index.note(_plain(work.transfers["id_lo"]), _plain(work.transfers["id_hi"]), _is_transfer(work))
+        self.request_index.note(
+            _plain(work.commands["request_id_lo"]),
+            _plain(work.commands["request_id_hi"]),
+            np.asarray(work.commands["index"] == 0),
+        )
+        self.last_timestamp = now + count - 1
+        return decided
+
+    def make_room(self) -> None:
+        """See that books and windows can take a whole block; between blocks only."""
+        self.bookkeeper.make_room()
+        counters = self.bookkeeper.books.counters
+        if self.transfer_index.is_full(int(counters[Counter.TRANSFER_IDS])):
+            self.transfer_index.rotate(self.next_seq)
+            counters[Counter.TRANSFER_IDS] = 0
+            self.bookkeeper.books = self.bookkeeper.books._replace(transfer_ids=self.transfer_index.current)
+        if self.request_index.is_full(int(counters[Counter.REQUEST_IDS])):
+            self.request_index.rotate(self.next_seq)
+            counters[Counter.REQUEST_IDS] = 0
+            self.bookkeeper.books = self.bookkeeper.books._replace(request_ids=self.request_index.current)
+
+    def _fetch_transfers(self, work: Batch) -> Batch:
+        """Find the entries that have these transfers' ids already."""
+        transfers = work.transfers
+        which, positions = self.transfer_index.candidates(
+            work.hashes, _plain(transfers["id_lo"]), _plain(transfers["id_hi"]), _is_transfer(work)
+        )
+        if not len(which):
+            return work
+        there = self.fetcher.transfers(positions)
+        asked = transfers[which]
+        same = (
+            (there["id_lo"] == asked["id_lo"])
+            & (there["id_hi"] == asked["id_hi"])
+            & (there["tenant"] == asked["tenant"])
+            & (there["kind"] == Kind.TRANSFER)
+        )
+        work.fetched_at[which[same]] = np.flatnonzero(same)
+        return work._replace(fetched=there)
+
+    def find_request(self, tenant: int, request_id: int) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]] | None:
+        """The first entry and details of a decided request, as one-row arrays, or None."""
+        one = np.zeros(1, COMMAND)
+        one["tenant"], one["index"], one["count"], one["kind"], one["version"] = tenant, 0, 1, Kind.TRANSFER, 1
+        one["request_id_lo"], one["request_id_hi"] = request_id & 0xFFFFFFFFFFFFFFFF, request_id >> 64
+        requests = split(records(one), self.bookkeeper.id_keys)
+        _, entries, details = self._known(one, requests)
+        return (entries, details) if len(entries) else None
+
+    def _known(
+        self, commands: npt.NDArray[np.void], requests: Requests
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.void], npt.NDArray[np.void]]:
+        """Which requests have been decided in earlier blocks, with the first entry and details of each."""
+        first = commands[requests.starts]
+        every = np.ones(len(first), bool)
+        which, positions = self.request_index.candidates(
+            requests.hashes, _plain(first["request_id_lo"]), _plain(first["request_id_hi"]), every
+        )
+        if not len(which):
+            return which, np.empty(0, COMMAND), np.empty(0, COMMAND)
+        entries, details = self.fetcher.rows(positions)
+        asked = first[which]
+        same = (
+            (entries["request_id_lo"] == asked["request_id_lo"])
+            & (entries["request_id_hi"] == asked["request_id_hi"])
+            & (entries["tenant"] == asked["tenant"])
+            & (entries["index"] == 0)
+            & (entries["kind"] != Kind.SEAL)
+        )
+        return which[same], entries[same], details[same]
+
+    def _repeats(self, commands: npt.NDArray[np.void], requests: Requests) -> dict[int, Repeat]:
+        """Requests not to decide, by their number in the batch."""
+        first = commands[requests.starts]
+        repeats: dict[int, Repeat] = {}
+        which, entries, details = self._known(commands, requests)
+        for place, request in enumerate(which.tolist()):
+            same = bool((details[place]["fingerprint"] == first[request]["fingerprint"]).all())
+            admission = Admission.REPEAT if same else Admission.KEY_REUSED
+            repeats[request] = Repeat(admission, int(entries[place]["seq"]), NONE)
+        for request in np.flatnonzero(requests.earlier != NONE).tolist():
+            if request in repeats:
+                continue
+            earlier = int(requests.earlier[request])
+            same = bool((first[earlier]["fingerprint"] == first[request]["fingerprint"]).all())
+            repeats[request] = Repeat(Admission.REPEAT if same else Admission.KEY_REUSED, NONE, earlier)
+        return repeats
+
+    def _with_repeats(
+        self,
+        commands: npt.NDArray[np.void],
+        requests: Requests,
+        repeats: dict[int, Repeat],
+        decided: npt.NDArray[np.void],
+    ) -> npt.NDArray[np.void]:
+        """A result row for every command delivered, the repeated requests' among those just decided."""
+        results = np.zeros(len(commands), RESULT)
+        fresh = np.ones(len(commands), bool)
+        for request in repeats:
+            start = requests.starts[request]
+            fresh[start : start + requests.counts[request]] = False
+        results[fresh] = decided.view(np.ndarray)
+        for request in sorted(repeats):
+            repeat = repeats[request]
+            start, count = int(requests.starts[request]), int(requests.counts[request])
+            rows = results[start : start + count]
+            if repeat.admission is Admission.KEY_REUSED:
+                rows["status"] = RequestStatus.IDEMPOTENCY_KEY_REUSED
+            elif repeat.earlier != NONE:
+                rows[:] = results[requests.starts[repeat.earlier] : requests.starts[repeat.earlier] + count]
+                rows["replayed"] = 1
+            else:
+                rows[:] = self.recorded(repeat.position, count)
+        return results
+
+    def recorded(self, position: int, count: int) -> npt.NDArray[np.void]:
+        """The results of the request whose first entry stands at `position`, as they were first given."""
+        entries, details = self.fetcher.rows(np.arange(position, position + count, dtype="<u8"))
+        rows = np.zeros(count, RESULT)
+        rows["timestamp"] = entries["timestamp"]
+        rows["status"] = entries["status"]
+        rows["status"][entries["status"] == STORED_MASK] = TransferStatus.CREATED
+        rows["replayed"] = 1
+        repeated = ((entries["kind"] == Kind.TRANSFER) & (entries["status"] == TransferStatus.EXISTS)) | (
+            (entries["kind"] == Kind.ACCOUNT) & (entries["status"] == AccountStatus.EXISTS)
+        )
+        if repeated.any():
+            # `exists` answers with the timestamp of what exists; the details say where that stands.
+            rows["timestamp"][repeated] = self.fetcher.rows(details["debit_previous"][repeated])[0]["timestamp"]
+        return rows
+
+
+def _is_transfer(work: Batch) -> npt.NDArray[np.bool_]:
+    return np.asarray(work.commands["kind"] == Kind.TRANSFER)
+
+
+def _plain(column: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """A field's column as a contiguous array of its own."""
+    return np.array(column, copy=True).view(np.ndarray)
+
+
+def _together(deliveries: list[Delivery]) -> npt.NDArray[np.void]:
+    """All commands in one writable array: compiled code is warmed for no other kind."""
+    count = sum(len(delivery.commands) for delivery in deliveries)
+    if count > COMMANDS_MAX:
+        raise ValueError(f"a batch holds at most {COMMANDS_MAX} commands, not {count}")
+    commands = np.empty(count, COMMAND)
+    at = 0
+    for delivery in deliveries:
+        commands[at : at + len(delivery.commands)] = delivery.commands
+        at += len(delivery.commands)
+    return records(commands)
+
+
+def _without(commands: npt.NDArray[np.void], requests: Requests, repeats: dict[int, Repeat]) -> npt.NDArray[np.void]:
+    keep = np.ones(len(commands), bool)
+    for request in repeats:
+        start = requests.starts[request]
+        keep[start : start + requests.counts[request]] = False
+    return records(np.ascontiguousarray(commands[keep]))
+
+
+def _answers(deliveries: list[Delivery], results: npt.NDArray[np.void]) -> list[Answer]:
+    answers = []
+    at = 0
+    for delivery in deliveries:
+        answers.append(Answer(delivery, results[at : at + len(delivery.commands)]))
+        at += len(delivery.commands)
+    return answers

@@ -1,0 +1,84 @@
+"""The engine's loop: take what waits, decide it, hand it to the writer; answer look-ups in between.
+
+`step` does one round and returns; threads and waiting live in `compose/`, so that a simulation can call the steps
+in an order of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tallystick.engine.deciding import Decider
+from tallystick.engine.drafts import Delivery, Draft
+from tallystick.engine.poison import Mode, Poison
+from tallystick.engine.timekeeping import Timekeeper
+from tallystick.engine.writer import LookedUp
+from tallystick.intake.port import Intake
+from tallystick.records.commands import COMMANDS_MAX
+
+CONTROL_MAX = 1_000
+"""Control commands a batch takes before payments have their turn (DESIGN §1)."""
+
+
+class Source(Protocol):
+    """Where whole requests come from: the lanes of an intake, or callers in process."""
+
+    def receive(self, commands_max: int) -> list[Delivery]:
+        """What waits, in the order to decide it, at most so many commands (one delivery may pass alone)."""
+        ...
+
+
+@dataclass
+class LaneSource:
+    """The lanes of an intake, from where the decider has taken them."""
+
+    intake: Intake
+    decider: Decider
+    control_max: int = CONTROL_MAX
+
+    def receive(self, commands_max: int) -> list[Delivery]:
+        found = self.intake.receive(self.decider.positions, self.control_max, commands_max)
+        return [Delivery(block.commands, block.header.lane, block.header.first) for block in found]
+
+
+@dataclass
+class EngineLoop:
+    """Receive → decide → hand over. Used by one thread."""
+
+    source: Source
+    decider: Decider
+    timekeeper: Timekeeper
+    poison: Poison
+    put: Callable[[Draft | LookedUp], None]
+    """Hands work to the writer; returns when at most this one is not durable yet."""
+    batch_max: int = COMMANDS_MAX
+
+    def step(self) -> int:
+        """Decide what is waiting and hand it to the writer. Returns how many commands were decided or repeated."""
+        deliveries = self.source.receive(self.batch_max)
+        if not deliveries:
+            return 0
+        mode = self.poison.mode(self.decider.next_seq, self.timekeeper.now())
+        if mode is not Mode.TOGETHER:
+            self._decide_alone(deliveries, mode)
+        self._decide(deliveries)
+        return sum(len(delivery.commands) for delivery in deliveries)
+
+    def _decide(self, deliveries: list[Delivery], alone: bool = False, quarantine: bool = False) -> None:
+        now = self.timekeeper.after(self.decider.last_timestamp)
+        with self.poison.guard(self.decider.next_seq, alone):
+            draft = self.decider.decide(deliveries, now, quarantine)
+        self.put(draft)
+
+    def _decide_alone(self, deliveries: list[Delivery], mode: Mode) -> None:
+        """Each request in a block of its own; deciding the deliveries again afterwards finds only repeats."""
+        for delivery in deliveries:
+            at = 0
+            while at < len(delivery.commands):
+                count = int(delivery.commands[at]["count"])
+                request = Delivery(delivery.commands[at : at + count])
+                before = self.decider.next_seq
+                self._decide([request], alone=True, quarantine=mode is Mode.QUARANTINE)
+                if self.decider.next_seq != before:
+                    mode = Mode.ALONE  # only the request that crashed alone is refused
+                at += count

@@ -1,0 +1,107 @@
+"""Requests: told apart in a block of commands, and known ones recognised (DESIGN §2).
+
+A request is decided once. One that comes again with the same content gets its first results and makes no entry;
+with other content it is told so. That is found out here, before the ledger sees any of it.
+"""
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tallystick.errors import Corrupt
+from tallystick.ledger import hashing, windows
+from tallystick.ledger.compiled import U64, compiled
+from tallystick.records.commands import VERSION, Kind
+
+KIND_FIRST = int(Kind.TRANSFER)
+KIND_LAST = int(Kind.CONTROL)
+NONE = -1
+
+
+class Requests(NamedTuple):
+    """The requests of one batch: where each starts, how many commands it has, the hash of its (tenant, id)."""
+
+    starts: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    hashes: npt.NDArray[np.uint64]
+    earlier: npt.NDArray[np.int64]  # the first request of this batch with the same (tenant, id), or NONE
+
+
+class Admission(IntEnum):
+    """What becomes of a request."""
+
+    DECIDE = 0
+    REPEAT = 1
+    KEY_REUSED = 2
+
+
+@compiled
+def _split(commands: Any, keys: Any, starts: Any, counts: Any, hashes: Any) -> Any:
+    found = 0
+    due = np.int64(0)  # commands of the open request still to come
+    for k in range(commands.shape[0]):
+        command = commands[k]
+        if command.version != VERSION or command.kind < KIND_FIRST or command.kind > KIND_LAST:
+            return -1 - k
+        if due == 0:
+            if command.index != 0 or command.count == 0:
+                return -1 - k
+            starts[found] = k
+            counts[found] = command.count
+            hashes[found] = hashing.hash_id(keys, command.tenant, command.request_id_lo, command.request_id_hi)
+            found += 1
+            due = np.int64(command.count)
+        else:
+            first = commands[starts[found - 1]]
+            if command.index != k - starts[found - 1] or command.kind != first.kind or command.count != first.count:
+                return -1 - k
+            if not same_request(command, first):
+                return -1 - k
+        due -= 1
+    return found if due == 0 else -1 - commands.shape[0]
+
+
+@compiled
+def same_request(a: Any, b: Any) -> Any:
+    """Whether two commands, or entries, belong to one (tenant, request id)."""
+    return a.tenant == b.tenant and a.request_id_lo == b.request_id_lo and a.request_id_hi == b.request_id_hi
+
+
+@compiled
+def _find_earlier(commands: Any, starts: Any, hashes: Any, table: Any, earlier: Any) -> Any:
+    met = 0
+    for r in range(starts.shape[0]):
+        earlier[r] = NONE
+        hashed = hashes[r]
+        position, cursor = windows.find(table, hashed, windows.start(table, hashed))
+        while position != windows.NOT_FOUND:
+            if same_request(commands[starts[r]], commands[starts[position]]):
+                earlier[r] = np.int64(position)
+                met += 1
+                break
+            position, cursor = windows.find(table, hashed, cursor)
+        if earlier[r] == NONE:
+            windows.put(table, hashed, U64(r))
+    return met
+
+
+def split(commands: npt.NDArray[np.void], keys: npt.NDArray[np.uint64]) -> Requests:
+    """The requests of a batch of whole requests, one after the other. Raises `Corrupt` if it is not that.
+
+    Only a gateway writes blocks, and it checked them: a malformed one is no client's bad input.
+    """
+    count = len(commands)
+    starts, counts, hashes = np.empty(count, "<i8"), np.empty(count, "<i8"), np.empty(count, "<u8")
+    found = int(_split(commands, keys, starts, counts, hashes))
+    if found < 0:
+        raise Corrupt(f"command {-1 - found} of a block does not continue a request, or is of unknown kind or version")
+    starts, counts, hashes = starts[:found], counts[:found], hashes[:found]
+    earlier = np.empty(found, "<i8")
+    if found == 1:
+        earlier[0] = NONE
+    else:
+        table = np.zeros((windows.slots_for(found), 2), "<u8")
+        _find_earlier(commands, starts, hashes, table, earlier)
+    return Requests(starts, counts, hashes, earlier)
