@@ -20,6 +20,7 @@ from tallystick.blockfile.writer import BlockWriter
 from tallystick.clock import Clock, Entropy
 from tallystick.errors import Corrupt, Fenced, OutcomeUnknown
 from tallystick.intake.port import LaneId
+from tallystick.intake.turns import Turns
 from tallystick.records.blocks import HEADER_SIZE, Bytes, CommandBlock, command_block, parse_header
 from tallystick.records.commands import COMMAND_SIZE, COMMANDS_MAX
 
@@ -175,7 +176,7 @@ class FileIntake:
         assert register is not None
         self._lanes_count: Register = register
         self._lanes: dict[LaneId, _LaneReader] = {}
-        self._served: dict[bool, deque[_LaneReader]] = {True: deque(), False: deque()}
+        self._turns = Turns()
         self._seen = -1
         self._repaired = False
         self._spent: set[LaneId] = set()
@@ -232,29 +233,7 @@ class FileIntake:
             self._refuse_missing(positions)
         for lane in self._lanes.values():
             lane.seek(positions.get(lane.id, 0))
-        blocks: list[CommandBlock] = []
-        taken = self._take(self._served[True], control_max, blocks, 0)
-        self._take(self._served[False], commands_max, blocks, taken)
-        return blocks
-
-    def _take(self, lanes: deque[_LaneReader], commands_max: int, blocks: list[CommandBlock], taken: int) -> int:
-        """One block a lane in turn until all would pass `commands_max`; the next call begins where this one ended."""
-        given: dict[LaneId, int] = {}
-        idle = 0
-        while idle < len(lanes):
-            lane = lanes[0]
-            block = lane.block(given.get(lane.id, 0))
-            if block is None:
-                idle += 1
-            else:
-                if taken and taken + block.header.count > commands_max:
-                    break
-                blocks.append(block)
-                taken += block.header.count
-                given[lane.id] = given.get(lane.id, 0) + 1
-                idle = 0
-            lanes.rotate(-1)
-        return taken
+        return self._turns.take(control_max, commands_max)
 
     def _look_for_lanes(self) -> bool:
         """List the lanes; before the first time, repair. False if a gateway is repairing one: ask again soon."""
@@ -274,7 +253,7 @@ class FileIntake:
             if id not in self._lanes:
                 lane = _LaneReader(id, control, BlockReader(self._path(id, control), self._disk), self._shard)
                 self._lanes[id] = lane
-                self._served[control].append(lane)
+                self._turns.add(lane)
         return True
 
     def _repair(self, id: LaneId, control: bool) -> None:
@@ -310,6 +289,6 @@ class FileIntake:
         for lane in self._lanes.values():
             lane.reader.close()
         self._lanes.clear()
-        self._served = {True: deque(), False: deque()}
+        self._turns = Turns()
         self._seen = -1
         self._lanes_count.close()

@@ -16,7 +16,8 @@ from tallystick.blockfile.writer import BlockWriter
 from tallystick.errors import Corrupt, Fenced
 from tallystick.journal.index import SeqIndex
 from tallystick.journal.port import Tail
-from tallystick.records.blocks import HEADER_SIZE, LANE_SIZE, Bytes, EntryBlock, parse_header, unpack_positions
+from tallystick.journal.tails import continued
+from tallystick.records.blocks import HEADER_SIZE, Bytes, EntryBlock, parse_header
 from tallystick.records.details import DETAILS, DETAILS_SIZE
 from tallystick.records.entries import ENTRY, ENTRY_SIZE
 
@@ -153,21 +154,11 @@ class FileJournal(FileJournalReader):
         return self._tail
 
     def append(self, block: list[Bytes], expected_seq: int, epoch: int) -> None:
-        header = parse_header(block[0])
-        tail = self._tail
         if epoch != self._epoch or self._epoch_register.load() != epoch:
             raise Fenced(f"{self._writer.folder}: epoch {epoch} is over")
-        if expected_seq != tail.next_seq:
-            raise Fenced(f"{self._writer.folder}: the journal ends at {tail.next_seq}, not {expected_seq}")
-        lanes = header.lanes * LANE_SIZE
-        if (
-            (header.first, header.epoch, header.shard, header.previous) != (expected_seq, epoch, self._shard, tail.hash)
-            or header.size != sum(len(part) for part in block)
-            or len(block[1]) != lanes
-        ):
-            raise ValueError(f"block {header.first} is not the next of this journal, or not as entry_block made it")
+        header, tail = continued(self._tail, block, expected_seq, epoch, self._shard)
         self._writer.append(header, block)
-        self._tail = Tail(header.next, header.hash, header.epoch, unpack_positions(block[1]))
+        self._tail = tail
 
     def prepare(self) -> bool:
         """Fill a bit more of the next segment with zeros, in the background; returns whether there is more to do."""
