@@ -60,8 +60,11 @@ def copy(root: Path, to: Path) -> Path:
 
 def kernel_hash(root: Path) -> str:
     """Names a cache of compiled code: Numba's own check would keep what a change in another file made stale."""
-    sources = sorted((root / "src" / "tallystick" / "ledger").glob("*.py"))
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    package = root / "src" / "tallystick"
+    sources = [path for part in ("ledger", "records", "engine") for path in sorted((package / part).glob("*.py"))]
+    return hashlib.sha256(
+        b"\0".join(path.read_bytes() for path in [*sources, package / "statuses.py"] if path.exists())
+    ).hexdigest()[:16]
 
 
 def run_tests(root: Path, tests: Sequence[str], caches: Path) -> tuple[int, str]:

@@ -1,0 +1,31 @@
+"""What must be settled before anything compiled is imported, and once for all workers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hypothesis import settings
+
+# Out-of-bounds reads return garbage in compiled code, unless this is set before Numba is imported.
+os.environ.setdefault("NUMBA_BOUNDSCHECK", "1")
+
+from tallystick.compose import kernel_cache
+
+KERNELS = Path(__file__).parents[1] / ".pytest_cache" / "kernels-boundscheck"
+
+if "NUMBA_CACHE_DIR" not in os.environ:  # mutants bring their own
+    # In the environment too: processes that tests start must find what is compiled already.
+    os.environ["NUMBA_CACHE_DIR"] = str(kernel_cache.activate(KERNELS))
+
+# A busy machine is no failure; the seed that failed is printed.
+settings.register_profile("tallystick", deadline=None, print_blob=True)
+settings.load_profile("tallystick")
+
+
+def pytest_configure(config):
+    """Compile once before several workers start, or each of them would, at the same time."""
+    several = getattr(config.option, "numprocesses", None)
+    if several and not hasattr(config, "workerinput"):
+        warm = "from tallystick.compose.library import Ledger; Ledger.in_memory().close()"
+        subprocess.run([sys.executable, "-c", warm], check=False)  # if it cannot, the tests say why
