@@ -43,6 +43,13 @@ class File(Protocol):
         """Bytes the file has."""
         ...
 
+    def view(self, size: int) -> Bytes:
+        """The first `size` bytes as read-only memory, for files that no longer change.
+
+        It may be read from the disk only when touched, and stays valid after `close` and after the name is removed.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of it; no sync is implied."""
         ...
@@ -168,6 +175,10 @@ class SystemFile:
 
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size
+
+    def view(self, size: int) -> Bytes:
+        with _nothing_written("map", self._path):
+            return memoryview(mmap.mmap(self._descriptor, size, access=mmap.ACCESS_READ))
 
     def close(self) -> None:
         if self._descriptor >= 0:
