@@ -83,7 +83,8 @@ class IdIndex:
         self._building: Job | None = None
         self._clearing: Job | None = None
         self._merging: Job | None = None
-        self._working = Lock()  # held for each slice of background work, and to change what it works on
+        self._working = Lock()  # held for each slice of clearing and building, and by `rotate`
+        self._publishing = Lock()
         self._which = np.empty(COMMANDS_MAX, "<i8")
         self._positions = np.empty(COMMANDS_MAX, "<u8")
         self._passed = np.empty(COMMANDS_MAX + 1, "<i8")
@@ -187,25 +188,26 @@ class IdIndex:
         with self._working:
             if self._clearing is not None:
                 self._clearing = _advance(self._clearing)
-            elif self._building is not None:
+                return True
+            if self._building is not None:
                 self._advance_building()
-            else:
-                if self._merging is None:
-                    eight = self._mergeable()
-                    if not eight:
-                        return False
-                    self._merging = self._merge(eight)
-                merging, self._merging = self._merging, None
-                self._merging = _advance(merging)
+                return True
+        if self._merging is None:
+            eight = self._mergeable()
+            if not eight:
+                return False
+            self._merging = self._merge(eight)
+        # Not under the lock: `rotate` needs no merge to be done, and must not wait for a sync of one.
+        merging, self._merging = self._merging, None
+        self._merging = _advance(merging)
         return True
 
     def close(self) -> None:
-        """Let go of files; what was begun is begun again after the next opening."""
-        with self._working:
-            for job in (self._building, self._clearing, self._merging):
-                if job is not None:
-                    job.close()
-            self._building = self._clearing = self._merging = None
+        """Let go of files, when no other thread steps any more. What was begun is begun again after opening."""
+        for job in (self._building, self._clearing, self._merging):
+            if job is not None:
+                job.close()
+        self._building = self._clearing = self._merging = None
 
     def _open_generation(self, first: int | None = None) -> _Generation:
         return _Generation(self._clean.pop(), self.covered if first is None else first, nothing(), 0)
@@ -234,10 +236,11 @@ class IdIndex:
             for begin in range(0, len(rows), SLICE_ROWS):
                 writer.add(rows[begin : begin + SLICE_ROWS])
                 yield
-            run = writer.finish()
+            run = yield from writer.finish()
         finally:
             writer.close()
-        self._published = _Runs.of((*self._published.runs, run))
+        with self._publishing:
+            self._published = _Runs.of((*self._published.runs, run))
 
     def _mergeable(self) -> tuple[IdRun, ...]:
         """The first eight neighbours of one level, or none."""
@@ -255,12 +258,13 @@ class IdIndex:
             for rows in idsorting.merged([run.rows for run in eight]):
                 writer.add(rows)
                 yield
-            run = writer.finish()
+            run = yield from writer.finish()
         finally:
             writer.close()
-        runs = self._published.runs
-        begin = runs.index(eight[0])
-        self._published = _Runs.of((*runs[:begin], run, *runs[begin + RUNS_MERGED :]))
+        with self._publishing:
+            runs = self._published.runs
+            begin = runs.index(eight[0])
+            self._published = _Runs.of((*runs[:begin], run, *runs[begin + RUNS_MERGED :]))
         yield
         self._keeper.remove(eight)
 
@@ -294,3 +298,16 @@ def _advance(job: Job) -> Job | None:
     except StopIteration:
         return None
     return job
+
+
+def warm_up() -> None:
+    """Compile all that an index calls, for the arrays it calls it with."""
+    index = IdIndex(np.arange(1, 5, dtype="<u8"), window_ids=16)
+    one, mask = np.ones(1, "<u8"), np.ones(1, np.bool_)
+    for position in range(1, 4):
+        windows.put(index.current, one[0], U64(position))
+        index.note(one, one, mask)
+        index.rotate(position + 1)
+    while index.step():
+        pass
+    index.candidates(index.hashes(U64(1), one, one), one, one, mask)

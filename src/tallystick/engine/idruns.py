@@ -12,7 +12,7 @@ be too much memory for ids of years), the filters are kept in memory.
 import hashlib
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,8 @@ HEADER_SIZE = 256
 ROW_SIZE = 16
 MAGIC = b"TALLYIDS"
 VERSION = 1
+SYNCED_ROWS = 262_144
+"""Rows written between two syncs: more at once, and the journal's own syncs would wait behind them."""
 _FIELDS = struct.Struct("<8sHHI32sQQQ4Q")  # magic, version, level, 0, key, first, stop, count, range of ids
 _HASH_SIZE = 32
 _NAME = re.compile(r"([0-9]{20})-([0-9]{20})\.ids")
@@ -142,7 +144,7 @@ class FileRuns:
             label = _label(file, self._key)
             if label is None or (label.first, label.stop) != (first, stop):
                 return None
-            return _checked(file, label, self._key)
+            return _at_once(_checked(file, label, self._key))
         except Corrupt:
             return None
         finally:
@@ -155,55 +157,66 @@ class MemoryRunWriter:
     def __init__(self, label: Label) -> None:
         self._label = label
         self._rows = np.empty((label.count, 2), "<u8")
-        self._words = bloom.empty(label.count)
         self._written = 0
 
     def add(self, rows: Rows) -> None:
         """The next rows, in order."""
         self._rows[self._written : self._written + len(rows)] = rows
-        bloom.add(self._words, rows)
         self._written += len(rows)
 
-    def finish(self) -> IdRun:
-        """The run."""
+    def finish(self) -> Generator[None, None, IdRun]:
+        """The run, after some slices of work."""
         _require_all(self._label, self._written)
         self._rows.setflags(write=False)
-        return IdRun(self._label, self._rows, self._words)
+        words = bloom.empty(self._label.count)
+        for begin in range(0, self._label.count, SLICE_ROWS):
+            bloom.add(words, self._rows[begin : begin + SLICE_ROWS])
+            yield
+        return IdRun(self._label, self._rows, words)
 
     def close(self) -> None:
         """Nothing to let go of."""
 
 
 class FileRunWriter:
-    """Writes one run file, slice by slice. Nothing counts before `finish` returns."""
+    """Writes one run file, slice by slice. Nothing counts before `finish` is through."""
 
     def __init__(self, label: Label, key: bytes, disk: Disk, path: Path) -> None:
         self._label = label
-        self._header = label.header(key)
-        self._hash = hashlib.sha256(self._header)
-        self._words = bloom.empty(label.count)
+        self._key = key
+        self._hash = hashlib.sha256(label.header(key))
         self._written = 0
+        self._synced = 0
         self._disk = disk
         self._path = path
         disk.remove(path / label.name)  # what an attempt that failed has left
         self._file = disk.create(path / label.name)
 
     def add(self, rows: Rows) -> None:
-        """The next rows, in order. Raises what `File.write` raises."""
+        """The next rows, in order. Raises what `File.write` and `File.sync` raise."""
         data = rows.tobytes()
         self._file.write(HEADER_SIZE + self._written * ROW_SIZE, [data])
         self._hash.update(data)
-        bloom.add(self._words, rows)
         self._written += len(rows)
+        if self._written - self._synced >= SYNCED_ROWS:
+            self._file.sync()
+            self._synced = self._written
 
-    def finish(self) -> IdRun:
-        """The run; its file is **durable on return**. Raises what `File` and `Disk.sync_folder` raise."""
+    def finish(self) -> Generator[None, None, IdRun]:
+        """The run, after some slices of work; its file is **durable** then, and was read back.
+
+        Raises what `File` and `Disk.sync_folder` raise, and `Corrupt` if what was written does not come back.
+        """
         _require_all(self._label, self._written)
-        header = (self._header + self._hash.digest()).ljust(HEADER_SIZE, b"\0")
+        header = (self._label.header(self._key) + self._hash.digest()).ljust(HEADER_SIZE, b"\0")
         self._file.write(0, [header])
         self._file.sync()
         self._disk.sync_folder(self._path)
-        return IdRun(self._label, _map(self._file, self._label.count), self._words)
+        yield
+        run = yield from _checked(self._file, self._label, self._key)
+        if run is None:
+            raise Corrupt(f"id run {self._path / self._label.name} does not read back as it was written")
+        return run
 
     def close(self) -> None:
         """Let go of the file, finished or not."""
@@ -213,11 +226,6 @@ class FileRunWriter:
 def _require_all(label: Label, written: int) -> None:
     if written != label.count:
         raise Corrupt(f"id run {label.name} was given {written} rows instead of {label.count}")
-
-
-def _map(file: File, count: int) -> Rows:
-    """The rows of a run file, as memory that is read from the file when touched."""
-    return np.frombuffer(file.view(HEADER_SIZE + count * ROW_SIZE), "<u8", offset=HEADER_SIZE).reshape(count, 2)
 
 
 def _label(file: File, key: bytes) -> Label | None:
@@ -233,16 +241,27 @@ def _label(file: File, key: bytes) -> Label | None:
     return Label(first, stop, level, count, np.array(bounds, "<u8"))
 
 
-def _checked(file: File, label: Label, key: bytes) -> IdRun | None:
+def _checked(file: File, label: Label, key: bytes) -> Generator[None, None, IdRun | None]:
     """The run of this file, its filter made on the way, if all rows are those that were hashed when it was made."""
     hashed = hashlib.sha256(label.header(key))
     words = bloom.empty(label.count)
+    rows = np.frombuffer(file.view(HEADER_SIZE + label.count * ROW_SIZE), "<u8", offset=HEADER_SIZE).reshape(-1, 2)
     for begin in range(0, label.count, SLICE_ROWS):
-        data = file.read(HEADER_SIZE + begin * ROW_SIZE, min(SLICE_ROWS, label.count - begin) * ROW_SIZE)
-        hashed.update(data)
-        if len(data) % ROW_SIZE:
-            return None
-        bloom.add(words, np.frombuffer(data, "<u8").reshape(-1, 2))
+        part = rows[begin : begin + SLICE_ROWS]
+        # Where the disk cannot read, this raises; touching memory it cannot fill would end the process.
+        file.read(HEADER_SIZE + begin * ROW_SIZE, part.nbytes)
+        hashed.update(part.data)
+        bloom.add(words, part)
+        yield
     if file.read(_FIELDS.size, _HASH_SIZE) != hashed.digest():
         return None
-    return IdRun(label, _map(file, label.count), words)
+    return IdRun(label, rows, words)
+
+
+def _at_once(slices: Generator[None, None, IdRun | None]) -> IdRun | None:
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            run: IdRun | None = end.value
+            return run
