@@ -93,8 +93,8 @@ class Disk(Protocol):
         """Names in a folder, sorted; none if there is no such folder."""
         ...
 
-    def create(self, path: Path) -> File:
-        """A new empty file, to read and write. Raises `Unavailable` if the disk is full."""
+    def create(self, path: Path, *, private: bool = False) -> File:
+        """A new empty file, to read and write; `private`: by its owner alone. Raises `Unavailable` if disk full."""
         ...
 
     def open(self, path: Path, *, writable: bool = False) -> File | None:
@@ -233,9 +233,10 @@ class SystemDisk:
             except FileNotFoundError:
                 return []
 
-    def create(self, path: Path) -> File:
+    def create(self, path: Path, *, private: bool = False) -> File:
+        mode = 0o600 if private else 0o640
         with _nothing_written("create", path):
-            return SystemFile(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+            return SystemFile(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
 
     def open(self, path: Path, *, writable: bool = False) -> File | None:
         with _nothing_written("open", path):

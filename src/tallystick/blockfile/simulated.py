@@ -167,7 +167,7 @@ class SimulatedDisk:
         node = platter.find(self.machine.root, path)
         return sorted(node.seen) if isinstance(node, Folder) else []
 
-    def create(self, path: Path) -> File:
+    def create(self, path: Path, *, private: bool = False) -> File:
         self._change()
         folder = platter.parent(self.machine.root, path)
         if folder is None or path.name in folder.seen:
