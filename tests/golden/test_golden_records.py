@@ -10,7 +10,7 @@ import pytest
 from tallystick.records import blocks
 from tallystick.records.commands import ACCOUNT, COMMAND, CONTROL, TRANSFER
 from tallystick.records.details import DETAILS
-from tallystick.records.entries import ENTRY, WORK
+from tallystick.records.entries import ENTRY, SEAL_EVENT, WORK
 from tallystick.records.results import RESULT
 
 GOLDEN = json.loads((Path(__file__).parent / "records.json").read_text(encoding="utf-8"))
@@ -18,6 +18,7 @@ DTYPES = {
     "transfer command": TRANSFER,
     "account command": ACCOUNT,
     "control command": CONTROL,
+    "seal event": SEAL_EVENT,
     "entry": ENTRY,
     "seal": ENTRY,
     "details": DETAILS,

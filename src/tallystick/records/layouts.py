@@ -74,6 +74,12 @@ CONTROL_MEANING = {
     "reserved_16": "zero",
     "reserved_64": "zero",
 }
+SEAL_MEANING = {
+    "count": "entries before the seal in its block",
+    "details_hash": "SHA-256 of the block's details, the seal's own row with its salt included",
+    "positions_hash": "SHA-256 of the block's lane positions",
+    "reserved": "zero",
+}
 FRAME_MEANING = {
     "request_id": "the request it came in",
     "tenant": "whose it is",
@@ -100,7 +106,7 @@ ENTRY_MEANING = {
     "timeout_effective": "seconds; the time-out that the ledger acted on",
     "seq": "position in the journal, from 0, without a gap",
     "timestamp": "ns since the epoch, strictly increasing; zero for a seal",
-    "event": "the event as asked (tables above)",
+    "event": "the event as asked, or the seal event (above)",
     "moved": "minor units that moved",
     "tenant": "whose it is",
     "request_id": "the request it came in; zero for an expiry",
@@ -181,7 +187,7 @@ def _from_rows(title: str, about: str, fields: tuple[tuple[str, int, str, str], 
 
 def layouts() -> tuple[Layout, ...]:
     """Every layout of version 1, in the order of the page."""
-    frame = {"event": "one of the three above", **FRAME_MEANING}
+    frame = {"event": "transfer, account or control (above)", **FRAME_MEANING}
     return (
         _from_dtype(
             "Transfer event", "TigerBeetle's Transfer, field for field.", commands.TRANSFER_EVENT, TRANSFER_MEANING
@@ -190,11 +196,13 @@ def layouts() -> tuple[Layout, ...]:
             "Account event", "TigerBeetle's Account, field for field.", commands.ACCOUNT_EVENT, ACCOUNT_MEANING
         ),
         _from_dtype("Control event", "Ours.", commands.CONTROL_EVENT, CONTROL_MEANING),
+        _from_dtype(
+            "Seal event", "What the last entry of a journal block says of it.", entries.SEAL_EVENT, SEAL_MEANING
+        ),
         _from_dtype("Command", "What is asked: an event and the frame around it.", commands.COMMAND, frame),
         _from_dtype(
             "Entry",
-            "What was decided. Bytes 2 to 255 are leaf number `seq` of the tree. In a seal, `event` says what the "
-            "seal covers, and no command was asked.",
+            "What was decided. Bytes 2 to 255 are leaf number `seq` of the tree.",
             entries.ENTRY,
             ENTRY_MEANING,
         ),

@@ -14,6 +14,7 @@ DTYPES = {
     "Transfer event": commands.TRANSFER_EVENT,
     "Account event": commands.ACCOUNT_EVENT,
     "Control event": commands.CONTROL_EVENT,
+    "Seal event": entries.SEAL_EVENT,
     "Command": commands.COMMAND,
     "Entry": entries.ENTRY,
     "Details": details.DETAILS,
