@@ -1,0 +1,1 @@
+"""The suites that every adapter must pass, shipped for adapter authors: subclass one, override its fixtures."""
