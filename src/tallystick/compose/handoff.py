@@ -1,12 +1,16 @@
 """Two threads and what passes between them: the engine's loop hands drafts to the writer, one at a time."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tallystick.engine.drafts import Draft
 from tallystick.engine.writer import LookedUp, Writer
+from tallystick.errors import Unavailable
 
 Failed = Callable[[BaseException], None]
+Chore = Callable[[], bool]
+IDLE_S = 0.02
+"""How long the housekeeper rests when there is nothing to do."""
 
 
 class WriterThread:
@@ -61,3 +65,32 @@ class WriterThread:
             with self._changed:
                 self._work = None
                 self._changed.notify_all()
+
+
+class Housekeeper:
+    """Runs chores (zero-filling, id runs) in slices, beside the loop and the writer."""
+
+    def __init__(self, chores: Sequence[Chore], failed: Failed) -> None:
+        """A chore does a bounded slice of work and returns whether more waits."""
+        self._chores = chores
+        self._failed = failed
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tally-housekeeper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the slice at hand."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                busy = any([chore() for chore in self._chores])
+            except Unavailable:
+                busy = False  # the disk is full; the chore is tried again, and who needs its result will say so
+            except BaseException as error:
+                self._failed(error)
+                return
+            if not busy:
+                self._stop.wait(IDLE_S)

@@ -14,6 +14,7 @@ import numpy as np
 _config: Any = numba.config
 PACKAGE = Path(__file__).resolve().parent.parent
 SOURCES = ("ledger", "records", "engine", "statuses.py")
+"""What compiled code is made from, constants included; of `engine`, the files that compile anything."""
 
 
 def fingerprint() -> str:
@@ -22,8 +23,15 @@ def fingerprint() -> str:
     for source in SOURCES:
         path = PACKAGE / source
         for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+            text = file.read_bytes()
+            if source != "engine" or b"compiled" in text:
+                digest.update(file.name.encode() + b"\0" + text)
     return digest.hexdigest()[:32]
+
+
+def default_folder() -> Path:
+    """Where a user's compiled code is kept unless settings say otherwise."""
+    return Path.home() / ".cache" / "tallystick" / "kernels"
 
 
 def activate(folder: Path) -> Path:

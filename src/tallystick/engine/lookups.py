@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from tallystick.answers.port import FOUND_ACCOUNT_EXTRA, RequestResults
 from tallystick.engine.deciding import Decider
-from tallystick.ledger import hashing
 from tallystick.ledger.compiled import U64
 from tallystick.records.commands import ACCOUNT_EVENT, TRANSFER_EVENT, Kind
 from tallystick.records.results import RESULT
@@ -45,8 +44,7 @@ def transfers(decider: Decider, tenant: int, ids: list[int]) -> npt.NDArray[np.v
     """Of each id that was created, in order: the transfer; `amount` is what moved, `timestamp` when."""
     lo = np.array([number & _LOW for number in ids], "<u8")
     hi = np.array([number >> 64 for number in ids], "<u8")
-    hashes = np.empty(len(ids), "<u8")
-    hashing.hash_ids(decider.bookkeeper.id_keys, U64(tenant), lo, hi, hashes)
+    hashes = decider.transfer_index.hashes(U64(tenant), lo, hi)
     which, positions = decider.transfer_index.candidates(hashes, lo, hi, np.ones(len(ids), bool))
     entries = decider.fetcher.transfers(positions).view(np.ndarray)
     same = (

@@ -4,14 +4,14 @@ All of it is derived from the journal. Row arrays are reserved once as virtual m
 touched; the table of accounts grows by moving a few thousand slots a block, so that no block waits for a rehash.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tallystick.ledger import hashing, windows
+from tallystick.ledger import hashing
 from tallystick.ledger.compiled import ONE, U64, ZERO, compiled, records
 from tallystick.records.commands import ACCOUNT_EVENT, COMMANDS_MAX, u128
 
@@ -179,24 +179,27 @@ def number(row: Any, seq: Any) -> Any:
 
 @dataclass
 class Bookkeeper:
-    """Owns the arrays of the books and grows them between blocks."""
+    """Owns the arrays of the books and grows them between blocks.
+
+    `transfer_ids` and `request_ids` are the tables that new ids go to (`engine.idindex.IdIndex.current`).
+    """
 
     accounts_max: int
-    window_ids: int
     account_keys: npt.NDArray[np.uint64]
     id_keys: npt.NDArray[np.uint64]
+    transfer_ids: InitVar[npt.NDArray[np.uint64]]
+    request_ids: InitVar[npt.NDArray[np.uint64]]
     books: Books = field(init=False)
     _migrated: int = field(init=False, default=0)
 
-    def __post_init__(self) -> None:
-        slots = windows.slots_for(self.window_ids + COMMANDS_MAX)
+    def __post_init__(self, transfer_ids: npt.NDArray[np.uint64], request_ids: npt.NDArray[np.uint64]) -> None:
         self.books = Books(
             rows=records(np.zeros(self.accounts_max, ROW)),
             slots=np.zeros(65_536, "<u8"),
             old_slots=np.zeros(1, "<u8"),
             touched=records(np.zeros(TOUCHED_MAX, TOUCHED)),
-            transfer_ids=np.zeros((slots, 2), "<u8"),
-            request_ids=np.zeros((slots, 2), "<u8"),
+            transfer_ids=transfer_ids,
+            request_ids=request_ids,
             counters=np.zeros(len(Counter), "<u8"),
             account_keys=self.account_keys,
             id_keys=self.id_keys,

@@ -15,6 +15,8 @@ import numpy.typing as npt
 F = TypeVar("F", bound=Callable[..., Any])
 
 config: Any = numba.config
+_made: list[Any] = []
+
 U64 = np.uint64
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
@@ -24,7 +26,17 @@ U64_MAX = np.uint64(0xFFFFFFFFFFFFFFFF)
 def compiled(function: F) -> F:
     """Compile on first call, without the GIL, kept on disk where a folder is named."""
     njit: Any = numba.njit
-    return cast(F, njit(cache=bool(config.CACHE_DIR), nogil=True, error_model="numpy")(function))
+    made = njit(cache=bool(config.CACHE_DIR), nogil=True, error_model="numpy")(function)
+    _made.append(made)
+    return cast(F, made)
+
+
+def stop_compiling() -> None:
+    """From now on a call with a signature nobody warmed raises `TypeError` instead of compiling for seconds."""
+    if not config.DISABLE_JIT:
+        for made in _made:
+            if made.signatures:  # those that only other kernels call have none of their own
+                made.disable_compile()
 
 
 def records(array: npt.NDArray[np.void]) -> npt.NDArray[np.void]:

@@ -35,10 +35,3 @@ def hash_id(keys: Any, tenant: Any, lo: Any, hi: Any) -> Any:
     first = fold(lo ^ keys[0], hi ^ keys[1])
     result = fold(first ^ tenant ^ keys[2], keys[3] ^ hi)
     return result if result != U64(0) else U64(1)
-
-
-@compiled
-def hash_ids(keys: Any, tenant: Any, lo: Any, hi: Any, hashes: Any) -> Any:
-    """`hash_id` of each (tenant, id) into `hashes`."""
-    for k in range(lo.shape[0]):
-        hashes[k] = hash_id(keys, tenant, lo[k], hi[k])

@@ -1,0 +1,305 @@
+"""`Ledger`: the engine as a library. No server, no intake; durable when it returns.
+
+    ledger = Ledger.open("books")
+    ledger.create_transfers([Transfer(id=1, debit_account_id=…, …)])
+
+Safe for many threads and coroutines at once: calls that come together are decided together and share one sync.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from tallystick import ids
+from tallystick.blockfile.disk import SystemDisk
+from tallystick.clock import Clock, Entropy, SystemClock, system_entropy
+from tallystick.compose import kernel_cache
+from tallystick.compose.waiters import CoroutineWaiter, ThreadWaiter
+from tallystick.errors import Invalid
+from tallystick.records import commands as records
+from tallystick.records import objects
+from tallystick.records.commands import COMMANDS_MAX, EVENTS, Kind, Opcode, Side
+from tallystick.records.objects import (
+    Account,
+    Control,
+    ControlResult,
+    CreateAccountResult,
+    CreateTransferResult,
+    Transfer,
+)
+from tallystick.statuses import AccountStatus, ControlStatus, TransferStatus
+
+Rows = npt.NDArray[np.void]
+_Result = TypeVar("_Result", CreateAccountResult, CreateTransferResult, ControlResult)
+
+ACCOUNTS_MAX = 16_000_000
+WINDOW_IDS = 262_144
+SEGMENT_BYTES = 67_108_864
+
+
+class Ledger:
+    """A ledger in this process, with TigerBeetle's operations. Open one with `open` or `in_memory`; close it.
+
+    Every call takes whole requests of 1 to 8,190 events and returns when their outcome is durable. `request_id`
+    makes a retry safe: the same id with the same content gets the first results again; without one, only the
+    transfers' own ids protect. Tenants (default 1) see nothing of each other.
+
+    Errors: `Invalid` for events that cannot be encoded or a request id used before with other content;
+    `OutcomeUnknown` and others of `tallystick.errors` if the journal fails: the ledger is then closed for good,
+    open it again and ask.
+    """
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        clock: Clock | None = None,
+        entropy: Entropy = system_entropy,
+        accounts_max: int = ACCOUNTS_MAX,
+        window_ids: int = WINDOW_IDS,
+        segment_bytes: int = SEGMENT_BYTES,
+        accept_clock: bool = False,
+    ) -> "Ledger":
+        """The ledger kept in folder `path`, made if it is not there. One process at a time: else `Fenced`.
+
+        Raises `Corrupt` if what is stored breaks a promise, `Unavailable` if the clock is over a day ahead of it.
+        """
+        _ready()
+        from tallystick.compose.parts import open_files
+
+        return cls(
+            open_files(
+                Path(path),
+                SystemDisk(),
+                clock or SystemClock(),
+                entropy,
+                accounts_max=accounts_max,
+                window_ids=window_ids,
+                segment_bytes=segment_bytes,
+                accept_clock=accept_clock,
+            ),
+            clock or SystemClock(),
+            entropy,
+        )
+
+    @classmethod
+    def in_memory(
+        cls,
+        *,
+        clock: Clock | None = None,
+        entropy: Entropy = system_entropy,
+        accounts_max: int = 1_000_000,
+        window_ids: int = 16_384,
+    ) -> "Ledger":
+        """A ledger that ends with the process: for tests and trials."""
+        _ready()
+        from tallystick.compose.parts import open_memory
+
+        parts = open_memory(clock or SystemClock(), entropy, accounts_max=accounts_max, window_ids=window_ids)
+        return cls(parts, clock or SystemClock(), entropy)
+
+    def __init__(self, parts: Any, clock: Clock, entropy: Entropy) -> None:
+        """Use `open` or `in_memory`."""
+        from tallystick.compose.callers import Callers
+
+        self._callers = Callers(parts)
+        self._clock = clock
+        self._entropy = entropy
+        self.aio = AsyncLedger(self)
+        """The same operations as coroutines."""
+
+    @overload
+    def create_accounts(
+        self, accounts: Sequence[Account], *, tenant: int = 1, request_id: int | None = None
+    ) -> list[CreateAccountResult]: ...
+    @overload
+    def create_accounts(self, accounts: Rows, *, tenant: int = 1, request_id: int | None = None) -> Rows: ...
+    def create_accounts(
+        self, accounts: Sequence[Account] | Rows, *, tenant: int = 1, request_id: int | None = None
+    ) -> list[CreateAccountResult] | Rows:
+        """Open accounts: objects, or `records.commands.ACCOUNT_EVENT` rows (then `RESULT` rows come back)."""
+        return _shown(accounts, self._ask(Kind.ACCOUNT, accounts, tenant, request_id), _account_result)
+
+    @overload
+    def create_transfers(
+        self, transfers: Sequence[Transfer], *, tenant: int = 1, request_id: int | None = None
+    ) -> list[CreateTransferResult]: ...
+    @overload
+    def create_transfers(self, transfers: Rows, *, tenant: int = 1, request_id: int | None = None) -> Rows: ...
+    def create_transfers(
+        self, transfers: Sequence[Transfer] | Rows, *, tenant: int = 1, request_id: int | None = None
+    ) -> list[CreateTransferResult] | Rows:
+        """Move money: objects, or `records.commands.TRANSFER_EVENT` rows (then `RESULT` rows come back)."""
+        return _shown(transfers, self._ask(Kind.TRANSFER, transfers, tenant, request_id), _transfer_result)
+
+    def control(
+        self, controls: Sequence[Control] | Rows, *, tenant: int = 1, request_id: int | None = None
+    ) -> list[ControlResult] | Rows:
+        """Freeze, unfreeze, set credit limits."""
+        return _shown(controls, self._ask(Kind.CONTROL, controls, tenant, request_id), _control_result)
+
+    def freeze(self, account_id: int, side: Side = Side.BOTH, *, tenant: int = 1) -> ControlStatus:
+        """Stop an account's debits, credits, or both."""
+        return self._control_one(Control(account_id=account_id, opcode=Opcode.FREEZE, value=side), tenant)
+
+    def unfreeze(self, account_id: int, side: Side = Side.BOTH, *, tenant: int = 1) -> ControlStatus:
+        """Let an account's debits, credits, or both go again."""
+        return self._control_one(Control(account_id=account_id, opcode=Opcode.UNFREEZE, value=side), tenant)
+
+    def set_credit_limit(self, account_id: int, limit: int, *, tenant: int = 1) -> ControlStatus:
+        """How far debits may pass credits, in minor units, where `debits_must_not_exceed_credits` is set."""
+        return self._control_one(Control(account_id=account_id, opcode=Opcode.CREDIT_LIMIT, value=limit), tenant)
+
+    def lookup_accounts(self, account_ids: Sequence[int], *, tenant: int = 1) -> list[Account]:
+        """Those of the accounts that exist, in order, as of now."""
+        waiter = ThreadWaiter()
+        self._callers.look_up(waiter, _accounts(account_ids, tenant))
+        return waiter.wait()  # type: ignore[no-any-return]
+
+    def lookup_transfers(self, transfer_ids: Sequence[int], *, tenant: int = 1) -> list[Transfer]:
+        """Those of the transfers that were created, in order: `amount` is what moved, `timestamp` when (ns)."""
+        waiter = ThreadWaiter()
+        self._callers.look_up(waiter, _transfers(transfer_ids, tenant))
+        return waiter.wait()  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Finish what was asked, then let go of the folder."""
+        self._callers.close()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def statistics(self) -> dict[str, int]:
+        """Blocks and bytes written, accounts, entries: what `tally bench` and operators look at."""
+        return self._callers.statistics()
+
+    def packed(
+        self, kind: Kind, events: Sequence[Any] | Rows, tenant: int, request_id: int | None
+    ) -> bytes | npt.NDArray[np.void]:
+        """The command records of one request. Raises `Invalid`."""
+        request = ids.time_ordered(self._clock.wall_ns(), self._entropy) if request_id is None else request_id
+        if not 0 < request < ids.ID_MAX:
+            raise Invalid("request_id", "must be between 1 and 2^128 - 2")
+        if not 0 <= tenant < 1 << 64:
+            raise Invalid("tenant", "must be between 0 and 2^64 - 1")
+        if not 1 <= len(events) <= COMMANDS_MAX:
+            raise Invalid("events", f"a request holds 1 to {COMMANDS_MAX} events, not {len(events)}")
+        submitted_at = self._clock.wall_ns()
+        if isinstance(events, np.ndarray):
+            if events.dtype != EVENTS[kind]:
+                raise Invalid("events", f"rows must have the dtype of a {kind.name.lower()} event (records.commands)")
+            return records.frame(np.ascontiguousarray(events).tobytes(), kind, tenant, request, submitted_at)
+        if len(events) == 1:
+            return records.pack_one(_PACK[kind](events[0]), kind, tenant, request, submitted_at)[0]
+        return records.frame(objects.pack_all(events, _PACK[kind]), kind, tenant, request, submitted_at)
+
+    def _ask(self, kind: Kind, events: Sequence[Any] | Rows, tenant: int, request_id: int | None) -> Rows:
+        waiter = ThreadWaiter()
+        self._callers.ask(waiter, self.packed(kind, events, tenant, request_id), len(events))
+        return waiter.wait()  # type: ignore[no-any-return]
+
+    def _control_one(self, control: Control, tenant: int) -> ControlStatus:
+        return _control_result(self._ask(Kind.CONTROL, [control], tenant, None)[0]).status
+
+
+class AsyncLedger:
+    """`Ledger`'s operations as coroutines, for the running event loop. Reached as `ledger.aio`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def create_accounts(
+        self, accounts: Sequence[Account] | Rows, *, tenant: int = 1, request_id: int | None = None
+    ) -> list[CreateAccountResult] | Rows:
+        """See `Ledger.create_accounts`."""
+        return _shown(accounts, await self._ask(Kind.ACCOUNT, accounts, tenant, request_id), _account_result)
+
+    async def create_transfers(
+        self, transfers: Sequence[Transfer] | Rows, *, tenant: int = 1, request_id: int | None = None
+    ) -> list[CreateTransferResult] | Rows:
+        """See `Ledger.create_transfers`."""
+        return _shown(transfers, await self._ask(Kind.TRANSFER, transfers, tenant, request_id), _transfer_result)
+
+    async def control(
+        self, controls: Sequence[Control] | Rows, *, tenant: int = 1, request_id: int | None = None
+    ) -> list[ControlResult] | Rows:
+        """See `Ledger.control`."""
+        return _shown(controls, await self._ask(Kind.CONTROL, controls, tenant, request_id), _control_result)
+
+    async def lookup_accounts(self, account_ids: Sequence[int], *, tenant: int = 1) -> list[Account]:
+        """See `Ledger.lookup_accounts`."""
+        waiter = CoroutineWaiter(asyncio.get_running_loop())
+        self._ledger._callers.look_up(waiter, _accounts(account_ids, tenant))
+        return await waiter.future  # type: ignore[no-any-return]
+
+    async def lookup_transfers(self, transfer_ids: Sequence[int], *, tenant: int = 1) -> list[Transfer]:
+        """See `Ledger.lookup_transfers`."""
+        waiter = CoroutineWaiter(asyncio.get_running_loop())
+        self._ledger._callers.look_up(waiter, _transfers(transfer_ids, tenant))
+        return await waiter.future  # type: ignore[no-any-return]
+
+    async def _ask(self, kind: Kind, events: Sequence[Any] | Rows, tenant: int, request_id: int | None) -> Rows:
+        waiter = CoroutineWaiter(asyncio.get_running_loop())
+        self._ledger._callers.ask(waiter, self._ledger.packed(kind, events, tenant, request_id), len(events))
+        return await waiter.future  # type: ignore[no-any-return]
+
+
+_PACK: dict[Kind, Callable[[Any], bytes]] = {
+    Kind.ACCOUNT: objects.pack_account,
+    Kind.TRANSFER: objects.pack_transfer,
+    Kind.CONTROL: objects.pack_control,
+}
+
+
+def _account_result(row: Any) -> CreateAccountResult:
+    return CreateAccountResult(int(row["timestamp"]), AccountStatus(int(row["status"])))
+
+
+def _transfer_result(row: Any) -> CreateTransferResult:
+    return CreateTransferResult(int(row["timestamp"]), TransferStatus(int(row["status"])))
+
+
+def _control_result(row: Any) -> ControlResult:
+    return ControlResult(int(row["timestamp"]), ControlStatus(int(row["status"])))
+
+
+def _shown(asked: Sequence[Any] | Rows, rows: Rows, result: Callable[[Any], _Result]) -> list[_Result] | Rows:
+    return rows if isinstance(asked, np.ndarray) else [result(row) for row in rows]
+
+
+def _accounts(account_ids: Sequence[int], tenant: int) -> Callable[[Any], list[Account]]:
+    def look_up(decider: Any) -> list[Account]:
+        from tallystick.engine import lookups
+
+        shown, extra = lookups.accounts(decider, tenant, list(account_ids))
+        return [objects.account(row, more) for row, more in zip(shown, extra, strict=True)]
+
+    return look_up
+
+
+def _transfers(transfer_ids: Sequence[int], tenant: int) -> Callable[[Any], list[Transfer]]:
+    def look_up(decider: Any) -> list[Transfer]:
+        from tallystick.engine import lookups
+
+        return [objects.transfer(row) for row in lookups.transfers(decider, tenant, list(transfer_ids))]
+
+    return look_up
+
+
+_readied = threading.Lock()
+
+
+def _ready() -> None:
+    """Name the folder of compiled code before the kernel is imported."""
+    with _readied:
+        kernel_cache.activate(kernel_cache.default_folder())

@@ -1,0 +1,148 @@
+"""The parts of an engine, wired: journal, books, id indexes, time, poison marker. Shared by the engine's process
+and the library, which differ only in where requests come from and where answers go.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tallystick.blockfile.disk import Disk
+from tallystick.clock import Clock, Entropy
+from tallystick.compose.handoff import Chore
+from tallystick.compose.warm import warm
+from tallystick.engine.deciding import Decider
+from tallystick.engine.idindex import IdIndex
+from tallystick.engine.poison import Poison, Registers
+from tallystick.engine.recovery import Progress, recover
+from tallystick.engine.timekeeping import Timekeeper
+from tallystick.errors import Corrupt
+from tallystick.journal.files import FileJournal
+from tallystick.journal.memory import MemoryJournal
+from tallystick.journal.port import Journal
+from tallystick.ledger.books import Bookkeeper
+from tallystick.ledger.hashing import KEY_WORDS
+
+KEY_BYTES = 8 * KEY_WORDS
+CRASH_NOTE = "crash"
+"""File that faulthandler, and the process's last words, go to."""
+
+
+@dataclass
+class Parts:
+    """What an engine runs on. `close` lets go of everything, in reverse order."""
+
+    journal: Journal
+    decider: Decider
+    timekeeper: Timekeeper
+    poison: Poison
+    entropy: Entropy
+    chores: Sequence[Chore] = ()
+    closing: ExitStack = field(default_factory=ExitStack)
+
+    def close(self) -> None:
+        """Let go of files and locks."""
+        self.closing.close()
+
+
+def open_files(
+    folder: Path,
+    disk: Disk,
+    clock: Clock,
+    entropy: Entropy,
+    *,
+    accounts_max: int,
+    window_ids: int,
+    segment_bytes: int,
+    accept_clock: bool = False,
+    shard: int = 0,
+    crash_noted: bool = False,
+    progress: Progress | None = None,
+) -> Parts:
+    """An engine on block files in `folder`: compiled code warmed, lock taken, journal replayed.
+
+    Raises `Fenced` if another engine holds the folder, `Corrupt` if what is stored breaks a promise,
+    `Unavailable` for a full disk or a clock far ahead of the journal.
+    """
+    warm()
+    with ExitStack() as stack:
+        journal = FileJournal.open(folder / "journal", disk, segment_bytes, shard)
+        stack.callback(journal.close)
+        key = _id_key(folder / "index", disk, entropy)
+        end = journal.end()
+        indexes = [IdIndex(key, window_ids, disk, folder / "index" / name, end) for name in ("transfers", "requests")]
+        for index in indexes:
+            stack.callback(index.close)
+        bookkeeper = Bookkeeper(accounts_max, _words(entropy(KEY_BYTES)), key, indexes[0].current, indexes[1].current)
+        decider = recover(journal, bookkeeper, indexes[0], indexes[1], shard, progress=progress)
+        timekeeper = Timekeeper(clock, decider.last_timestamp, accept_clock)
+        registers = _registers(folder / "engine", disk)
+        poison = Poison(registers, crash_noted, decider.next_seq)
+        chores: list[Chore] = [journal.prepare, *(index.step for index in indexes)]
+        return Parts(journal, decider, timekeeper, poison, entropy, chores, stack.pop_all())
+
+
+def open_memory(clock: Clock, entropy: Entropy, *, accounts_max: int, window_ids: int) -> Parts:
+    """An engine that forgets: nothing is written anywhere."""
+    warm()
+    journal = MemoryJournal()
+    key = _words(entropy(KEY_BYTES))
+    indexes = [IdIndex(key, window_ids) for _ in range(2)]
+    bookkeeper = Bookkeeper(accounts_max, _words(entropy(KEY_BYTES)), key, indexes[0].current, indexes[1].current)
+    decider = recover(journal, bookkeeper, indexes[0], indexes[1])
+    poison = Poison(Registers(*(_Remembered() for _ in range(5))), False, 0)
+    return Parts(journal, decider, Timekeeper(clock, 0), poison, entropy, [index.step for index in indexes])
+
+
+def _words(secret: bytes) -> npt.NDArray[np.uint64]:
+    return np.frombuffer(secret, "<u8").copy()
+
+
+def _id_key(folder: Path, disk: Disk, entropy: Entropy) -> npt.NDArray[np.uint64]:
+    """The secret that ids are hashed with, kept beside the runs made with it; lost, the runs are made anew."""
+    disk.make_folder(folder)
+    path = folder / "key"
+    there = disk.open(path)
+    if there is not None:
+        secret = there.read(0, KEY_BYTES)
+        there.close()
+        if len(secret) == KEY_BYTES and any(secret):
+            return _words(secret)
+        disk.remove(path)
+    secret = entropy(KEY_BYTES)
+    file = disk.create(path)
+    file.write(0, [secret])
+    file.sync()
+    file.close()
+    disk.sync_folder(folder)
+    return _words(secret)
+
+
+def _registers(folder: Path, disk: Disk) -> Registers:
+    disk.make_folder(folder)
+    found = []
+    for name in ("deciding", "crashed-at", "crashes", "alone", "quarantined-at"):
+        register = disk.register(folder / name, writable=True)
+        if register is None:
+            raise Corrupt(f"{folder / name} cannot be opened; remove it and start again")
+        found.append(register)
+    return Registers(*found)
+
+
+class _Remembered:
+    """A register of a process that has no past."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def load(self) -> int:
+        return self._value
+
+    def store(self, value: int) -> None:
+        self._value = value
+
+    def close(self) -> None:
+        self._value = 0
