@@ -3,7 +3,7 @@
 What makes this safe is not here but in the engine: the first decision about a request id stands for ever.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,7 +40,9 @@ class Patience:
     patience_s: float = 60.0
 
 
-def settle(api: Asker, path: str, body: bytes, request_id: str, patience: Patience) -> Answer:
+def settle(
+    api: Asker, path: str, body: bytes, request_id: str, patience: Patience, headers: Mapping[str, str] | None = None
+) -> Answer:
     """POST until the answer is an outcome or an objection: anything but 202, 429 and the 5xx that pass.
 
     Raises `OutcomeUnknown` if time ran out and the request may have been taken, and `Unavailable` if it ran out
@@ -52,7 +54,7 @@ def settle(api: Asker, path: str, body: bytes, request_id: str, patience: Patien
     while True:
         retry_after_s = 0.0
         try:
-            answer = api.ask("POST", path, body, {"Idempotency-Key": request_id})
+            answer = api.ask("POST", path, body, {**(headers or {}), "Idempotency-Key": request_id})
         except Unavailable as error:
             reason = str(error)
         except OutcomeUnknown as error:

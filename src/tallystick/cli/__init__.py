@@ -1,0 +1,1 @@
+"""`tally`: one module for each group of commands, thin: parse, call, render."""

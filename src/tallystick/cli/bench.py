@@ -1,0 +1,74 @@
+"""`tally bench`: measure it here. Each bench starts what it needs, and every rate has a reference from the same run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tallystick.cli import options
+from tallystick.cli.exits import EPILOG, Exit
+from tallystick.cli.options import say
+
+app = typer.Typer(help="Measure rates, latencies and CPU on this machine.", no_args_is_help=True, epilog=EPILOG)
+
+Runs = Annotated[int, typer.Option(min=1, help="Runs; each result is the median. Below 5, take it for a glance.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", metavar="FOLDER", exists=True, file_okay=False, help="Put the data in a folder there, then delete it."
+    ),
+]
+
+
+@app.command("http", epilog=EPILOG)
+def http(
+    runs: Runs = 5,
+    seconds: Annotated[float, typer.Option(min=1, help="How long each case is loaded in each run.")] = 4.0,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """Payments over HTTP, each waiting for its durable outcome, against a no-op route of the same server.
+
+    Cases: `no-op route`, `64 connections`, `1,000 connections`, `10,000 connections`, `5,000 arrivals/s`,
+    `json batch`, `binary batch`, `binary batch of 1,000`. Needs the load generator wrk (`apt-get install wrk`). CPU is
+    that of engine, gateway and supervisor together. Exit code 1 if a payment was lost or doubled.
+
+    **Examples**
+
+    - `tally bench http`
+    - `tally bench http --case "64 connections" --case "binary batch" --runs 3`
+    - `tally bench http --json > http.json`
+    """
+    from tallystick.lab import bench_http
+    from tallystick.lab.results import render
+
+    results = bench_http.run(runs, seconds, case or [], data, say)
+    render(results, as_json)
+    faults = sum(result.extra.get("lost", 0) + result.extra.get("doubled", 0) for result in results)
+    return Exit.REFUSED if faults else Exit.DONE
+
+
+@app.command("restart", epilog=EPILOG)
+def restart(
+    kills: Annotated[int, typer.Option(min=1, help="How often the engine is killed.")] = 20,
+    entries: Annotated[int, typer.Option(min=0, help="Entries stored before the first kill.")] = 1_000_000,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """Kill the engine under load again and again: how long until the next payment is decided, and is any lost?
+
+    Exit code 1 if a payment was lost, doubled, altered or left without outcome.
+
+    **Examples**
+
+    - `tally bench restart`
+    - `tally bench restart --kills 3 --entries 100000 --json`
+    """
+    from tallystick.lab import kills as lab
+    from tallystick.lab.results import render
+
+    results = lab.run(kills, entries, data, say)
+    render(results, as_json)
+    faults = sum(result.extra[name] for result in results for name in ("lost", "doubled", "unknown", "altered"))
+    return Exit.REFUSED if faults else Exit.DONE

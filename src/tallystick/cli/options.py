@@ -1,0 +1,64 @@
+"""Options that several commands share, and how they become `Settings`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tallystick.errors import Invalid
+
+if TYPE_CHECKING:
+    from tallystick.settings import Settings
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Machine output: JSON on standard output; progress stays on standard error.")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="FOLDER", help="Folder of everything that is kept. [env TALLY_DATA; tally-data]"),
+]
+Url = Annotated[str, typer.Option("--url", envvar="TALLY_URL", help="Where the gateway listens.", show_default=True)]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option("--key-file", metavar="FILE", help="File that holds the API key. Else TALLY_API_KEY is used."),
+]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        "--key", envvar="TALLY_API_KEY", help="The API key; others can see it in the process list: prefer --key-file."
+    ),
+]
+DEFAULT_URL = "http://127.0.0.1:7400"
+
+
+def settings(**given: Any) -> "Settings":
+    """Settings from the environment, with what was given on the command line in their place.
+
+    Raises `Invalid` naming the environment variable of each setting that makes no sense.
+    """
+    from pydantic import ValidationError
+
+    from tallystick.settings import Settings
+
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        faults = [f"TALLY_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()]
+        raise Invalid("", "settings: " + "; ".join(faults)) from error
+
+
+def api_key(key: str | None, key_file: Path | None) -> str:
+    """The API key to use. Raises `Invalid` if there is none, or it cannot be one."""
+    found = key_file.read_text().strip() if key_file else (key or "").strip()
+    if not found:
+        raise Invalid("", "no API key: set TALLY_API_KEY or use --key-file; `tally key new NAME` makes one")
+    if not found.isascii() or not found.isprintable() or " " in found:
+        raise Invalid("", "the API key holds characters that no key has; did another file get its name?")
+    return found
+
+
+def say(message: str) -> None:
+    """One line for people, on standard error."""
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()

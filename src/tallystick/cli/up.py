@@ -1,0 +1,103 @@
+"""`tally up`: start everything on this machine and keep it running, or run one process."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tallystick.cli import options
+from tallystick.cli.exits import Exit
+from tallystick.cli.options import say
+from tallystick.errors import Corrupt, Fenced, Invalid, TallystickError
+
+if TYPE_CHECKING:
+    from tallystick.settings import Settings
+    from tallystick.supervise.supervisor import Event
+
+
+def up(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[engine|gateway]", help="Run only this process, here in the foreground."),
+    ] = None,
+    data: options.Data = None,
+    shard: Annotated[int | None, typer.Option(help="Number of the shard. [env TALLY_SHARD; 0]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [env TALLY_HTTP_HOST; 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. [env TALLY_HTTP_PORT; 7400]")] = None,
+    as_json: options.Json = False,
+) -> int:
+    """Start everything and keep it running; with a name, run that one process in the foreground.
+
+    What ends is started again: at once, then ever later up to a second. Ctrl-C or SIGTERM stops everything cleanly.
+    Logs go to standard error. `FOLDER/run/supervisor.json` tells the pids. With `--json` each start and end of a
+    process is one JSON object on standard output.
+
+    **Examples**
+
+    - `tally up` everything, data in ./tally-data
+    - `tally up --data /var/lib/tallystick --port 8080`
+    - `tally up engine --shard 3` one process, for systemd or a container
+    """
+    settings = options.settings(data=data, shard=shard, http_host=host, http_port=port)
+    from tallystick.compose import up as compose
+
+    if name is not None:
+        if name not in compose.PROCESSES:
+            raise Invalid("", f"no process is called {name!r}; there are {', '.join(compose.PROCESSES)}")
+        return _run_one(name, settings)
+    if not as_json:
+        say(f"tally: data in {settings.data}, http://{settings.http_host}:{settings.http_port}; Ctrl-C stops")
+        if not settings.keys_path.exists():
+            say("tally: no API key yet, so nobody gets in; `tally key new NAME` makes one")
+    orderly = compose.supervise(settings, list(compose.PROCESSES), _report_json if as_json else _report)
+    return Exit.DONE if orderly else Exit.NEEDS_A_PERSON
+
+
+def _run_one(name: str, settings: "Settings") -> int:
+    """One process. It reports to a log, not to a person, so what was not expected is logged whole."""
+    import structlog
+
+    from tallystick.compose import up as compose
+
+    try:
+        compose.run_one(name, settings)
+    except (Corrupt, Fenced) as error:
+        say(json.dumps({"process": name, "event": "needs_a_person", "reason": f"{type(error).__name__}: {error}"}))
+        return Exit.NEEDS_A_PERSON
+    except TallystickError:
+        raise
+    except Exception:
+        trace = structlog.processors.format_exc_info(None, "error", {"exc_info": True})["exception"]
+        say(json.dumps({"process": name, "event": "failed", "exception": trace}))
+        return Exit.NOT_DONE
+    return Exit.DONE
+
+
+def _report_json(event: "Event") -> None:
+    from dataclasses import asdict
+
+    sys.stdout.write(json.dumps(asdict(event)) + "\n")
+    sys.stdout.flush()
+
+
+def _report(event: "Event") -> None:
+    say(f"tally: {event.name} {_told(event)}")
+
+
+def _told(event: "Event") -> str:
+    """An event as a person would say it."""
+    if event.event == "started":
+        return f"started (pid {event.pid})"
+    if event.event == "could_not_start":
+        return f"could not be started; trying again in {event.restart_in_s:.1f} s"
+    if event.event == "killed":
+        return "did not stop in time and was killed"
+    code = event.exit_code or 0
+    how = f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    how += f" after {event.ran_s:.1f} s"
+    if event.event == "needs_a_person":
+        return f"{how} and is not started again: read its log above, then start `tally up` anew"
+    if event.restart_in_s is None:
+        return how
+    return how + ("; starting it again" if not event.restart_in_s else f"; again in {event.restart_in_s:.1f} s")

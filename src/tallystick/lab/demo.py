@@ -1,0 +1,204 @@
+"""The demo: start everything, pay, kill the engine in the middle, and prove that nothing is lost or doubled.
+
+The proof is made by parts that trust each other little: the load generator (another process) wrote down what it was
+told, `journal_check` reads the journal without the ledger's code, and balances are asked over HTTP.
+"""
+
+import csv
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tallystick import ids
+from tallystick.clock import SystemClock, system_entropy
+from tallystick.errors import Unavailable
+from tallystick.lab import journal_check, limits
+from tallystick.lab.demo_display import Display, closing_report
+from tallystick.lab.generator import load_run
+from tallystick.lab.instance import TENANT, Instance, tally
+from tallystick.lab.kills import first_outcomes_s
+from tallystick.lab.load import Config
+from tallystick.lab.plan import CODE, LEDGER, Plan
+from tallystick.lab.results import percentiles_ms
+
+ACCOUNTS = 1000
+FUNDS = 10_000_000
+"""Minor units that the payout file gives each account."""
+KILL_AT = 0.5
+"""Share of the payments answered when the engine is killed."""
+PATIENCE_S = 90.0
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What the demo showed; `tally demo --json` ends with it."""
+
+    acknowledged: int
+    by_status: dict[str, int]
+    lost: int
+    doubled: int
+    balanced: bool
+    """Whether the fold of the journal is every account's balance, and all debits are all credits."""
+    requests: int
+    unknown: int
+    altered: int
+    sums_match: bool
+    connections: int
+    connection_errors: int
+    retried: int
+    throughput: float
+    """Payments answered a second, from the first sent to the last answered, the kill included."""
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    kill_to_first_outcome_s: float
+    entries: int
+    payouts: int
+    ok: bool
+    seconds: float
+
+
+def run(data: Path | None, connections: int, payments: int, as_json: bool) -> bool:
+    """Run the demo and print its report; True if all holds. Raises `Unavailable` if it could not be run."""
+    clock = SystemClock()
+    started_ns = clock.monotonic_ns()
+    display = Display(sys.stderr)
+    possible = limits.connections_possible(connections, limits.raise_open_files())
+    if possible < connections:
+        display.say(f"this machine allows fewer open files: {possible:,} connections instead of {connections:,}")
+    with _folder(data) as folder:
+        display.say(f"starting engine and gateway in {folder}; the first start compiles the kernel")
+        with Instance(folder, clock) as instance:
+            report = _walk(instance, possible, payments, display, started_ns)
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        sys.stdout.flush()
+    else:
+        closing_report(report)
+    return report.ok
+
+
+def _walk(instance: Instance, connections: int, payments: int, display: Display, started_ns: int) -> Report:
+    earlier = len(journal_check.read(instance.folder).transfers)  # of a folder kept from an earlier run
+    run_id = int.from_bytes(system_entropy(8), "big") >> 1
+    plan = Plan(run=run_id, accounts=ACCOUNTS, payments=payments)
+    accounts = [plan.account_id(number) for number in range(ACCOUNTS)]
+    source = plan.account_id(ACCOUNTS)
+    display.say(f"opening {ACCOUNTS:,} accounts, and one that the money comes from")
+    instance.open_accounts([source], limited=False)
+    instance.open_accounts(accounts, limited=True)
+    display.say(f"paying {ACCOUNTS:,} payouts: tally pay payouts.csv, twice, since the second must change nothing")
+    payouts = _payouts(instance, source, accounts, run_id)
+    before = {row.name: row.starts for row in instance.processes()}
+    display.say(f"{payments:,} payments, {connections:,} in flight at once; at half of them the engine gets a SIGKILL")
+    answers_file = instance.folder / "answers.npy"
+    config = Config(
+        host="127.0.0.1",
+        port=instance.port,
+        key=instance.key,
+        plan=plan,
+        connections=connections,
+        answers=str(answers_file),
+        patience_s=PATIENCE_S,
+    )
+    killed_ns, errors, retried = _load(instance, config, display)
+    answers = np.load(answers_file)
+    display.say("reading the journal and comparing it with every answer and every balance")
+    starts = {row.name: row.starts for row in instance.processes()}
+    if starts.get("engine", 0) != before.get("engine", 0) + 1:
+        raise Unavailable(f"the engine was started {starts.get('engine')} times; one kill should make one start more")
+    found = journal_check.read(instance.folder)
+    verdict = journal_check.compare(plan, answers, found.transfers, TENANT)
+    balanced = _balanced(instance, [source, *accounts], found.transfers)
+    others = len(found.transfers) - earlier - sum(verdict.by_status.values())
+    known = answers["answered_ns"] != 0
+    p50, p95, p99 = percentiles_ms((answers["answered_ns"] - answers["sent_ns"])[known].tolist())
+    wall_s = (answers["answered_ns"].max() - answers["sent_ns"][answers["sent_ns"] > 0].min()) / 1e9
+    ok = (
+        (verdict.lost, verdict.doubled, verdict.unknown, verdict.altered) == (0, 0, 0, 0)
+        and verdict.acknowledged == payments
+        and verdict.sums_match
+        and balanced
+        and others == payouts
+    )
+    return Report(
+        acknowledged=verdict.acknowledged,
+        by_status=verdict.by_status,
+        lost=verdict.lost,
+        doubled=verdict.doubled,
+        balanced=balanced,
+        requests=payments,
+        unknown=verdict.unknown,
+        altered=verdict.altered,
+        sums_match=verdict.sums_match,
+        connections=connections,
+        connection_errors=errors,
+        retried=retried,
+        throughput=round(int(known.sum()) / wall_s, 1),
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
+        kill_to_first_outcome_s=round(first_outcomes_s(instance.clock, answers, [killed_ns])[0], 3),
+        entries=found.entries,
+        payouts=payouts,
+        ok=ok,
+        seconds=round((instance.clock.monotonic_ns() - started_ns) / 1e9, 1),
+    )
+
+
+@contextmanager
+def _folder(data: Path | None) -> Iterator[Path]:
+    """The folder to use: the one given, kept; else a temporary one that goes."""
+    if data is not None:
+        data.mkdir(parents=True, exist_ok=True)
+        yield data.absolute()
+    else:
+        with tempfile.TemporaryDirectory(prefix="tallystick-demo-") as name:
+            yield Path(name)
+
+
+def _payouts(instance: Instance, source: int, accounts: list[int], run_id: int) -> int:
+    """Fund the accounts with `tally pay`, twice; returns how many payouts there are. Raises `Unavailable`."""
+    file = instance.folder / "payouts.csv"
+    with file.open("w", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(["batch", "reference", "debit_account_id", "credit_account_id", "amount", "ledger", "code"])
+        for number, account in enumerate(accounts):
+            row = [ids.show(source), ids.show(account), FUNDS, LEDGER, CODE]
+            writer.writerow([f"demo-{run_id:x}", f"salary-{number}", *row])
+    command = [*tally("pay"), str(file), "--url", instance.url, "--key-file", str(instance.key_file), "--json"]
+    for replayed in (0, len(accounts)):
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+        told = msgspec.json.decode(done.stdout or b"{}")
+        if done.returncode != 0 or (told["created"], told["replayed"]) != (len(accounts), replayed):
+            raise Unavailable(f"tally pay ended with code {done.returncode}: {told}")
+    return len(accounts)
+
+
+def _load(instance: Instance, config: Config, display: Display) -> tuple[int, int, int]:
+    """Run the load and kill the engine in its middle: wall time of the kill, connection errors, payments sent again."""
+    killed_ns = 0
+    with load_run(config) as run, display.live() as show:
+        for _ in run.lines():
+            if not killed_ns and run.progress.answered >= config.plan.payments * KILL_AT:
+                killed_ns = instance.kill("engine")
+            show(run.progress, config, instance.processes(), killed_ns)
+    if not killed_ns:
+        raise Unavailable("the load ended before the engine could be killed")
+    return killed_ns, run.progress.errors, run.progress.retried
+
+
+def _balanced(instance: Instance, accounts: list[int], transfers: npt.NDArray[np.void]) -> bool:
+    """Whether the fold of the journal is what the API says of every account, and debits equal credits."""
+    folded = journal_check.fold(transfers)
+    shown = instance.balances(accounts)
+    same = all(shown.get(each) == (*folded.get(each, (0, 0)), 0, 0) for each in accounts)
+    # A kept data folder holds the accounts of earlier runs too: those are not asked for, but their sums count.
+    debits, credits = (sum(pair[side] for pair in folded.values()) for side in (0, 1))
+    return same and debits == credits

@@ -1,0 +1,211 @@
+"""A whole Tallystick of one's own, in a folder, as `tally up` runs it: to be loaded, wounded and looked into."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from tallystick import ids
+from tallystick.client.http import Answer, Api
+from tallystick.client.requests import Patience, settle
+from tallystick.clock import SystemClock, system_entropy
+from tallystick.errors import TallystickError, Unavailable
+from tallystick.gateway import auth
+from tallystick.lab.plan import CODE, LEDGER
+from tallystick.supervise import status
+
+TENANT = 1
+READY_S = 180.0
+"""A first start compiles the ledger kernel, which takes a while on a small machine."""
+STOP_S = 20.0
+ACCOUNTS_A_REQUEST = 1000
+
+
+class Account(msgspec.Struct, frozen=True):
+    """An account as the API shows it, as far as a check needs it."""
+
+    id: str
+    debits_posted: str
+    credits_posted: str
+    debits_pending: str
+    credits_pending: str
+
+
+class _Found(msgspec.Struct):
+    accounts: list[Account]
+
+
+class _Result(msgspec.Struct):
+    status: str
+
+
+class _Results(msgspec.Struct):
+    results: list[_Result]
+
+
+class Instance:
+    """A running instance. Leaving the context stops it."""
+
+    def __init__(self, folder: Path, clock: SystemClock | None = None) -> None:
+        self.folder = folder
+        self.clock = clock or SystemClock()
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.key = auth.make_key(system_entropy)
+        self.key_file = folder / "lab.key"
+        self.log_path = folder / "log"
+        self._supervisor: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Instance":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = f"lab-{ids.show(int.from_bytes(system_entropy(16), 'big'))}"
+        auth.add_key(self.folder / "keys.json", self.key, TENANT, name, list(auth.SCOPES), self.clock.wall_ns())
+        self.key_file.touch(mode=0o600)
+        self.key_file.write_text(self.key)
+        with self.log_path.open("ab") as log:
+            self._supervisor = subprocess.Popen(
+                [*tally("up"), "--data", str(self.folder), "--port", str(self.port), "--json"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            self.wait_ready(READY_S)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        """Stop everything, by SIGTERM and at last by SIGKILL; returns the supervisor's exit code."""
+        assert self._supervisor is not None
+        self._supervisor.send_signal(signal.SIGTERM)
+        try:
+            return self._supervisor.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            left = self.processes()
+            self._supervisor.kill()
+            for process in left:
+                if process.pid is not None:
+                    os.killpg(process.pid, signal.SIGKILL)
+            return self._supervisor.wait()
+
+    def wait_ready(self, seconds: float) -> None:
+        """Wait until a payment would be decided. Raises `Unavailable` with the end of the log if that takes longer."""
+        assert self._supervisor is not None
+        api = self.api(wait_s=2.0)
+        until_ns = self.clock.monotonic_ns() + round(seconds * 1e9)
+        while self.clock.monotonic_ns() < until_ns and self._supervisor.poll() is None:
+            try:
+                if api.ask("GET", "/ready").status == 200:
+                    api.close()
+                    return
+            except TallystickError:
+                pass
+            pause(0.05)
+        tail = "\n".join(self.log_path.read_text(errors="replace").splitlines()[-8:])
+        raise Unavailable(f"the instance in {self.folder} does not get ready; the end of its log:\n{tail}")
+
+    def api(self, connections: int = 1, wait_s: float = 35.0) -> Api:
+        """A client with this instance's key."""
+        return Api(self.url, self.key, connections, wait_s)
+
+    def processes(self) -> list[status.ProcessStatus]:
+        """The processes as the supervisor's status file tells."""
+        found = status.read(self.folder / "run")
+        return found.processes if found else []
+
+    def pid(self, name: str) -> int:
+        """The pid of a process that runs. Raises `Unavailable` if it does not."""
+        for process in self.processes():
+            if process.name == name and process.pid is not None:
+                return process.pid
+        raise Unavailable(f"the {name} does not run just now")
+
+    def groups(self) -> list[int]:
+        """Process groups of the supervisor and all it runs, for `procstat.cpu_us`."""
+        assert self._supervisor is not None
+        return [self._supervisor.pid, *(process.pid for process in self.processes() if process.pid is not None)]
+
+    def kill(self, name: str) -> int:
+        """SIGKILL a process; returns the wall time of it, in nanoseconds."""
+        pid = self.pid(name)
+        at_ns = self.clock.wall_ns()
+        os.kill(pid, signal.SIGKILL)
+        return at_ns
+
+    def open_accounts(self, account_ids: Sequence[int], limited: bool) -> None:
+        """Open accounts; `limited` ones may not spend what they have not got. Raises `Unavailable` if refused."""
+        api = self.api()
+        flags = ["debits_must_not_exceed_credits"] if limited else []
+        for part in _slices(account_ids, ACCOUNTS_A_REQUEST):
+            rows = [{"id": ids.show(number), "ledger": LEDGER, "code": CODE, "flags": flags} for number in part]
+            answer = self.settle(api, "/v1/accounts", {"accounts": rows})
+            if answer.status not in (200, 201):
+                raise Unavailable(f"accounts were not opened: HTTP {answer.status} {answer.body[:300]!r}")
+            refused = {each.status for each in msgspec.json.decode(answer.body, type=_Results).results} - {"created"}
+            if refused:
+                raise Unavailable(f"accounts were refused: {', '.join(sorted(refused))}")
+        api.close()
+
+    def balances(self, account_ids: Sequence[int]) -> dict[int, tuple[int, int, int, int]]:
+        """Debits and credits posted, debits and credits pending, of each account that exists, over HTTP."""
+        api = self.api()
+        found = {}
+        for part in _slices(account_ids, ACCOUNTS_A_REQUEST):
+            body = msgspec.json.encode({"ids": [ids.show(number) for number in part]})
+            answer = api.ask("POST", "/v1/accounts/lookup", body)
+            if answer.status != 200:
+                raise Unavailable(f"accounts could not be looked up: HTTP {answer.status} {answer.body[:300]!r}")
+            for row in msgspec.json.decode(answer.body, type=_Found).accounts:
+                found[ids.parse(row.id)] = (
+                    int(row.debits_posted),
+                    int(row.credits_posted),
+                    int(row.debits_pending),
+                    int(row.credits_pending),
+                )
+        api.close()
+        return found
+
+    def settle(self, api: Api, path: str, body: object, key: str | None = None) -> Answer:
+        """POST until the outcome is known, with a key of its own if none is given."""
+        key = key or ids.show(ids.time_ordered(self.clock.wall_ns(), system_entropy))
+        return settle(api, path, msgspec.json.encode(body), key, Patience(self.clock, system_entropy, never_stopped))
+
+
+def tally(*words: str) -> list[str]:
+    """The command line of `tally` with this Python and this code."""
+    return [sys.executable, "-m", "tallystick.cli.main", *words]
+
+
+def pause(seconds: float) -> None:
+    """Let that much time go by."""
+    threading.Event().wait(seconds)
+
+
+def never_stopped(seconds: float) -> bool:
+    """A pause for `Patience` that nobody cuts short."""
+    pause(seconds)
+    return False
+
+
+def _slices(values: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (values[at : at + size] for at in range(0, len(values), size))
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

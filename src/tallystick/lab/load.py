@@ -1,0 +1,352 @@
+"""The load generator: a process of its own that keeps payments in flight over HTTP and writes down every answer.
+
+    python -m tallystick.lab.load <config as JSON>
+
+Closed loop: each connection keeps one payment in flight until none are left. Open loop: payments start at a constant
+rate whatever happened to the earlier ones, and a latency counts from the moment the payment *should* have started,
+so that a stall is felt by all that came due in it. A payment whose outcome is not known (connection lost, 202, 429,
+503) is sent again with the same key until it is. It is a measuring instrument, not a client library: it speaks just
+enough HTTP/1.1 for the gateway's answers, which always carry a `Content-Length`.
+
+It prints a line of JSON (`Progress`) every fifth of a second and leaves `ANSWER` rows in a file. SIGTERM: it starts
+no more payments and ends when those in flight have their outcomes.
+"""
+
+import asyncio
+import gc
+import selectors
+import signal
+import sys
+from collections import deque
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tallystick.clock import SystemClock
+from tallystick.lab.plan import CODE, LEDGER, Plan
+
+ANSWER = np.dtype(
+    [
+        ("sent_ns", "<i8"),  # monotonic; in an open loop when it should have been sent
+        ("answered_ns", "<i8"),  # monotonic; 0: no outcome known
+        ("timestamp", "<u8"),  # of the entry, as answered
+        ("status", "S48"),  # of the ledger, as answered
+        ("tries", "<u2"),
+        ("http", "<u2"),  # of the last answer
+        ("acknowledged", "?"),  # some answer said that the request is durable
+        ("replayed", "?"),
+    ]
+)
+"""What became of each payment of the plan, in the order of their indexes."""
+
+CONNECTING_MAX = 400
+"""Connections being opened at once: a listen queue holds no thousands."""
+PAUSE_S = 0.05
+PROGRESS_S = 0.2
+HTTP_WAIT = frozenset({202, 429, 500, 502, 503, 504})
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do."""
+
+    host: str
+    port: int
+    key: str
+    plan: Plan
+    connections: int
+    answers: str
+    """Path of the file to leave the `ANSWER` rows in (NumPy's format)."""
+    rate: float = 0.0
+    """Payments a second in an open loop; 0: a closed one."""
+    patience_s: float = 60.0
+    """After this long the run ends, whatever is still unknown."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the run is."""
+
+    connected: int
+    started: int
+    answered: int
+    refused: int
+    retried: int
+    errors: int
+    """Connections that could not be opened or broke."""
+    p50_ms: float
+    """Of the answers since the line before; 0 if there were none."""
+    p99_ms: float
+    done: bool = False
+
+
+class _Told(msgspec.Struct):
+    """What is read of an answer's body; a created transfer and a problem both have these."""
+
+    status: str | int = ""
+    outcome: str = ""
+    timestamp: str | int = 0
+    type: str = ""
+
+
+_told = msgspec.json.Decoder(_Told)
+
+
+class Load:
+    """One run: hands payments to connections and notes the answers."""
+
+    def __init__(self, config: Config, clock: SystemClock) -> None:
+        self.config = config
+        self.clock = clock
+        self.total = config.plan.payments
+        self.rows: npt.NDArray[np.void] = np.zeros(self.total, ANSWER)
+        # Columns as views: assigning one cell costs a fraction of assigning through a row.
+        self._sent = self.rows["sent_ns"]
+        self._answered_ns = self.rows["answered_ns"]
+        self._tries = self.rows["tries"]
+        self._http = self.rows["http"]
+        self._acknowledged = self.rows["acknowledged"]
+        self.started = self.answered = self.refused = self.retried = self.errors = self.connected = 0
+        self.idle: dict[Connection, None] = {}
+        self.overdue: deque[int] = deque()
+        self.finished = asyncio.Event()
+        self.connecting = asyncio.Semaphore(CONNECTING_MAX)
+        self.loop = asyncio.get_running_loop()
+        self._recent: list[int] = []
+        self._head = (
+            f"POST /v1/transfers HTTP/1.1\r\nHost: {config.host}:{config.port}\r\n"
+            f"Authorization: Bearer {config.key}\r\nContent-Type: application/json\r\nIdempotency-Key: "
+        ).encode()
+
+    def request(self, index: int) -> bytes:
+        """The bytes of payment `index`: the same at every try."""
+        payment = self.config.plan.payment(index)
+        body = (
+            b'{"id":"%032x","debit_account_id":"%032x","credit_account_id":"%032x","amount":"%d","ledger":%d,"code":%d}'
+            % (payment.id, payment.debit_account_id, payment.credit_account_id, payment.amount, LEDGER, CODE)
+        )
+        return b"%b%032x\r\nContent-Length: %d\r\n\r\n%b" % (self._head, payment.id, len(body), body)
+
+    def sending(self, index: int) -> None:
+        """Payment `index` goes out, for the first time or again."""
+        if self._tries[index]:
+            self.retried += 1
+        elif not self._sent[index]:
+            self._sent[index] = self.clock.monotonic_ns()
+        if self._tries[index] < 65_535:
+            self._tries[index] += 1
+
+    def answer(self, index: int, http: int, body: bytes, replayed: bool) -> bool:
+        """Note an answer. False if it is no outcome, and the payment is to be sent again."""
+        self._http[index] = http
+        if http in HTTP_WAIT:
+            if http == 202:
+                self._acknowledged[index] = True
+            return False
+        try:
+            told = _told.decode(body)
+        except msgspec.DecodeError:
+            told = _Told()
+        # In a problem `status` is HTTP's (RFC 9457), and `outcome` the ledger's if it decided at all.
+        status = told.status if isinstance(told.status, str) else told.outcome or told.type.rpartition("/")[2]
+        row = self.rows[index]
+        row["status"] = status.encode()
+        row["timestamp"] = int(told.timestamp)
+        row["replayed"] = replayed
+        now = self.clock.monotonic_ns()
+        self._answered_ns[index] = now
+        self._acknowledged[index] = http in (200, 201, 422)
+        self._recent.append(now - int(self._sent[index]))
+        self.answered += 1
+        self.refused += http == 422
+        if self.answered == self.total:
+            self.finished.set()
+        return True
+
+    def next(self, connection: "Connection") -> int | None:
+        """The next payment for a free connection; None if there is none for it now."""
+        if self.overdue:
+            return self.overdue.popleft()
+        if not self.config.rate and self.started < self.total:
+            self.started += 1
+            return self.started - 1
+        self.idle[connection] = None
+        return None
+
+    def arrive(self, start_ns: int) -> None:
+        """Start every payment that is due by the constant rate, then come back when the next is."""
+        config = self.config
+        gap_ns = 1e9 / config.rate
+        now = self.clock.monotonic_ns()
+        while self.started < self.total:
+            due_ns = start_ns + round(self.started * gap_ns)
+            if due_ns > now:
+                self.loop.call_later((due_ns - now) / 1e9, self.arrive, start_ns)
+                return
+            index = self.started
+            self.started += 1
+            self._sent[index] = due_ns
+            if self.idle:
+                self.idle.popitem()[0].send(index)
+            else:
+                self.overdue.append(index)
+
+    def start_no_more(self) -> None:
+        """Finish what is in flight, then end."""
+        self.total = self.started
+        if self.answered == self.total:
+            self.finished.set()
+
+    def progress(self, done: bool = False) -> Progress:
+        """How far the run is, and the latencies since the last call."""
+        recent, self._recent = sorted(self._recent), []
+        return Progress(
+            connected=self.connected,
+            started=self.started,
+            answered=self.answered,
+            refused=self.refused,
+            retried=self.retried,
+            errors=self.errors,
+            p50_ms=recent[len(recent) // 2] / 1e6 if recent else 0.0,
+            p99_ms=recent[len(recent) * 99 // 100] / 1e6 if recent else 0.0,
+            done=done,
+        )
+
+
+class Connection(asyncio.Protocol):
+    """One connection, with at most one payment in flight."""
+
+    def __init__(self, load: Load) -> None:
+        self.load = load
+        self.transport: asyncio.Transport | None = None
+        self.index: int | None = None
+        self.buffer = b""
+
+    async def open(self) -> None:
+        """Connect, however often it takes, and go on with the payment in flight if there is one."""
+        load = self.load
+        while not load.finished.is_set():
+            try:
+                async with load.connecting:
+                    await load.loop.create_connection(lambda: self, load.config.host, load.config.port)
+            except OSError:
+                load.errors += 1
+                await asyncio.sleep(PAUSE_S * 4)
+            else:
+                return
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.buffer = b""
+        self.load.connected += 1
+        if self.index is not None:
+            self.send(self.index)
+        else:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Take the next payment."""
+        index = self.load.next(self)
+        if index is not None:
+            self.send(index)
+
+    def send(self, index: int) -> None:
+        """Send payment `index` now; if the connection is gone, `open` does it."""
+        self.index = index
+        if self.transport is not None:
+            self.load.sending(index)
+            self.transport.write(self.load.request(index))
+
+    def again(self, transport: asyncio.Transport | None) -> None:
+        """Send the payment in flight once more, unless a new connection has done so since."""
+        if transport is not None and transport is self.transport and self.index is not None:
+            self.send(self.index)
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self.buffer + data if self.buffer else data
+        head = buffer.find(b"\r\n\r\n")
+        if head < 0:
+            self.buffer = buffer
+            return
+        headers = buffer[:head].lower() + b"\r\n"
+        at = headers.index(b"\r\ncontent-length:") + 17
+        end = head + 4 + int(headers[at : headers.index(b"\r\n", at)])
+        if len(buffer) < end:
+            self.buffer = buffer
+            return
+        self.buffer = b""
+        index = self.index
+        assert index is not None
+        replayed = b"\r\nidempotent-replayed: true" in headers
+        if self.load.answer(index, int(headers[9:12]), buffer[head + 4 : end], replayed):
+            self.index = None
+            self.go_on()
+        else:
+            self.load.loop.call_later(PAUSE_S, self.again, self.transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.transport = None
+        self.load.connected -= 1
+        if not self.load.finished.is_set():
+            self.load.errors += 1
+            self.load.idle.pop(self, None)
+            self.load.loop.create_task(self.open())
+
+
+async def run(config: Config) -> None:
+    """Make all payments of the plan, or as many as patience allows, and leave the answers in the file."""
+    load = Load(config, SystemClock())
+    load.loop.add_signal_handler(signal.SIGTERM, load.start_no_more)
+    printing = load.loop.create_task(_print(load))
+    connections = [Connection(load) for _ in range(config.connections)]
+    if config.rate:
+        await asyncio.gather(*(connection.open() for connection in connections))
+        load.arrive(load.clock.monotonic_ns())
+    opening = [] if config.rate else [load.loop.create_task(connection.open()) for connection in connections]
+    # What lives now lives to the end: a collection that walks 10,000 connections would be measured as latency.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        await asyncio.wait_for(load.finished.wait(), config.patience_s)
+    except TimeoutError:
+        load.finished.set()
+    printing.cancel()
+    for task in opening:
+        task.cancel()
+    _say(load.progress(done=True))
+    with Path(config.answers).open("wb") as file:
+        np.save(file, load.rows)
+    for connection in connections:
+        if connection.transport is not None:
+            connection.transport.abort()
+
+
+async def _print(load: Load) -> None:
+    while True:
+        _say(load.progress())
+        await asyncio.sleep(PROGRESS_S)
+
+
+def _say(progress: Progress) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(progress) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def main() -> None:
+    """Run with the configuration given as the only argument."""
+    config = msgspec.json.decode(sys.argv[1], type=Config)
+    if config.rate:
+        # select() waits by the microsecond, epoll and uvloop by the millisecond, which is more than we measure.
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
+            runner.run(run(config))
+    else:
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(config))
+
+
+if __name__ == "__main__":
+    main()
