@@ -32,3 +32,7 @@ class Fenced(TallystickError):
 
 class Corrupt(TallystickError):
     """Stored bytes break a promise. Stop and page a person."""
+
+
+class Violated(TallystickError):
+    """A decided block breaks an invariant; nothing of it was journaled. This process must end and start again."""

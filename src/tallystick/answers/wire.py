@@ -56,7 +56,8 @@ class PositionsQuery(msgspec.Struct, frozen=True, tag="positions", array_like=Tr
     query: int
 
 
-Inbound: TypeAlias = Doorbell | ResultsQuery | AccountsQuery | TransfersQuery | PositionsQuery
+Question: TypeAlias = ResultsQuery | AccountsQuery | TransfersQuery | PositionsQuery
+Inbound: TypeAlias = Doorbell | Question
 
 
 class BlockResults(msgspec.Struct, frozen=True, tag="decided", array_like=True):

@@ -28,7 +28,7 @@ from tallystick.statuses import RequestStatus
 class _Asked(NamedTuple):
     waiter: Waiter
     commands: bytes | npt.NDArray[np.void]
-    count: int
+    size: int
 
 
 class _LookUp(NamedTuple):
@@ -162,12 +162,12 @@ class Callers:
         while item is not None:
             if isinstance(item, _LookUp):
                 look_ups.append(item)
-            elif count + item.count > COMMANDS_MAX:
+            elif count + item.size > COMMANDS_MAX:
                 self._left = item
                 return asked, look_ups
             else:
                 asked.append(item)
-                count += item.count
+                count += item.size
             try:
                 item = self._queue.get_nowait()
             except queue.Empty:

@@ -86,7 +86,7 @@ class Housekeeper:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                busy = any([chore() for chore in self._chores])
+                busy = max(chore() for chore in self._chores)
             except Unavailable:
                 busy = False  # the disk is full; the chore is tried again, and who needs its result will say so
             except BaseException as error:

@@ -51,7 +51,7 @@ class Decider:
     def decide(self, deliveries: list[Delivery], now: int, quarantine: bool = False) -> Draft:
         """Decide whole requests (at most 8,190 commands in all) at time `now`, ns, past `last_timestamp`.
 
-        `quarantine` refuses all that is new among them. Raises `Corrupt` if an invariant breaks; the books may
+        `quarantine` refuses all that is new among them. Raises `Violated` if an invariant breaks; the books may
         then have changed, so the process must end.
         """
         commands = _together(deliveries)

@@ -7,7 +7,7 @@ with the ladder of checks, so that a fault there is found here. `python -O` cann
 from enum import IntEnum
 from typing import Any
 
-from tallystick.errors import Corrupt
+from tallystick.errors import Violated
 from tallystick.ledger import u128
 from tallystick.ledger.accounts import CLOSED, CREDITS_MUST_NOT_EXCEED_DEBITS, DEBITS_MUST_NOT_EXCEED_CREDITS
 from tallystick.ledger.books import Counter
@@ -126,7 +126,7 @@ def _check_row(before: Any, row: Any) -> Any:
 
 
 def require(violation: int, first_seq: int) -> None:
-    """Raise `Corrupt` for a violated invariant: nothing of the block may be journaled, the process must end."""
+    """Raise `Violated` for a violated invariant: nothing of the block may be journaled, the process must end."""
     if violation != Violation.NONE:
         name = Violation(violation).name.lower()
-        raise Corrupt(f"invariant violated while deciding from seq {first_seq}: {name}; the block was not journaled")
+        raise Violated(f"invariant violated while deciding from seq {first_seq}: {name}; the block was not journaled")

@@ -1,0 +1,182 @@
+"""The engine process: `Settings` → a running engine, until SIGTERM or SIGINT.
+
+The main thread is the loop (take, decide, look up); one thread writes; one keeps house. Whatever fails ends the
+process: start-up is the one recovery path.
+"""
+
+import faulthandler
+import gc
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import structlog
+
+from tallystick.answers import wire
+from tallystick.answers.addresses import addresses
+from tallystick.answers.sockets import EngineEnd
+from tallystick.blockfile.disk import SystemDisk
+from tallystick.clock import SystemClock, system_entropy
+from tallystick.compose import kernel_cache, logs
+from tallystick.errors import Fenced
+from tallystick.intake.files import FileIntake
+from tallystick.records.blocks import pack_positions
+from tallystick.settings import Settings
+
+if TYPE_CHECKING:  # the kernel is imported only once its cache has a folder
+    from tallystick.engine.deciding import Decider
+    from tallystick.engine.drafts import Answer
+
+POLL_MS = 25
+"""How long the loop sleeps without a doorbell; the slow poll is the truth, a lost bell costs this."""
+DONE_EVERY_NS = 1_000_000_000
+
+_log = structlog.get_logger("tallystick.compose.engine")
+
+
+@dataclass
+class SocketGate:
+    """Publishes what is durable: results to the lane they came from."""
+
+    end: EngineEnd
+    journaled: Mapping[bytes, int] = field(default_factory=dict)
+
+    def decided(self, answers: "list[Answer]") -> None:
+        for answer in answers:
+            delivery = answer.delivery
+            if delivery.lane:
+                self.end.publish(delivery.lane, wire.BlockResults(delivery.number, answer.rows.tobytes()))
+
+    def durable(self, positions: Mapping[bytes, int]) -> None:
+        self.journaled = positions
+
+
+def run(settings: Settings) -> None:
+    """Run until told to stop. Raises what ended it; `Fenced` if another engine has the shard."""
+    logs.configure("engine")
+    _Engine(settings).run()
+
+
+class _Engine:
+    """One run of the process."""
+
+    def __init__(self, settings: Settings) -> None:
+        kernel_cache.activate(settings.kernel_cache or kernel_cache.default_folder())
+        self._settings = settings
+        self._stopping = False
+        self._failure: BaseException | None = None
+
+    def run(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        crash = self._settings.path("engine", "crash")
+        crash.parent.mkdir(parents=True, exist_ok=True)
+        crash_noted = crash.exists() and crash.stat().st_size > 0
+        note = crash.open("w")
+        faulthandler.enable(file=note, all_threads=False)
+        try:
+            self._serve(crash_noted)
+        except (SystemExit, KeyboardInterrupt, Fenced):
+            raise
+        except BaseException as error:
+            note.write(f"{type(error).__name__}: {error}\n")
+            note.flush()
+            raise
+        finally:
+            faulthandler.disable()
+            note.close()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _serve(self, crash_noted: bool) -> None:
+        from tallystick.compose.handoff import Housekeeper, WriterThread
+        from tallystick.compose.parts import open_files
+        from tallystick.engine.loop import EngineLoop, LaneSource
+        from tallystick.engine.writer import Writer
+
+        settings, clock, entropy, disk = self._settings, SystemClock(), system_entropy, SystemDisk()
+        started = clock.monotonic_ns()
+        parts = open_files(
+            settings.data,
+            disk,
+            clock,
+            entropy,
+            accounts_max=settings.accounts_max,
+            window_ids=settings.window_ids,
+            segment_bytes=settings.segment_bytes,
+            accept_clock=settings.accept_clock,
+            shard=settings.shard,
+            crash_noted=crash_noted,
+        )
+        intake = FileIntake(
+            settings.path("intake"),
+            disk,
+            clock,
+            entropy,
+            settings.lane_segment_bytes,
+            settings.intake_retention_s,
+            settings.shard,
+        )
+        end = EngineEnd(addresses(settings.data))  # only now: the journal's lock is ours
+        gate = SocketGate(end)
+        writer = Writer(parts.journal, gate, entropy, settings.shard)
+
+        def failed(error: BaseException) -> None:
+            self._failure = self._failure or error
+            end.wake()
+
+        handoff = WriterThread(writer, failed)
+        housekeeper = Housekeeper(parts.chores, failed)
+        loop = EngineLoop(LaneSource(intake, parts.decider), parts.decider, parts.timekeeper, parts.poison, handoff.put)
+        gc.collect()
+        gc.freeze()
+        seconds = (clock.monotonic_ns() - started) / 1e9
+        _log.info("engine ready", entries=parts.decider.next_seq, epoch=parts.journal.epoch, start_s=round(seconds, 2))
+        decided, done_at = 1, 0
+        try:
+            while not self._stopping:
+                for message in end.receive(0 if decided else POLL_MS):
+                    if not isinstance(message, wire.Doorbell):
+                        handoff.put(partial(end.publish, message.client, _reply(parts.decider, message)))
+                decided = loop.step()
+                if self._failure is not None:
+                    raise self._failure
+                if (now := clock.monotonic_ns()) - done_at > DONE_EVERY_NS:
+                    done_at = now
+                    intake.done(gate.journaled)
+                    if parts.timekeeper.jumped:
+                        _log.error("the clock jumped by over a second; entries keep the time it had: check NTP")
+        finally:
+            handoff.stop()
+            housekeeper.stop()
+            end.close()
+            intake.close()
+            parts.close()
+        _log.info("engine stopped", entries=parts.decider.next_seq)
+
+
+def _reply(decider: "Decider", message: wire.Question) -> wire.Reply:
+    """What a look-up shows now; the writer sends it once all of that is durable."""
+    from tallystick.engine import lookups
+
+    if isinstance(message, wire.ResultsQuery):
+        found = lookups.results(
+            decider, message.tenant, int.from_bytes(message.request_id, "little"), message.fingerprint
+        )
+        return wire.Reply(message.query, found.status or 0, found.results.tobytes())
+    if isinstance(message, wire.AccountsQuery):
+        shown, extra = lookups.accounts(decider, message.tenant, _ids(message.ids))
+        rows = [row.tobytes() + more.tobytes() for row, more in zip(shown, extra, strict=True)]
+        return wire.Reply(message.query, 0, b"".join(rows))
+    if isinstance(message, wire.TransfersQuery):
+        found_transfers = lookups.transfers(decider, message.tenant, _ids(message.ids))
+        return wire.Reply(message.query, 0, found_transfers.tobytes())
+    return wire.Reply(message.query, 0, pack_positions(decider.positions))
+
+
+def _ids(packed: bytes) -> list[int]:
+    return [lo | hi << 64 for lo, hi in wire.unpack_ids(packed).tolist()]
