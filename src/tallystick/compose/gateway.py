@@ -1,0 +1,222 @@
+"""The gateway process: `Settings` → a running gateway, until SIGTERM or SIGINT.
+
+One event loop for HTTP, one thread for each of the two lanes, one that readies their next segments. Stopping takes
+nothing new on, lets those who wait have their outcome (bounded), then gives the lanes up for the next process.
+"""
+
+import asyncio
+import gc
+import logging
+import resource
+import signal
+import socket
+import threading
+
+import structlog
+import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from tallystick.answers.addresses import addresses
+from tallystick.answers.sockets import GatewayEnd
+from tallystick.blockfile.disk import SystemDisk
+from tallystick.clock import SystemClock, system_entropy
+from tallystick.compose import logs
+from tallystick.errors import TallystickError, Unavailable
+from tallystick.gateway.app import App
+from tallystick.gateway.auth import Keys
+from tallystick.gateway.bodies import BodyReader
+from tallystick.gateway.calls import Service
+from tallystick.gateway.metrics import Metrics
+from tallystick.gateway.requests import Requests
+from tallystick.intake.files import FileIntake, FileLane
+from tallystick.settings import Settings
+
+STOP_S = 5.0
+"""How long those who wait may go on waiting once the process is told to stop."""
+CONNECTIONS_MAX = 16_384
+HEADERS_AND_BUFFER_BYTES = 65_536
+HEADER_S_MAX = 30
+PREPARE_EVERY_S = 0.25
+
+_log = structlog.get_logger("tallystick.compose.gateway")
+
+
+def run(settings: Settings) -> None:
+    """Run until told to stop. Raises what ended it: `Corrupt`, or `Unavailable` if it could not start."""
+    logs.configure("gateway")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[None] = loop.create_future()
+
+    def end(error: BaseException | None = None) -> None:
+        if stop.done():
+            return
+        if error is None:
+            stop.set_result(None)
+        else:
+            _log.critical("the gateway must end", error=str(error), kind=type(error).__name__)
+            stop.set_exception(error)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    placeholder, port = reserve_port(settings.http_host, settings.http_port)
+    clock, entropy, metrics = SystemClock(), system_entropy, Metrics()
+    lanes = Lanes(
+        FileIntake(
+            settings.path("intake"),
+            SystemDisk(),
+            clock,
+            entropy,
+            settings.lane_segment_bytes,
+            settings.intake_retention_s,
+            settings.shard,
+        )
+    )
+    link = GatewayEnd(addresses(settings.data), entropy, lambda *push: requests.on_results(*push))
+    requests = Requests(settings, lanes.open, link, metrics, clock, end)
+    service = Service(settings, requests, link, BodyReader(settings.body_bytes_max), metrics, clock)
+    app = App(service, Keys(settings.keys_path), entropy)
+    try:
+        await requests.start()
+        lanes.start()
+        server = _server(app, settings.http_host, port)
+        serving = asyncio.create_task(server.serve())
+        await _until_listening(settings.http_host, port)
+        # What stands now stands for good; the collector need not walk it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        _log.info("gateway listening", host=settings.http_host, port=port)
+        await asyncio.wait([stop, serving], return_when=asyncio.FIRST_COMPLETED)
+        if not stop.done():
+            await serving
+            raise Unavailable("the HTTP server ended by itself")
+        await _drain(app, requests)
+        server.stop()  # type: ignore[no-untyped-call]
+        await asyncio.wait([serving], timeout=STOP_S)
+        stop.result()
+        _log.info("gateway stopped")
+    finally:
+        await requests.close()
+        lanes.close()
+        link.close()
+        placeholder.close()
+
+
+def _server(app: App, host: str, port: int) -> Server:
+    # Its logger says at each start that embedding is experimental, and what we log ourselves.
+    quiet = {"loggers": {"_granian": {"propagate": True}}}
+    server = Server(
+        app,
+        address=host,
+        port=port,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=CONNECTIONS_MAX,
+        backpressure=CONNECTIONS_MAX,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEADER_S_MAX * 1000, max_buffer_size=HEADERS_AND_BUFFER_BYTES, pipeline_flush=False
+        ),
+        log_dictconfig=quiet,
+    )
+    logging.getLogger("_granian").setLevel(logging.ERROR)
+    return server
+
+
+def reserve_port(host: str, port: int) -> tuple[socket.socket, int]:
+    """Make sure that the port is ours, or find one if it is 0; returns the socket that holds it, and its number.
+
+    The server binds with SO_REUSEPORT, so two gateways on one port would silently share its connections. Hence it is
+    bound once without that option, which fails if anybody has it. Raises `Unavailable`.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            found = probe.getsockname()[1]
+        held = socket.socket(family, socket.SOCK_STREAM)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind((host, found))
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {host} port {port}: {error}; choose another port") from error
+    return held, found
+
+
+async def _until_listening(host: str, port: int) -> None:
+    """Return once the port takes connections: the server's own thread opens it, and does not say when."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.005)
+        else:
+            writer.close()
+            return
+
+
+async def _drain(app: App, requests: Requests) -> None:
+    """Nothing new; outcomes for those who wait, as far as they come in time; then "not known" for the rest."""
+    requests.stopping = True
+    deadline_s = asyncio.get_running_loop().time() + STOP_S
+    while asyncio.get_running_loop().time() < deadline_s and not requests.idle:
+        await asyncio.sleep(0.01)
+    await requests.close()
+    while asyncio.get_running_loop().time() < deadline_s + 1.0 and app.open_exchanges:
+        await asyncio.sleep(0.01)
+
+
+class Lanes:
+    """Opens lanes one at a time, as the intake wants it, and readies their next segments in the background."""
+
+    def __init__(self, intake: FileIntake) -> None:
+        self._intake = intake
+        self._opening = threading.Lock()
+        self._opened: list[FileLane] = []
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._prepare, name="lane-segments", daemon=True)
+
+    def open(self, control: bool) -> FileLane:
+        """A lane to write to; from any thread. Raises what `Intake.open_lane` raises."""
+        with self._opening:
+            lane = self._intake.open_lane(control)
+            self._opened.append(lane)
+            return lane
+
+    def start(self) -> None:
+        """Ready segments from now on."""
+        self._thread.start()
+
+    def _prepare(self) -> None:
+        while not self._stopping.wait(PREPARE_EVERY_S):
+            for lane in list(self._opened):
+                try:
+                    while not self._stopping.is_set() and lane.prepare():
+                        pass
+                except TallystickError as error:
+                    # The lane's next submit meets the same trouble, and deals with it.
+                    _log.warning("a lane's next segment could not be readied", error=str(error))
+                    self._opened.remove(lane)
+
+    def close(self) -> None:
+        """Stop; the lanes themselves are closed by those who write to them."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._intake.close()
+
+
+if __name__ == "__main__":
+    run(Settings())  # type: ignore[call-arg]  # every setting has a default, which mypy cannot see

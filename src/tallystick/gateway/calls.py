@@ -1,0 +1,105 @@
+"""What a handler gets, and how a route describes itself to the dispatcher and to OpenAPI."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tallystick.answers.port import EngineLink
+from tallystick.clock import Clock
+from tallystick.gateway import headers
+from tallystick.gateway.answering import Answer
+from tallystick.gateway.auth import Principal
+from tallystick.gateway.bodies import BodyReader, Stream
+from tallystick.gateway.metrics import Metrics
+from tallystick.gateway.requests import Requests
+from tallystick.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What handlers work with."""
+
+    settings: Settings
+    requests: Requests
+    link: EngineLink
+    bodies: BodyReader
+    metrics: Metrics
+    clock: Clock
+
+
+class Items(Protocol):
+    """What is needed of granian's headers object."""
+
+    def items(self) -> list[tuple[str, str]]:
+        """All of them, repeated ones too."""
+        ...
+
+
+class Scope(Protocol):
+    """What is needed of granian's scope."""
+
+    method: str
+    path: str
+    query_string: str
+    headers: Items
+
+
+class Transport(Stream, Protocol):
+    """What is needed of granian's protocol object."""
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Answer, once."""
+        ...
+
+
+class Call:
+    """One HTTP exchange, its key checked. `arguments` are the variable parts of the path."""
+
+    __slots__ = ("arguments", "headers", "principal", "query", "service", "transport")
+
+    def __init__(
+        self,
+        service: Service,
+        principal: Principal,
+        headers: Mapping[str, str],
+        arguments: tuple[str, ...],
+        query: str,
+        transport: Transport,
+    ) -> None:
+        self.service = service
+        self.principal = principal
+        self.headers = headers
+        self.arguments = arguments
+        self.query = query
+        self.transport = transport
+
+    async def body(self, *content_types: str) -> tuple[str, bytes]:
+        """The body's media type, one of `content_types`, and the body."""
+        media = headers.content_type(self.headers, content_types)
+        return media, await self.service.bodies.read(self.transport, self.headers)
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and path, who may use it, and what OpenAPI tells of it.
+
+    `path` has its variable parts in braces. `takes` and `gives` map content types, and HTTP statuses with content
+    types, to the struct of the body, or to None where the body is no JSON. `problems` are those beyond the ones
+    every route can give.
+    """
+
+    method: str
+    path: str
+    name: str
+    handle: Handler
+    summary: str
+    scope: str | None = None
+    takes: Mapping[str, Any] = field(default_factory=dict)
+    gives: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    query: Mapping[str, str] = field(default_factory=dict)
+    request: bool = False
+    """Whether it is a request in the sense of DESIGN §2: with an id, a wait and an expiry."""

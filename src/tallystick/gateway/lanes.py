@@ -1,0 +1,222 @@
+"""Group commit: what comes in while one block is made durable becomes the next block.
+
+One thread a lane does what blocks; the event loop hands it a block and hears of it once, so a busy gateway pays for
+one sync and two thread hops a block, not a request.
+"""
+
+import asyncio
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+from tallystick.answers.port import EngineLink
+from tallystick.clock import Clock
+from tallystick.errors import OutcomeUnknown, Unavailable
+from tallystick.gateway.metrics import Metrics
+from tallystick.gateway.undecided import Block, Request, Undecided
+from tallystick.intake.port import Lane
+from tallystick.records.commands import COMMANDS_MAX
+
+CONTROL_COMMANDS_MAX = 1000
+"""Commands in a block of a control lane: the engine takes no more of them before it turns to payments."""
+DURABLE_PATIENCE_S = 10.0
+"""How long a request waits to become durable, at least, before it is told that nobody knows."""
+REOPEN_PAUSE_S = 0.05
+REOPEN_PAUSE_S_MAX = 5.0
+
+
+class LaneWriter:
+    """The one who submits to this gateway's lane of a sort. All methods but `_run` belong to the event loop."""
+
+    def __init__(
+        self,
+        open_lane: Callable[[bool], Lane],
+        control: bool,
+        link: EngineLink,
+        undecided: Undecided,
+        metrics: Metrics,
+        clock: Clock,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        """`on_fatal` hears of an error after which the process must end (`Corrupt`, or a bug)."""
+        self.name = "control" if control else "payments"
+        self.impaired = False
+        """True while the lane is being replaced: take nothing on, the requests in doubt come first."""
+        self._open_lane = open_lane
+        self._control = control
+        self._commands_max = CONTROL_COMMANDS_MAX if control else COMMANDS_MAX
+        self._link = link
+        self._undecided = undecided
+        self._metrics = metrics
+        self._clock = clock
+        self._on_fatal = on_fatal
+        self._log = structlog.get_logger("tallystick.gateway.lanes")
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Request] = deque()
+        self._submitting: Block | None = None
+        self._kick_scheduled = False
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._lane: Lane | None = None  # the thread's
+        self._stopping = threading.Event()
+        self._jobs: queue.SimpleQueue[Block | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=f"{self.name}-lane", daemon=True)
+
+    async def start(self) -> None:
+        """Open the lane. Raises what opening raised."""
+        self._opened_at_s = self._loop.time()
+        self._thread.start()
+        await self._opened
+
+    def put(self, request: Request) -> None:
+        """Make this request durable with all else that waits; its future hears the rest."""
+        self._waiting.append(request)
+        if not self._kick_scheduled and self._submitting is None:
+            self._kick_scheduled = True
+            # Not at once: what else this turn of the loop brings shall come along.
+            self._loop.call_soon(self._kick)
+
+    def _kick(self) -> None:
+        self._kick_scheduled = False
+        waiting = self._waiting
+        if self._submitting is not None or not waiting:
+            return
+        taken = []
+        room = self._commands_max
+        while waiting and waiting[0].count <= room:
+            request = waiting.popleft()
+            room -= request.count
+            taken.append(request)
+        self._submitting = Block(taken)
+        self._jobs.put(self._submitting)
+
+    def oldest_s(self) -> float | None:
+        """When the oldest request that is not yet durable arrived."""
+        if self._submitting is not None:
+            return self._submitting.arrived_s
+        return self._waiting[0].arrived_s if self._waiting else None
+
+    def sweep(self, now_s: float) -> None:
+        """Tell those who waited too long to become durable that nobody knows."""
+        oldest_s = self.oldest_s()
+        if oldest_s is None or now_s - oldest_s < DURABLE_PATIENCE_S:
+            return
+        requests = [*(self._submitting.requests if self._submitting else ()), *self._waiting]
+        for request in requests:
+            late = now_s >= max(request.deadline_s, request.arrived_s + DURABLE_PATIENCE_S)
+            if late and not request.future.done():
+                request.future.set_exception(OutcomeUnknown("the durable queue does not answer"))
+
+    def _run(self) -> None:
+        """The thread: open, then submit what comes."""
+        try:
+            self._reopen()
+        except BaseException as error:
+            self._tell(self._fail_opening, error)
+            return
+        self._tell(self._opened.set_result, None)
+        while (block := self._jobs.get()) is not None:
+            began_ns = self._clock.monotonic_ns()
+            try:
+                lane, number = self._submit(b"".join([request.commands for request in block.requests]))
+            except BaseException as error:
+                self._tell(self._failed, block, error)
+            else:
+                self._tell(self._submitted, block, lane, number, (self._clock.monotonic_ns() - began_ns) / 1e9)
+        if self._lane is not None:
+            self._lane.close()
+
+    def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:
+            return  # the loop is closed: nobody is left to hear
+
+    def _fail_opening(self, error: BaseException) -> None:
+        if not self._opened.done():
+            self._opened.set_exception(error)
+
+    def _reopen(self) -> Lane:
+        lane = self._open_lane(self._control)
+        self._lane = lane
+        self._tell(self._link.subscribe, lane.id)
+        return lane
+
+    def _submit(self, commands: bytes) -> tuple[bytes, int]:
+        """Durable in some lane of ours, whatever it takes once one lane's answer left it in doubt.
+
+        `Unavailable` leaves here only while nothing can have been written.
+        """
+        in_doubt = False
+        pause_s = REOPEN_PAUSE_S
+        while True:
+            try:
+                lane = self._lane or self._reopen()
+                number = lane.submit(commands)
+                self.impaired = False
+                return lane.id, number
+            except OutcomeUnknown as error:
+                first_time, in_doubt, self.impaired = not in_doubt, True, True
+                self._abandon(error)
+                if first_time:
+                    continue
+            except Unavailable:
+                if not in_doubt:
+                    raise
+            if self._stopping.wait(pause_s):
+                raise OutcomeUnknown("the gateway is stopping and could not submit again")
+            pause_s = min(2 * pause_s, REOPEN_PAUSE_S_MAX)
+
+    def _abandon(self, reason: OutcomeUnknown) -> None:
+        lane, self._lane = self._lane, None
+        self._metrics.lanes_abandoned += 1
+        self._log.error("lane abandoned, its last block is submitted again in another", reason=str(reason))
+        if lane is not None:
+            try:
+                lane.close()
+            except Exception as error:
+                self._log.warning("closing the abandoned lane failed", error=str(error))
+
+    def _submitted(self, block: Block, lane: bytes, number: int, seconds: float) -> None:
+        now_s = self._loop.time()
+        self._link.ring(lane, number)
+        if number > 1 and not self._undecided.knows(lane):
+            self._undecided.inherited(lane, number - 1, self._opened_at_s)
+        self._undecided.durable(block, lane, number, now_s)
+        self._metrics.submitted(self.name, block.count, seconds)
+        self._next()
+
+    def _failed(self, block: Block, error: BaseException) -> None:
+        self._undecided.release(block)
+        known = isinstance(error, Unavailable | OutcomeUnknown)
+        for request in block.requests:
+            if not request.future.done():
+                request.future.set_exception(error if known else OutcomeUnknown("the durable queue broke"))
+        if isinstance(error, Unavailable):
+            self._log.error("the durable queue takes nothing", error=str(error))
+        if not known:
+            self._on_fatal(error)
+        self._next()
+
+    def _next(self) -> None:
+        self._submitting = None
+        if self._waiting:
+            self._kick()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to become durable."""
+        return self._submitting is None and not self._waiting
+
+    async def close(self) -> None:
+        """Stop after what is being submitted, and give the lane up."""
+        self._stopping.set()
+        self._jobs.put(None)
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join, DURABLE_PATIENCE_S)
+        left = [*(self._submitting.requests if self._submitting else ()), *self._waiting]
+        for request in left:
+            if not request.future.done():
+                request.future.set_exception(OutcomeUnknown("the gateway stopped before the request was durable"))

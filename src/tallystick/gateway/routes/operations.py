@@ -1,0 +1,57 @@
+"""For those who run it: health, readiness, metrics, and what the API is."""
+
+from tallystick.errors import Unavailable
+from tallystick.gateway import shapes
+from tallystick.gateway.answering import JSON, Answer
+from tallystick.gateway.auth import METRICS
+from tallystick.gateway.calls import Call, Route
+from tallystick.gateway.metrics import CONTENT_TYPE as METRICS_TEXT
+from tallystick.gateway.problems import Problem
+
+_HEALTHY: Answer = (200, JSON, (), b'{"status":"ok"}')
+_READY: Answer = (200, JSON, (), b'{"status":"ready"}')
+
+
+async def health(_call: Call) -> Answer:
+    """The process runs and answers; nothing else is looked at."""
+    return _HEALTHY
+
+
+async def ready(call: Call) -> Answer:
+    """Whether payments would be taken on and decided."""
+    reasons = call.service.requests.impediments()
+    try:
+        await call.service.link.positions()
+    except Unavailable:
+        reasons.insert(0, "engine")
+    if reasons:
+        raise Problem("not_ready", f"not ready: {', '.join(reasons)}", {"retry-after": "1"}, reasons=reasons)
+    return _READY
+
+
+async def metrics(call: Call) -> Answer:
+    """What this process counts."""
+    return 200, METRICS_TEXT, (), call.service.metrics.render()
+
+
+ROUTES = (
+    Route("GET", "/health", "health", health, "Whether this process runs.", gives={200: {JSON: shapes.Health}}),
+    Route(
+        "GET",
+        "/ready",
+        "ready",
+        ready,
+        "Whether this gateway should get traffic: the engine answers, disk and queue are fine.",
+        gives={200: {JSON: shapes.Ready}},
+        problems=("not_ready",),
+    ),
+    Route(
+        "GET",
+        "/metrics",
+        "metrics",
+        metrics,
+        "What this gateway process counts, of all tenants, as Prometheus text.",
+        METRICS,
+        gives={200: {METRICS_TEXT: None}},
+    ),
+)

@@ -1,0 +1,127 @@
+"""Making transfers and looking them up."""
+
+import asyncio
+
+from msgspec.structs import astuple
+
+from tallystick import ids
+from tallystick.errors import Invalid
+from tallystick.gateway import decoding, headers, shapes
+from tallystick.gateway.answering import BINARY, JSON, Answer
+from tallystick.gateway.auth import PAY, READ
+from tallystick.gateway.calls import Call, Route
+from tallystick.gateway.problems import Problem
+from tallystick.gateway.routes import looking
+from tallystick.gateway.submitting import SUBMIT_PROBLEMS, batch, single
+from tallystick.records.commands import EVENT_SIZE, Kind
+
+SLICE = 256
+"""Transfers of a batch decoded at a stretch: single payments get their turn in between."""
+
+
+async def create_one(call: Call) -> Answer:
+    """The hot path: everything here is paid for by each payment."""
+    _, body = await call.body(JSON)
+    asked = decoding.decode(decoding.transfer_decoder, body)
+    fields = astuple(asked)
+    decoding.refuse_repeated_keys(body, decoding.set_count(fields))
+    request_id = headers.request_id(call.headers, asked.request_id or None)
+    event, metadata = decoding.transfer_event(fields[: decoding.TRANSFER_FIELDS], request_id, 0)
+    return await single(call, Kind.TRANSFER, event, metadata, request_id, asked.expires_at, "id", event[:16])
+
+
+async def create_batch(call: Call) -> Answer:
+    """Many at once, in JSON or in TigerBeetle's own bytes."""
+    media, body = await call.body(JSON, BINARY)
+    if media == BINARY:
+        if len(body) % EVENT_SIZE:
+            raise Invalid("", f"a binary batch is n × {EVENT_SIZE} bytes, not {len(body):,} bytes")
+        decoding.count_in_bounds(len(body) // EVENT_SIZE, "transfers")
+        request_id = headers.request_id(call.headers, None)
+        return await batch(call, Kind.TRANSFER, body, b"", request_id, None, binary=True)
+    asked = decoding.decode(decoding.transfers_decoder, body)
+    decoding.count_in_bounds(len(asked.transfers), "transfers")
+    request_id = headers.request_id(call.headers, asked.request_id or None)
+    keys = decoding.set_count(astuple(asked))
+    events = []
+    metadata = []
+    for index, transfer in enumerate(asked.transfers):
+        fields = astuple(transfer)
+        keys += decoding.set_count(fields)
+        try:
+            event, promise = decoding.transfer_event(fields, request_id, index)
+        except Invalid as error:
+            raise Invalid(f"transfers[{index}].{error.field}", error.message) from error
+        events.append(event)
+        metadata.append(promise)
+        if index % SLICE == SLICE - 1:
+            await asyncio.sleep(0)
+    decoding.refuse_repeated_keys(body, keys)
+    promises = b"".join(one or bytes(32) for one in metadata) if any(metadata) else b""
+    return await batch(call, Kind.TRANSFER, b"".join(events), promises, request_id, asked.expires_at)
+
+
+async def get_one(call: Call) -> Answer:
+    """One transfer, if it was created."""
+    number = looking.path_id(call)
+    rows = await call.service.link.transfers(call.principal.tenant, [number])
+    if not len(rows):
+        raise Problem("not_found", f"this tenant has no transfer {ids.show(number)}")
+    return looking.answer(looking.transfer(rows[0]))
+
+
+async def look_up(call: Call) -> Answer:
+    """Several transfers."""
+    rows = await call.service.link.transfers(call.principal.tenant, await looking.body_ids(call))
+    return looking.answer(shapes.TransfersOut([looking.transfer(row) for row in rows]))
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/v1/transfers",
+        "transfers",
+        create_one,
+        "Make one transfer.",
+        PAY,
+        {JSON: shapes.TransferRequest},
+        {200: {JSON: shapes.OneOutcome}, 201: {JSON: shapes.OneOutcome}, 202: {JSON: shapes.NotDecided}},
+        (*SUBMIT_PROBLEMS, "refused"),
+        request=True,
+    ),
+    Route(
+        "POST",
+        "/v1/transfers/batch",
+        "transfers_batch",
+        create_batch,
+        "Make 1 to 8,190 transfers, acknowledged and decided together, each with its own result. As binary: "
+        "n × 128 bytes of TigerBeetle's Transfer in, n × 16 bytes of results out (timestamp u64, status u32, "
+        "replayed u32; little-endian).",
+        PAY,
+        {JSON: shapes.TransfersRequest, BINARY: None},
+        {200: {JSON: shapes.Outcomes, BINARY: None}, 202: {JSON: shapes.NotDecided}},
+        SUBMIT_PROBLEMS,
+        request=True,
+    ),
+    Route(
+        "GET",
+        "/v1/transfers/{id}",
+        "transfer",
+        get_one,
+        "One transfer that was created.",
+        READ,
+        gives={200: {JSON: shapes.TransferOut}},
+        problems=looking.LOOKUP_PROBLEMS,
+    ),
+    Route(
+        "POST",
+        "/v1/transfers/lookup",
+        "transfers_lookup",
+        look_up,
+        "Several transfers; those not found are left out.",
+        READ,
+        {JSON: shapes.LookupRequest},
+        {200: {JSON: shapes.TransfersOut}},
+        looking.LOOKUP_PROBLEMS,
+    ),
+)

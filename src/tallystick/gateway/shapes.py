@@ -1,0 +1,258 @@
+"""The JSON of the API as structs: what is taken and what is given. `openapi` renders them as schemas.
+
+Field names are TigerBeetle's. Ids are 32 hex digits, any UUID spelling taken. Amounts, instants (ns since the Unix
+epoch) and 64-bit numbers are strings of decimal digits, since a JSON number beyond 2^53 changes in many readers;
+integers are taken too, floats never. A field that is left out counts as zero.
+"""
+
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from tallystick.records.commands import COMMANDS_MAX
+
+_HEX = "^[0-9a-fA-F]{32}$"
+
+
+def _documented(description: str, **schema: Any) -> Meta:
+    """A meaning for the schema that the decoder does not check: `decoding` does, and names the field."""
+    return Meta(description=description, extra_json_schema=schema)
+
+
+Id = Annotated[str, _documented("32 hex digits, or a UUID in any usual spelling.", examples=["0" * 31 + "1"])]
+Amount = Annotated[
+    str | int, _documented("Minor units, 0 to 2^128 - 1: a string of digits, or an integer.", examples=["100"])
+]
+Instant = Annotated[str | int, _documented("Nanoseconds since the Unix epoch: a string of digits, or an integer.")]
+U64 = Annotated[str | int, _documented("0 to 2^64 - 1: a string of digits, or an integer.")]
+U32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
+U16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
+Commitment = Annotated[str, _documented("32 bytes as 64 hex digits.", pattern="^[0-9a-fA-F]{64}$")]
+TransferFlags = Annotated[list[str], _documented("Names of TigerBeetle's transfer flags, such as `linked`.")]
+AccountFlags = Annotated[
+    list[str], _documented("Names of TigerBeetle's account flags, such as `debits_must_not_exceed_credits`.")
+]
+
+OutId = Annotated[str, _documented("32 hex digits.", pattern=_HEX)]
+OutNumber = Annotated[str, _documented("Decimal digits.", pattern="^[0-9]{1,39}$")]
+OutInstant = Annotated[str, _documented("Nanoseconds since the Unix epoch, as decimal digits.", pattern="^[0-9]+$")]
+
+
+class TransferIn(Struct, forbid_unknown_fields=True):
+    """A transfer to make. `debit_account_id`, `credit_account_id`, `amount`, `ledger` and `code` may be left out only
+    by a transfer that posts or voids a pending one. An `id` left out derives from the request's id."""
+
+    id: Id | UnsetType = UNSET
+    debit_account_id: Id | UnsetType = UNSET
+    credit_account_id: Id | UnsetType = UNSET
+    amount: Amount | UnsetType = UNSET
+    pending_id: Id | UnsetType = UNSET
+    user_data_128: Id | UnsetType = UNSET
+    user_data_64: U64 | UnsetType = UNSET
+    user_data_32: U32 | UnsetType = UNSET
+    timeout: U32 | UnsetType = UNSET
+    ledger: U32 | UnsetType = UNSET
+    code: U16 | UnsetType = UNSET
+    flags: TransferFlags | UnsetType = UNSET
+    timestamp: Instant | UnsetType = UNSET
+    metadata_commitment: Commitment | UnsetType = UNSET
+
+
+class TransferRequest(TransferIn, forbid_unknown_fields=True):
+    """One transfer as a request of its own."""
+
+    request_id: Annotated[str, _documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    expires_at: Instant | UnsetType = UNSET
+
+
+class TransfersRequest(Struct, forbid_unknown_fields=True):
+    """1 to 8,190 transfers, acknowledged and decided together, each with a result of its own."""
+
+    transfers: list[TransferIn]
+    request_id: Annotated[str, _documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    expires_at: Instant | UnsetType = UNSET
+
+
+class AccountIn(Struct, forbid_unknown_fields=True):
+    """An account to open."""
+
+    id: Id | UnsetType = UNSET
+    user_data_128: Id | UnsetType = UNSET
+    user_data_64: U64 | UnsetType = UNSET
+    user_data_32: U32 | UnsetType = UNSET
+    ledger: U32 | UnsetType = UNSET
+    code: U16 | UnsetType = UNSET
+    flags: AccountFlags | UnsetType = UNSET
+    timestamp: Instant | UnsetType = UNSET
+
+
+class AccountsRequest(AccountIn, forbid_unknown_fields=True):
+    """One account, or `accounts`: 1 to 8,190 of them."""
+
+    accounts: list[AccountIn] | UnsetType = UNSET
+    request_id: Annotated[str, _documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    expires_at: Instant | UnsetType = UNSET
+
+
+class FreezeRequest(Struct, forbid_unknown_fields=True):
+    """Which movements to stop, or to let through again; a reason code; the opaque id of the person who did it."""
+
+    side: Annotated[str, _documented("`debits`, `credits` or `both`.", enum=["debits", "credits", "both"])]
+    reason: U32
+    actor: Id
+    request_id: Annotated[str, _documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    expires_at: Instant | UnsetType = UNSET
+
+
+class CreditLimitRequest(Struct, forbid_unknown_fields=True):
+    """How far posted and pending debits may pass posted credits."""
+
+    credit_limit: Amount
+    reason: U32
+    actor: Id
+    request_id: Annotated[str, _documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    expires_at: Instant | UnsetType = UNSET
+
+
+class LookupRequest(Struct, forbid_unknown_fields=True):
+    """Up to 8,190 ids."""
+
+    ids: Annotated[list[Id], _documented("In the order of the answer.", minItems=1, maxItems=COMMANDS_MAX)]
+
+
+class Outcome(Struct, frozen=True):
+    """What was decided about one transfer or account. `timestamp` is that of the thing itself, even if it `exists`."""
+
+    id: OutId
+    status: str
+    timestamp: OutInstant
+
+
+class OneOutcome(Struct, frozen=True):
+    """What was decided about a request for one transfer or account."""
+
+    id: OutId
+    status: str
+    timestamp: OutInstant
+    request_id: OutId
+
+
+class Outcomes(Struct, frozen=True):
+    """What was decided about each of several, in their order."""
+
+    request_id: OutId
+    results: list[Outcome]
+
+
+class ControlOutcome(Struct, frozen=True):
+    """A freeze, unfreeze or credit limit was applied."""
+
+    account_id: OutId
+    status: str
+    timestamp: OutInstant
+    request_id: OutId
+
+
+class NotDecided(Struct, frozen=True):
+    """The request is durable and will be decided; `location` tells its results, and so does sending it again."""
+
+    request_id: OutId
+    status: str
+    location: str
+
+
+class Result(Struct, frozen=True):
+    """A result without its id: who asks for a whole request knows what was in it."""
+
+    status: str
+    timestamp: OutInstant
+
+
+class RequestAnswer(Struct, frozen=True):
+    """The recorded results of a request, in the order of its commands."""
+
+    request_id: OutId
+    status: str
+    results: list[Result]
+
+
+class AccountOut(Struct, frozen=True):
+    """An account as of now. `frozen`: `none`, `debits`, `credits` or `both`."""
+
+    id: OutId
+    debits_pending: OutNumber
+    debits_posted: OutNumber
+    credits_pending: OutNumber
+    credits_posted: OutNumber
+    user_data_128: OutId
+    user_data_64: OutNumber
+    user_data_32: int
+    ledger: int
+    code: int
+    flags: list[str]
+    timestamp: OutInstant
+    credit_limit: OutNumber
+    frozen: str
+
+
+class AccountsOut(Struct, frozen=True):
+    """Those found, in the order of their ids."""
+
+    accounts: list[AccountOut]
+
+
+class TransferOut(Struct, frozen=True):
+    """A transfer that was created. `amount` is what moved."""
+
+    id: OutId
+    debit_account_id: OutId
+    credit_account_id: OutId
+    amount: OutNumber
+    pending_id: OutId
+    user_data_128: OutId
+    user_data_64: OutNumber
+    user_data_32: int
+    timeout: int
+    ledger: int
+    code: int
+    flags: list[str]
+    timestamp: OutInstant
+
+
+class TransfersOut(Struct, frozen=True):
+    """Those found, in the order of their ids."""
+
+    transfers: list[TransferOut]
+
+
+class ProblemOut(Struct, frozen=True):
+    """RFC 9457. `field`: what is wrong with the request. A refusal has `outcome`, `transient`, `id`, `timestamp` and
+    `request_id`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    field: str | UnsetType = UNSET
+    outcome: str | UnsetType = UNSET
+    transient: bool | UnsetType = UNSET
+    id: OutId | UnsetType = UNSET
+    account_id: OutId | UnsetType = UNSET
+    timestamp: OutInstant | UnsetType = UNSET
+    request_id: OutId | UnsetType = UNSET
+    scope: str | UnsetType = UNSET
+    limit_bytes: int | UnsetType = UNSET
+    reasons: list[str] | UnsetType = UNSET
+
+
+class Health(Struct, frozen=True):
+    """This process runs."""
+
+    status: str
+
+
+class Ready(Struct, frozen=True):
+    """This gateway may get traffic."""
+
+    status: str

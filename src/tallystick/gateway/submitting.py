@@ -1,0 +1,68 @@
+"""From events to an answer: command records, the lane, the wait. What every route that changes something shares."""
+
+from msgspec import UNSET, UnsetType
+
+from tallystick.gateway import answering, headers
+from tallystick.gateway.answering import Answer
+from tallystick.gateway.calls import Call
+from tallystick.gateway.undecided import NOT_KNOWN
+from tallystick.records.commands import EVENT_SIZE, Kind, fingerprint, frame, pack_one
+
+SUBMIT_PROBLEMS = (
+    "malformed_body",
+    "invalid_field",
+    "missing_idempotency_key",
+    "idempotency_key_reused",
+    "too_many_undecided",
+    "unavailable",
+    "outcome_unknown",
+)
+Expiry = str | int | UnsetType | None
+
+
+async def single(
+    call: Call,
+    kind: Kind,
+    event: bytes,
+    metadata: bytes,
+    request_id: int,
+    expires_at: Expiry,
+    noun: str,
+    subject: bytes,
+) -> Answer:
+    """Submit a request of one event, wait, answer about `subject`, which the answer calls `noun`."""
+    service, tenant = call.service, call.principal.tenant
+    expiry = headers.expires_at(call.headers, None if expires_at is UNSET else expires_at)
+    wait_s = headers.wait_s(call.headers, service.settings.wait_s)
+    now_ns = service.clock.wall_ns()
+    record, digest = pack_one(event, kind, tenant, request_id, now_ns, expiry, metadata)
+    requests = service.requests
+    sort = requests.control if kind is Kind.CONTROL else requests.payments
+    rows = await requests.submit(sort, tenant, request_id, digest, record, 1, wait_s)
+    if rows is NOT_KNOWN:
+        return answering.not_decided(request_id, digest, kind)
+    return answering.one(kind, noun, subject, request_id, rows)
+
+
+async def batch(
+    call: Call,
+    kind: Kind,
+    events: bytes,
+    metadata: bytes,
+    request_id: int,
+    expires_at: Expiry,
+    binary: bool = False,
+) -> Answer:
+    """Submit a request of n × 128 bytes of events, wait, answer about each of them."""
+    service, tenant = call.service, call.principal.tenant
+    expiry = headers.expires_at(call.headers, None if expires_at is UNSET else expires_at)
+    wait_s = headers.wait_s(call.headers, service.settings.wait_s)
+    count = len(events) // EVENT_SIZE
+    digest = fingerprint(kind, count, events, metadata)
+    commands = frame(events, kind, tenant, request_id, service.clock.wall_ns(), expiry, metadata).tobytes()
+    rows = await service.requests.submit(service.requests.payments, tenant, request_id, digest, commands, count, wait_s)
+    if rows is NOT_KNOWN:
+        return answering.not_decided(request_id, digest, kind)
+    if binary:
+        return answering.binary(request_id, rows)
+    return answering.many(kind, events, EVENT_SIZE, request_id, rows)
