@@ -54,6 +54,8 @@ class Cursor:
             data = self._bytes(self.at, SECTOR, until)
             if data[:SECTOR] == bytes(SECTOR):
                 self.at = self._segments.start_of(self.at) + self._segments.segment_bytes
+                if self.at >= until:
+                    raise Corrupt(f"{self._segments.folder}: blocks end before the durable end {until}")
                 continue
             header = parse_header(data[:HEADER_SIZE])
             if self.expected is not None and header.first != self.expected:
@@ -62,8 +64,6 @@ class Cursor:
             if end > until or end > self._segments.start_of(self.at) + self._segments.segment_bytes:
                 raise Corrupt(f"{self._segments.folder}: block {header.first} is longer than its place")
             return header
-        if self.at > until:
-            raise Corrupt(f"{self._segments.folder}: blocks end before the durable end {until}")
         return None
 
     def _pass(self, header: Header) -> None:

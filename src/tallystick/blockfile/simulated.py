@@ -71,6 +71,10 @@ class _Machine:
         self.operations += 1
         return self.cut_at is not None and self.operations >= self.cut_at
 
+    def part_of(self, data: bytes) -> bytes:
+        """How far a write came that was stopped: whole sectors, since Linux copies page by page."""
+        return data[: self.random.randrange(0, len(data) + SECTOR, SECTOR)]
+
     def has_room(self, more: int) -> bool:
         """Whether so many more bytes fit."""
         if self.capacity_bytes is None:
@@ -258,12 +262,12 @@ class SimulatedDisk:
         self.check_alive()
         machine = self.machine
         if machine.cuts():
-            inode.write(at, data[: machine.random.randint(0, len(data))])
+            inode.write(at, machine.part_of(data))
             raise PowerCut
         if machine.strikes(Fault.WRITE_FULL) or not machine.has_room(at + len(data) - len(inode.seen)):
             raise Unavailable(f"no room to write {path}") from OSError(errno.ENOSPC, "simulated")
         if machine.strikes(Fault.WRITE_SHORT):
-            inode.write(at, data[: machine.random.randint(1, len(data))])
+            inode.write(at, machine.part_of(data))
             raise OutcomeUnknown(f"cannot write {path}") from OSError(errno.ENOSPC, "simulated")
         if machine.strikes(Fault.WRITE_ERROR):
             for begin in range(0, len(data), SECTOR):

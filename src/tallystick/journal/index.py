@@ -29,19 +29,17 @@ class _Listed:
     places: npt.NDArray[np.void] = field(default_factory=lambda: np.zeros(64, BLOCK_PLACE))
     count: int = 0
 
-    def walk(self, until: int) -> None:
-        while found := self.cursor.next_header(until):
+    def walk(self, stop: int, end: int) -> None:
+        """List the blocks before position `stop`; `end` is the durable end."""
+        while self.cursor.at < stop and (found := self.cursor.next_header(end)):
             at, header = found
+            if at >= stop:
+                break
             if self.count == len(self.places):
                 self.places = np.concatenate([self.places, np.zeros_like(self.places)])
             entries_at = at + HEADER_SIZE + header.lanes * LANE_SIZE
-            self.places[self.count] = (
-                header.first,
-                header.count,
-                at,
-                entries_at,
-                entries_at + header.count * ENTRY_SIZE,
-            )
+            details_at = entries_at + header.count * ENTRY_SIZE
+            self.places[self.count] = (header.first, header.count, at, entries_at, details_at)
             self.count += 1
 
 
@@ -111,8 +109,7 @@ class SeqIndex:
         listed = self._listed.get(segment)
         if listed is None:
             listed = self._listed[segment] = _Listed(self._reader.cursor(start, int(self._firsts[segment])))
-        following = self._starts[segment + 1] if segment + 1 < len(self._starts) else None
-        until = (self._end if end is None else end) if following is None else following
-        if listed.cursor.at < until:
-            listed.walk(until)
+        end = self._end if end is None else end
+        following = self._starts[segment + 1] if segment + 1 < len(self._starts) else end
+        listed.walk(following, end)
         return listed
