@@ -22,6 +22,15 @@ Each is an environment variable, read once when a process starts. Sizes are byte
 |---|---|---|---|
 """
 
+CLIENT_TAIL = """
+Commands that talk to a gateway (`tally pay`) read two more:
+
+| variable | default | meaning |
+|---|---|---|
+| `TALLY_URL` | `http://127.0.0.1:7400` | Where the gateway listens. |
+| `TALLY_API_KEY` | – | The API key, unless `--key-file` names a file that holds it. |
+"""
+
 
 def _bounds(info: FieldInfo) -> str:
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
@@ -46,7 +55,7 @@ def configuration() -> str:
         f"| `{prefix}{name.upper()}` | {_default(info)} | {_bounds(info)} | {info.description} |\n"
         for name, info in Settings.model_fields.items()
     ]
-    return CONFIGURATION_HEAD + "".join(rows)
+    return CONFIGURATION_HEAD + "".join(rows) + CLIENT_TAIL
 
 
 PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration, "records.md": layouts.page}

@@ -219,4 +219,4 @@ class Lanes:
 
 
 if __name__ == "__main__":
-    run(Settings())  # type: ignore[call-arg]  # every setting has a default, which mypy cannot see
+    run(Settings())

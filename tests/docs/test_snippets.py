@@ -1,0 +1,96 @@
+"""Every block of code on every page does what the page says: Python is executed, shell runs against a real `tally up`
+on a folder of its own, and where a block of JSON follows, that is what the shell block must have printed (`…` stands
+for anything)."""
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import PAGES, ROOT, blocks, relative
+
+LANGUAGES = {"python", "sh", "json", "text", ""}
+README = ROOT / "README.md"
+PORT = "7400"
+MARK = "=== end of block ==="
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_only_languages_that_are_tested_are_used(page):
+    assert {block.language for block in blocks(page)} <= LANGUAGES
+    if page != README:
+        assert not {block.language for block in blocks(page)} & {"python", "sh", "json"}, "test them here first"
+
+
+@pytest.mark.parametrize(
+    "block", [b for b in blocks(README) if b.language == "python"], ids=lambda block: f"README.md:{block.line}"
+)
+def test_a_python_block_runs(block, tmp_path):
+    assert "assert" in block.text  # else it could not fail for the right reason
+    script = tmp_path / "snippet.py"
+    script.write_text(block.text, encoding="utf-8")
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_shell_blocks_run_one_after_the_other_and_print_what_follows_them(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shown = [block for block in blocks(README) if block.language in ("sh", "json")]
+    steps = [block for block in shown if block.language == "sh"]
+    script = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true; wait || true' EXIT"]
+    for block in steps:
+        script += [block.text.replace(PORT, port), f"echo; echo '{MARK}'"]
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "TALLY_DATA": str(tmp_path / "data"),
+        "TALLY_HTTP_PORT": port,
+        "TALLY_URL": f"http://127.0.0.1:{port}",
+    }
+    shell = subprocess.Popen(
+        ["bash", "-c", "\n".join(script)],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said, complained = shell.communicate(timeout=100)
+    except subprocess.TimeoutExpired:
+        os.killpg(shell.pid, signal.SIGTERM)
+        said, complained = shell.communicate(timeout=20)
+        pytest.fail(f"no end: {said}\n{complained}")
+    assert shell.returncode == 0, f"{said}\n{complained}"
+    printed = said.split(MARK)[:-1]
+    assert len(printed) == len(steps)
+    for block, following in itertools.pairwise(shown):
+        if (block.language, following.language) == ("sh", "json"):
+            text = printed[steps.index(block)].strip()
+            assert_like(json.loads(text), json.loads(following.text), f"README.md:{following.line}")
+    assert '"credits_posted":"1250"' in "".join(printed[-2].split()), "the balance after the one payment"
+
+
+def assert_like(found, shown, where):
+    """Equal, but for `…`."""
+    if shown == "…":
+        assert found, where
+    elif isinstance(shown, dict):
+        assert set(found) == set(shown), f"{where}: {found}"
+        for key, value in shown.items():
+            assert_like(found[key], value, f"{where} {key}")
+    elif isinstance(shown, list):
+        assert len(found) == len(shown), f"{where}: {found}"
+        for each, wanted in zip(found, shown, strict=True):
+            assert_like(each, wanted, where)
+    else:
+        assert found == shown, f"{where}: {found}"
