@@ -7,6 +7,8 @@ compared with something that is not ours.
 import pytest
 
 from tallystick import statuses
+from tallystick.gateway import answering
+from tallystick.records.commands import Kind
 from tallystick.statuses import AccountStatus, ControlStatus, RequestStatus, TransferStatus
 
 TIGERBEETLE_ACCOUNTS = """
@@ -202,3 +204,10 @@ def test_only_an_account_and_a_transfer_can_exist_already():
 def test_a_status_is_spelled_in_lower_case():
     assert statuses.name(TransferStatus.EXCEEDS_CREDITS) == "exceeds_credits"
     assert statuses.name(ControlStatus.APPLIED) == "applied"
+
+
+def test_the_api_calls_the_same_statuses_transient():
+    tables = {Kind.ACCOUNT: AccountStatus, Kind.TRANSFER: TransferStatus, Kind.CONTROL: ControlStatus}
+    for kind, table in tables.items():
+        said = {number for number, meaning in answering.MEANINGS[kind].items() if meaning.transient}
+        assert said == {int(status) for status in table if statuses.transient(status)}, kind

@@ -36,7 +36,7 @@ class Meaning:
 
 def _meanings(known: type[AccountStatus] | type[TransferStatus] | type[ControlStatus]) -> dict[int, Meaning]:
     return {
-        int(status): Meaning(statuses.name(status), statuses.http(status), status in statuses.TRANSIENT)
+        int(status): Meaning(statuses.name(status), statuses.http(status), statuses.transient(status))
         for status in known
     }
 
