@@ -20,6 +20,30 @@ Folder = Annotated[
 ]
 
 
+@app.command("ledger", epilog=EPILOG)
+def ledger(
+    runs: Runs = 5,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """The engine in process on synced block files, against the same bytes appended raw with fdatasync.
+
+    Cases: `8,190 a batch`, `8,190 a batch, random ids`, `1,000 a batch`, `100 a batch`, `1 a batch`,
+    `256 coroutines`, `256 threads`.
+
+    **Examples**
+
+    - `tally bench ledger`
+    - `tally bench ledger --case "8,190 a batch" --runs 3 --json`
+    """
+    from tallystick.lab import bench_ledger
+    from tallystick.lab.results import render
+
+    render(bench_ledger.run(runs, case or [], data, say), as_json)
+    return Exit.DONE
+
+
 @app.command("http", epilog=EPILOG)
 def http(
     runs: Runs = 5,

@@ -119,7 +119,7 @@ def _walk(instance: Instance, connections: int, payments: int, display: Display,
     others = len(found.transfers) - earlier - sum(verdict.by_status.values())
     known = answers["answered_ns"] != 0
     p50, p95, p99 = percentiles_ms((answers["answered_ns"] - answers["sent_ns"])[known].tolist())
-    wall_s = (answers["answered_ns"].max() - answers["sent_ns"][answers["sent_ns"] > 0].min()) / 1e9
+    wall_s = float(answers["answered_ns"].max() - answers["sent_ns"][answers["sent_ns"] > 0].min()) / 1e9
     ok = (
         (verdict.lost, verdict.doubled, verdict.unknown, verdict.altered) == (0, 0, 0, 0)
         and verdict.acknowledged == payments

@@ -19,6 +19,7 @@ import signal
 import sys
 from collections import deque
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -236,8 +237,8 @@ class Connection(asyncio.Protocol):
                 return
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's transports keep the interface but do not inherit it, so an isinstance check would fail.
+        self.transport = cast(asyncio.Transport, transport)
         self.buffer = b""
         self.load.connected += 1
         if self.index is not None:

@@ -6,7 +6,7 @@ import pytest
 from tallystick.cli import main, options, pay
 from tallystick.cli.exits import EPILOG, Exit
 from tallystick.cli.payout_file import REQUIRED
-from tallystick.errors import Corrupt, Invalid, OutcomeUnknown, TallystickError, Unavailable
+from tallystick.errors import Corrupt, Fenced, Invalid, OutcomeUnknown, Unavailable
 
 COMMANDS = (
     ["up"],
@@ -53,6 +53,7 @@ def test_a_command_line_that_makes_no_sense_is_one_line_that_names_the_help(
         (Unavailable("nothing answers"), Exit.NOT_DONE),
         (OutcomeUnknown("ask again"), Exit.UNKNOWN),
         (Corrupt("block 7 does not verify"), Exit.NEEDS_A_PERSON),
+        (Fenced("another writer took over"), Exit.NEEDS_A_PERSON),
         (FileNotFoundError(2, "No such file or directory", "x.csv"), Exit.NOT_DONE),
         (KeyboardInterrupt(), Exit.INTERRUPTED),
         (ZeroDivisionError("division by zero"), Exit.NOT_DONE),
@@ -191,13 +192,3 @@ class TestPay:
         assert "1 not sent" in text
         assert "tally up" in text
         assert "Run the same command again" in text
-
-
-def test_every_error_of_ours_has_an_exit_code() -> None:
-    assert {error.__name__ for error in TallystickError.__subclasses__()} == {
-        "Invalid",
-        "Unavailable",
-        "OutcomeUnknown",
-        "Fenced",
-        "Corrupt",
-    }
