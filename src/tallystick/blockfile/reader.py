@@ -8,6 +8,7 @@ from pathlib import Path
 from tallystick.blockfile.cursor import Cursor
 from tallystick.blockfile.disk import Disk, Register
 from tallystick.blockfile.segments import DURABLE_END_NAME, Segments, segment_path, stored_segment_bytes
+from tallystick.errors import Corrupt
 from tallystick.records.blocks import CommandBlock, EntryBlock
 
 
@@ -22,16 +23,18 @@ class BlockReader:
 
     def end(self) -> int:
         """The position after the last durable block; 0 while there is no block file."""
-        if self._register is None and not self._attach():
-            return 0
-        assert self._register is not None
-        return self._register.load()
+        if self._register is None:
+            self._register = self._disk.register(self.folder / DURABLE_END_NAME)
+        return self._register.load() if self._register else 0
 
     @property
     def segments(self) -> Segments:
-        """The segments. Only once `end()` was above 0."""
+        """The segments. Only once `end()` was above 0. Raises `Corrupt` if they cannot be understood."""
         if self._segments is None:
-            raise RuntimeError(f"{self.folder}: no block is durable yet, so there is nothing to read")
+            segment_bytes = stored_segment_bytes(self.folder, self._disk)
+            if segment_bytes is None:
+                raise Corrupt(f"{self.folder}: blocks are durable, but the size of its segments is not known")
+            self._segments = Segments(self.folder, self._disk, segment_bytes)
         return self._segments
 
     def cursor(self, at: int, expected: int | None) -> Cursor:
@@ -64,12 +67,3 @@ class BlockReader:
         if self._register is not None:
             self._register.close()
         self._register = self._segments = None
-
-    def _attach(self) -> bool:
-        segment_bytes = stored_segment_bytes(self.folder, self._disk)
-        register = self._disk.register(self.folder / DURABLE_END_NAME) if segment_bytes else None
-        if segment_bytes is None or register is None:
-            return False
-        self._segments = Segments(self.folder, self._disk, segment_bytes)
-        self._register = register
-        return True

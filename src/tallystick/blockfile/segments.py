@@ -51,19 +51,24 @@ def settle_segment_bytes(folder: Path, disk: Disk, wanted: int) -> int:
     if wanted < SEGMENT_BYTES_MIN or wanted % SECTOR:
         raise ValueError(f"segments must be a multiple of {SECTOR} bytes and at least {SEGMENT_BYTES_MIN}: {wanted}")
     stored = stored_segment_bytes(folder, disk)
-    if stored is None:
-        if any(len(name) == 20 and name.isdigit() for name in disk.list(folder)):
+    if any(_is_segment(name) for name in disk.list(folder)):
+        if stored is None:
             raise Corrupt(f"{folder}: segments are there, but the file {SEGMENT_BYTES_NAME} is not")
-        disk.remove(folder / SEGMENT_BYTES_NAME)
-        file = disk.create(folder / SEGMENT_BYTES_NAME)
-        try:
-            file.write(0, [wanted.to_bytes(8, "little")])
-            file.sync()
-        finally:
-            file.close()
-        stored = wanted
+        return stored
+    # Written even if it can be read: a sync that failed before may have left it readable and not stored.
+    path = folder / SEGMENT_BYTES_NAME
+    file = disk.open(path, writable=True) or disk.create(path)
+    try:
+        file.write(0, [wanted.to_bytes(8, "little")])
+        file.sync()
+    finally:
+        file.close()
     disk.sync_folder(folder)
-    return stored
+    return wanted
+
+
+def _is_segment(name: str) -> bool:
+    return len(name) == 20 and name.isdigit()
 
 
 class Segments:
@@ -82,7 +87,7 @@ class Segments:
     def starts(self) -> list[int]:
         """Where the segments there are begin, in order. Raises `Corrupt` if one is missing between others."""
         names = self._disk.list(self.folder)
-        starts = [int(name) for name in names if len(name) == 20 and name.isdigit()]
+        starts = [int(name) for name in names if _is_segment(name)]
         for before, after in pairwise(starts):
             if after != before + self.segment_bytes:
                 raise Corrupt(f"{self.folder}: no segment at {before + self.segment_bytes}, but one at {after}")
