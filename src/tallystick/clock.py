@@ -26,6 +26,10 @@ class SystemClock:
     def monotonic_ns(self) -> int:
         return time.monotonic_ns()
 
+    def cpu_ns(self) -> int:
+        """CPU time of this process, all threads."""
+        return time.process_time_ns()
+
 
 class Entropy(Protocol):
     """Unpredictable bytes."""

@@ -7,8 +7,8 @@ version does not act on are reserved: refused, never ignored.
 from typing import Any
 
 from tallystick.ledger import u128
-from tallystick.ledger.books import NO_ROW, add_account, find_account, number, touch
-from tallystick.ledger.compiled import U64, ZERO, compiled
+from tallystick.ledger.books import NO_ROW, number
+from tallystick.ledger.compiled import U64, ZERO, inlined
 from tallystick.records.commands import AccountFlag, Opcode, Side
 from tallystick.statuses import AccountStatus, ControlStatus
 
@@ -20,7 +20,7 @@ KNOWN = BOTH_LIMITS | int(AccountFlag.HISTORY) | CLOSED
 SIDE_BOTH = U64(Side.BOTH)
 
 
-@compiled
+@inlined
 def check_account(a: Any, row: Any, rows: Any) -> Any:
     """The status of opening account `a`; `row` is where one with its id stands, or NO_ROW."""
     if a.timestamp != ZERO:
@@ -52,7 +52,7 @@ def check_account(a: Any, row: Any, rows: Any) -> Any:
     return AccountStatus.CREATED
 
 
-@compiled
+@inlined
 def _exists(a: Any, there: Any) -> Any:
     if a.flag_bits != there.flag_bits:
         return AccountStatus.EXISTS_WITH_DIFFERENT_FLAGS
@@ -69,13 +69,9 @@ def _exists(a: Any, there: Any) -> Any:
     return AccountStatus.EXISTS
 
 
-@compiled
-def open_account(books: Any, tenant: Any, a: Any, seq: Any, timestamp: Any) -> Any:
-    """Put the account into the books; returns its row, or NO_ROW if they are full."""
-    row = add_account(books, tenant, a.id_lo, a.id_hi)
-    if row == NO_ROW:
-        return row
-    account = books.rows[row]
+@inlined
+def fill_account(account: Any, a: Any, seq: Any, timestamp: Any) -> Any:
+    """Write what `a` asks into the fresh row of its account."""
     account.user_data_128_lo = a.user_data_128_lo
     account.user_data_128_hi = a.user_data_128_hi
     account.user_data_64 = a.user_data_64
@@ -85,12 +81,10 @@ def open_account(books: Any, tenant: Any, a: Any, seq: Any, timestamp: Any) -> A
     account.flag_bits = a.flag_bits
     account.created_at = timestamp
     account.created_seq = seq
-    touch(books, row)
     number(account, seq)
-    return row
 
 
-@compiled
+@inlined
 def check_control(c: Any, row: Any) -> Any:
     """The status of a control command on the account at `row`."""
     if c.reserved_16 != 0 or c.opcode < Opcode.FREEZE or c.opcode > Opcode.CREDIT_LIMIT:
@@ -105,16 +99,14 @@ def check_control(c: Any, row: Any) -> Any:
     return ControlStatus.APPLIED
 
 
-@compiled
+@inlined
 def _is_side(value: Any) -> Any:
     return value != ZERO and value <= SIDE_BOTH
 
 
-@compiled
-def apply_control(books: Any, row: Any, c: Any, seq: Any) -> Any:
-    """Freeze, unfreeze, or set the credit limit of the account at `row`."""
-    before = books.touched[touch(books, row)]
-    account = books.rows[row]
+@inlined
+def apply_control(account: Any, before: Any, c: Any, seq: Any) -> Any:
+    """Freeze, unfreeze, or set the credit limit; `before` is the account's row in `touched`."""
     if c.opcode == Opcode.CREDIT_LIMIT:
         account.credit_limit_lo = c.value_lo
         account.credit_limit_hi = c.value_hi
@@ -127,9 +119,3 @@ def apply_control(books: Any, row: Any, c: Any, seq: Any) -> Any:
         account.frozen = account.frozen & ~c.value_lo
         before.frozen_throughout = before.frozen_throughout & account.frozen
     number(account, seq)
-
-
-@compiled
-def row_of(books: Any, tenant: Any, lo: Any, hi: Any, found: Any) -> Any:
-    """`found`, or where the account stands by now if it was not there before the block."""
-    return found if found != NO_ROW else find_account(books, tenant, lo, hi)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tallystick.ledger import hashing
-from tallystick.ledger.compiled import ONE, U64, ZERO, compiled, records
+from tallystick.ledger.compiled import ONE, U64, ZERO, compiled, inlined, records
 from tallystick.records.commands import ACCOUNT_EVENT, COMMANDS_MAX, u128
 
 ROW = np.dtype(
@@ -78,17 +78,17 @@ _ROW_BITS = U64(0xFFFFFFFF)
 _TAG_SHIFT = U64(32)
 
 
-@compiled
-def find_account(books: Any, tenant: Any, lo: Any, hi: Any) -> Any:
+@inlined
+def find_account(slots: Any, old_slots: Any, rows: Any, keys: Any, tenant: Any, lo: Any, hi: Any) -> Any:
     """The row of an account, or NO_ROW. A slot holds 32 bits of hash above the row's number + 1."""
-    hashed = hashing.hash_id(books.account_keys, tenant, lo, hi)
-    found = _find_in(books.slots, books.rows, hashed, tenant, lo, hi)
-    if found == NO_ROW and books.old_slots.shape[0] > 1:
-        found = _find_in(books.old_slots, books.rows, hashed, tenant, lo, hi)
+    hashed = hashing.hash_id(keys, tenant, lo, hi)
+    found = _find_in(slots, rows, hashed, tenant, lo, hi)
+    if found == NO_ROW and old_slots.shape[0] > 1:
+        found = _find_in(old_slots, rows, hashed, tenant, lo, hi)
     return found
 
 
-@compiled
+@inlined
 def _find_in(slots: Any, rows: Any, hashed: Any, tenant: Any, lo: Any, hi: Any) -> Any:
     mask = U64(slots.shape[0]) - ONE
     tag = hashed & _ROW_BITS
@@ -103,6 +103,12 @@ def _find_in(slots: Any, rows: Any, hashed: Any, tenant: Any, lo: Any, hi: Any) 
 
 
 @compiled
+def find_in_books(books: Books, tenant: Any, lo: Any, hi: Any) -> Any:
+    """`find_account`, for callers that are not compiled."""
+    return find_account(books.slots, books.old_slots, books.rows, books.account_keys, tenant, lo, hi)
+
+
+@inlined
 def _put_slot(slots: Any, tag: Any, value: Any) -> Any:
     mask = U64(slots.shape[0]) - ONE
     at = tag & mask
@@ -111,19 +117,19 @@ def _put_slot(slots: Any, tag: Any, value: Any) -> Any:
     slots[at] = value
 
 
-@compiled
-def add_account(books: Any, tenant: Any, lo: Any, hi: Any) -> Any:
+@inlined
+def add_account(rows: Any, slots: Any, counters: Any, keys: Any, tenant: Any, lo: Any, hi: Any) -> Any:
     """A fresh zero row for an account that is not there yet, or NO_ROW if the books are full."""
-    count = books.counters[Counter.ACCOUNTS]
-    if count >= U64(books.rows.shape[0]):
+    count = counters[Counter.ACCOUNTS]
+    if count >= U64(rows.shape[0]):
         return NO_ROW
     row = np.int64(count)
-    books.rows[row].id_lo = lo
-    books.rows[row].id_hi = hi
-    books.rows[row].tenant = tenant
-    books.counters[Counter.ACCOUNTS] = count + ONE
-    tag = hashing.hash_id(books.account_keys, tenant, lo, hi) & _ROW_BITS
-    _put_slot(books.slots, tag, (tag << _TAG_SHIFT) | (count + ONE))
+    rows[row].id_lo = lo
+    rows[row].id_hi = hi
+    rows[row].tenant = tenant
+    counters[Counter.ACCOUNTS] = count + ONE
+    tag = hashing.hash_id(keys, tenant, lo, hi) & _ROW_BITS
+    _put_slot(slots, tag, (tag << _TAG_SHIFT) | (count + ONE))
     return row
 
 
@@ -135,14 +141,13 @@ def migrate(old_slots: Any, slots: Any, start: Any, count: Any) -> Any:
             _put_slot(slots, old_slots[at] >> _TAG_SHIFT, old_slots[at])
 
 
-@compiled
-def touch(books: Any, row: Any) -> Any:
-    """Remember the row as it was before this block; returns its place in `touched`."""
-    account = books.rows[row]
+@inlined
+def touch(touched: Any, counters: Any, account: Any, row: Any) -> Any:
+    """Remember `account`, which stands at `row`, as it was before this block; returns its place in `touched`."""
     if account.touched != ZERO:
         return np.int64(account.touched - ONE)
-    place = np.int64(books.counters[Counter.TOUCHED])
-    before = books.touched[place]
+    place = np.int64(counters[Counter.TOUCHED])
+    before = touched[place]
     before.row = U64(row)
     before.debits_posted_lo = account.debits_posted_lo
     before.debits_posted_hi = account.debits_posted_hi
@@ -155,20 +160,20 @@ def touch(books: Any, row: Any) -> Any:
     before.credit_limit_max_lo = account.credit_limit_lo
     before.credit_limit_max_hi = account.credit_limit_hi
     before.frozen_throughout = account.frozen
-    books.counters[Counter.TOUCHED] = U64(place) + ONE
+    counters[Counter.TOUCHED] = U64(place) + ONE
     account.touched = U64(place) + ONE
     return place
 
 
-@compiled
-def forget_touched(books: Any) -> Any:
+@inlined
+def forget_touched(rows: Any, touched: Any, counters: Any) -> Any:
     """Take this block's marks away from the rows."""
-    for place in range(books.counters[Counter.TOUCHED]):
-        books.rows[books.touched[place].row].touched = ZERO
-    books.counters[Counter.TOUCHED] = ZERO
+    for place in range(counters[Counter.TOUCHED]):
+        rows[touched[place].row].touched = ZERO
+    counters[Counter.TOUCHED] = ZERO
 
 
-@compiled
+@inlined
 def number(row: Any, seq: Any) -> Any:
     """The account's next dense sequence number and the seq of the entry before; this entry is `seq`."""
     previous = row.previous
@@ -220,7 +225,7 @@ class Bookkeeper:
     def account(self, tenant: int, account_id: int) -> npt.NDArray[np.void] | None:
         """A copy of one account's row, as a one-element array, or None."""
         mask = 0xFFFFFFFFFFFFFFFF
-        row = int(find_account(self.books, U64(tenant), U64(account_id & mask), U64(account_id >> 64)))
+        row = int(find_in_books(self.books, U64(tenant), U64(account_id & mask), U64(account_id >> 64)))
         return None if row == NO_ROW else self.books.rows[row : row + 1].copy()
 
     def count(self) -> int:

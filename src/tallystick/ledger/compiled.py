@@ -24,9 +24,22 @@ U64_MAX = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 def compiled(function: F) -> F:
-    """Compile on first call, without the GIL, kept on disk where a folder is named."""
+    """Compile on first call, without the GIL, kept on disk where a folder is named.
+
+    For what Python calls. It takes `Books`, `Batch` and the like apart at its top and hands arrays on: a named tuple
+    handed to a helper costs two atomic additions for each of its arrays (look_up: 125 ns a transfer, 25 without).
+    """
+    return _compile(function, forceinline=False)
+
+
+def inlined(function: F) -> F:
+    """Compile into whatever calls it. For the helpers of a kernel."""
+    return _compile(function, forceinline=True)
+
+
+def _compile(function: F, forceinline: bool) -> F:
     njit: Any = numba.njit
-    made = njit(cache=bool(config.CACHE_DIR), nogil=True, error_model="numpy")(function)
+    made = njit(cache=bool(config.CACHE_DIR), nogil=True, error_model="numpy", forceinline=forceinline)(function)
     _made.append(made)
     return cast(F, made)
 

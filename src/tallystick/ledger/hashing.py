@@ -7,14 +7,14 @@ Whoever does not know the four key words cannot aim at a slot.
 
 from typing import Any
 
-from tallystick.ledger.compiled import U64, compiled
+from tallystick.ledger.compiled import U64, inlined
 
 KEY_WORDS = 4
 _LOW = U64(0xFFFFFFFF)
 _32 = U64(32)
 
 
-@compiled
+@inlined
 def fold(a: Any, b: Any) -> Any:
     """High half xor low half of the 128-bit product of two uint64."""
     a_lo = a & _LOW
@@ -29,7 +29,7 @@ def fold(a: Any, b: Any) -> Any:
     return high ^ (a * b)
 
 
-@compiled
+@inlined
 def hash_id(keys: Any, tenant: Any, lo: Any, hi: Any) -> Any:
     """64 bits of (tenant, id) under `keys`, four secret uint64. Never 0, which tables keep for "empty"."""
     first = fold(lo ^ keys[0], hi ^ keys[1])

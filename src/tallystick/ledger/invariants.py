@@ -10,8 +10,8 @@ from typing import Any
 from tallystick.errors import Violated
 from tallystick.ledger import u128
 from tallystick.ledger.accounts import CLOSED, CREDITS_MUST_NOT_EXCEED_DEBITS, DEBITS_MUST_NOT_EXCEED_CREDITS
-from tallystick.ledger.books import Counter
-from tallystick.ledger.compiled import ONE, ZERO, compiled
+from tallystick.ledger.books import NO_ROW, Counter
+from tallystick.ledger.compiled import ONE, ZERO, compiled, inlined
 from tallystick.ledger.kernel import TRANSFER
 from tallystick.ledger.transfers import CREATED_STORED, SIDE_CREDITS, SIDE_DEBITS, is_transient
 
@@ -31,77 +31,94 @@ class Violation(IntEnum):
     IDS_NOT_NOTED = 9
 
 
+# As plain integers: compiled code returns one type.
+NONE = int(Violation.NONE)
+TIMESTAMPS_NOT_INCREASING = int(Violation.TIMESTAMPS_NOT_INCREASING)
+WRONG_ACCOUNT = int(Violation.WRONG_ACCOUNT)
+LEDGERS_MIXED = int(Violation.LEDGERS_MIXED)
+BALANCE_IS_NOT_THE_SUM = int(Violation.BALANCE_IS_NOT_THE_SUM)
+DEBITS_EXCEED_CREDITS = int(Violation.DEBITS_EXCEED_CREDITS)
+CREDITS_EXCEED_DEBITS = int(Violation.CREDITS_EXCEED_DEBITS)
+FROZEN_ACCOUNT_MOVED = int(Violation.FROZEN_ACCOUNT_MOVED)
+CLOSED_ACCOUNT_MOVED = int(Violation.CLOSED_ACCOUNT_MOVED)
+IDS_NOT_NOTED = int(Violation.IDS_NOT_NOTED)
+
+
 @compiled
 def check(outcome: Any, books: Any, last_timestamp: Any, ids_before: Any) -> Any:
     """The first `Violation` of a decided block; the rows' marks of this block are taken away on the way.
 
     `last_timestamp` is the entry's before this block, `ids_before` what `Counter.TRANSFER_IDS` said then.
     """
+    entries, moved_rows = outcome.transfers, outcome.rows
+    rows, touched, counters = books.rows, books.touched, books.counters
     ids = ZERO
-    violation = Violation.NONE
+    violation = NONE
     for k in range(outcome.results.shape[0]):
-        entry = outcome.transfers[k]
+        entry = entries[k]
         if entry.timestamp <= last_timestamp:
-            violation = Violation.TIMESTAMPS_NOT_INCREASING
+            violation = TIMESTAMPS_NOT_INCREASING
         last_timestamp = entry.timestamp
         if entry.kind != TRANSFER:
             continue
         if entry.status == CREATED_STORED:
             ids += ONE
-            found = _sum_up(entry, outcome.rows[k, 0], outcome.rows[k, 1], books)
-            if found != Violation.NONE:
+            found = _sum_up(entry, moved_rows[k, 0], moved_rows[k, 1], rows, touched)
+            if found != NONE:
                 violation = found
         elif is_transient(entry.status):
             ids += ONE
-    for place in range(books.counters[Counter.TOUCHED]):
-        before = books.touched[place]
-        row = books.rows[before.row]
+    for place in range(counters[Counter.TOUCHED]):
+        before = touched[place]
+        row = rows[before.row]
         row.touched = ZERO
         found = _check_row(before, row)
-        if found != Violation.NONE:
+        if found != NONE:
             violation = found
-    if books.counters[Counter.TRANSFER_IDS] - ids_before != ids:
-        violation = Violation.IDS_NOT_NOTED
+    if counters[Counter.TRANSFER_IDS] - ids_before != ids:
+        violation = IDS_NOT_NOTED
     return violation
 
 
-@compiled
-def _sum_up(entry: Any, debit_row: Any, credit_row: Any, books: Any) -> Any:
-    debit = books.rows[debit_row]
-    credit = books.rows[credit_row]
+@inlined
+def _sum_up(entry: Any, debit_row: Any, credit_row: Any, rows: Any, touched: Any) -> Any:
+    if debit_row in (NO_ROW, credit_row) or credit_row == NO_ROW:
+        return WRONG_ACCOUNT
+    debit = rows[debit_row]
+    credit = rows[credit_row]
     if debit.id_lo != entry.debit_account_id_lo or debit.id_hi != entry.debit_account_id_hi:
-        return Violation.WRONG_ACCOUNT
+        return WRONG_ACCOUNT
     if credit.id_lo != entry.credit_account_id_lo or credit.id_hi != entry.credit_account_id_hi:
-        return Violation.WRONG_ACCOUNT
-    if debit.tenant != entry.tenant or credit.tenant != entry.tenant or debit_row == credit_row:
-        return Violation.WRONG_ACCOUNT
+        return WRONG_ACCOUNT
+    if debit.tenant != entry.tenant or credit.tenant != entry.tenant:
+        return WRONG_ACCOUNT
     if debit.ledger != entry.ledger or credit.ledger != entry.ledger:
-        return Violation.LEDGERS_MIXED
+        return LEDGERS_MIXED
     if debit.touched == ZERO or credit.touched == ZERO:
-        return Violation.BALANCE_IS_NOT_THE_SUM
-    of_debit = books.touched[debit.touched - ONE]
+        return BALANCE_IS_NOT_THE_SUM
+    of_debit = touched[debit.touched - ONE]
     lo, hi, over = u128.add(of_debit.debits_moved_lo, of_debit.debits_moved_hi, entry.moved_lo, entry.moved_hi)
     of_debit.debits_moved_lo = lo
     of_debit.debits_moved_hi = hi
-    of_credit = books.touched[credit.touched - ONE]
+    of_credit = touched[credit.touched - ONE]
     lo, hi, other = u128.add(of_credit.credits_moved_lo, of_credit.credits_moved_hi, entry.moved_lo, entry.moved_hi)
     of_credit.credits_moved_lo = lo
     of_credit.credits_moved_hi = hi
-    return Violation.BALANCE_IS_NOT_THE_SUM if over or other else Violation.NONE
+    return BALANCE_IS_NOT_THE_SUM if over or other else NONE
 
 
-@compiled
+@inlined
 def _check_row(before: Any, row: Any) -> Any:
     lo, hi, over = u128.add(
         before.debits_posted_lo, before.debits_posted_hi, before.debits_moved_lo, before.debits_moved_hi
     )
     if over or lo != row.debits_posted_lo or hi != row.debits_posted_hi:
-        return Violation.BALANCE_IS_NOT_THE_SUM
+        return BALANCE_IS_NOT_THE_SUM
     lo, hi, over = u128.add(
         before.credits_posted_lo, before.credits_posted_hi, before.credits_moved_lo, before.credits_moved_hi
     )
     if over or lo != row.credits_posted_lo or hi != row.credits_posted_hi:
-        return Violation.BALANCE_IS_NOT_THE_SUM
+        return BALANCE_IS_NOT_THE_SUM
     debited = not u128.is_zero(before.debits_moved_lo, before.debits_moved_hi)
     credited = not u128.is_zero(before.credits_moved_lo, before.credits_moved_hi)
     if debited and row.flag_bits & DEBITS_MUST_NOT_EXCEED_CREDITS != 0:
@@ -109,20 +126,20 @@ def _check_row(before: Any, row: Any) -> Any:
             row.credits_posted_lo, row.credits_posted_hi, before.credit_limit_max_lo, before.credit_limit_max_hi
         )
         if u128.less(may_lo, may_hi, row.debits_posted_lo, row.debits_posted_hi):
-            return Violation.DEBITS_EXCEED_CREDITS
+            return DEBITS_EXCEED_CREDITS
     if (
         credited
         and row.flag_bits & CREDITS_MUST_NOT_EXCEED_DEBITS != 0
         and u128.less(row.debits_posted_lo, row.debits_posted_hi, row.credits_posted_lo, row.credits_posted_hi)
     ):
-        return Violation.CREDITS_EXCEED_DEBITS
+        return CREDITS_EXCEED_DEBITS
     if debited and before.frozen_throughout & SIDE_DEBITS != 0:
-        return Violation.FROZEN_ACCOUNT_MOVED
+        return FROZEN_ACCOUNT_MOVED
     if credited and before.frozen_throughout & SIDE_CREDITS != 0:
-        return Violation.FROZEN_ACCOUNT_MOVED
+        return FROZEN_ACCOUNT_MOVED
     if (debited or credited) and row.flag_bits & CLOSED != 0:
-        return Violation.CLOSED_ACCOUNT_MOVED
-    return Violation.NONE
+        return CLOSED_ACCOUNT_MOVED
+    return NONE
 
 
 def require(violation: int, first_seq: int) -> None:

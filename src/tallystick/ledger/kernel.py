@@ -11,15 +11,9 @@ from typing import Any
 import numpy as np
 
 from tallystick.ledger import hashing, windows
-from tallystick.ledger.accounts import (
-    apply_control,
-    check_account,
-    check_control,
-    open_account,
-    row_of,
-)
-from tallystick.ledger.books import NO_ROW, Counter, find_account, forget_touched
-from tallystick.ledger.compiled import ONE, U64, ZERO, compiled
+from tallystick.ledger.accounts import apply_control, check_account, check_control, fill_account
+from tallystick.ledger.books import NO_ROW, Counter, add_account, find_account, forget_touched, touch
+from tallystick.ledger.compiled import ONE, U64, ZERO, compiled, inlined
 from tallystick.ledger.transfers import (
     CREATED_STORED,
     check_accounts,
@@ -33,11 +27,16 @@ from tallystick.records.commands import Kind
 from tallystick.records.details import VERSION as DETAILS_VERSION
 from tallystick.records.entries import LENGTH_BYTESWAPPED
 from tallystick.records.entries import VERSION as ENTRY_VERSION
-from tallystick.statuses import STORED_MASK, AccountStatus, ControlStatus, TransferStatus
+from tallystick.statuses import STORED_MASK, AccountStatus, TransferStatus
 
 TRANSFER = int(Kind.TRANSFER)
 ACCOUNT = int(Kind.ACCOUNT)
 CONTROL = int(Kind.CONTROL)
+SEAL = int(Kind.SEAL)
+CREATED = int(TransferStatus.CREATED)  # the same number for accounts, and for controls that were applied
+TRANSFER_EXISTS = int(TransferStatus.EXISTS)
+ACCOUNT_EXISTS = int(AccountStatus.EXISTS)
+TOO_MANY_ACCOUNTS = int(AccountStatus.TOO_MANY_ACCOUNTS)
 NOT_FETCHED = -1
 REQUEST_EXPIRED = int(TransferStatus.REQUEST_EXPIRED)
 QUARANTINED = int(TransferStatus.QUARANTINED)
@@ -46,23 +45,34 @@ QUARANTINED = int(TransferStatus.QUARANTINED)
 @compiled
 def look_up(batch: Any, books: Any) -> Any:
     """Fill `batch.hashes` and `batch.rows`: the accounts each command names, as they stand before the block."""
-    for k in range(batch.commands.shape[0]):
-        command = batch.commands[k]
-        tenant = command.tenant
-        batch.rows[k, 1] = NO_ROW
-        if command.kind == TRANSFER:
-            t = batch.transfers[k]
-            batch.hashes[k] = hashing.hash_id(books.id_keys, tenant, t.id_lo, t.id_hi)
-            batch.rows[k, 0] = find_account(books, tenant, t.debit_account_id_lo, t.debit_account_id_hi)
-            batch.rows[k, 1] = find_account(books, tenant, t.credit_account_id_lo, t.credit_account_id_hi)
-        elif command.kind == ACCOUNT:
-            a = batch.accounts[k]
-            batch.hashes[k] = ZERO
-            batch.rows[k, 0] = find_account(books, tenant, a.id_lo, a.id_hi)
+    commands, transfers, accounts, controls = batch.commands, batch.transfers, batch.accounts, batch.controls
+    hashes, found = batch.hashes, batch.rows
+    rows, slots, old_slots, keys, id_keys = (
+        books.rows,
+        books.slots,
+        books.old_slots,
+        books.account_keys,
+        books.id_keys,
+    )
+    for k in range(commands.shape[0]):
+        kind = commands[k].kind
+        tenant = commands[k].tenant
+        hashes[k] = ZERO
+        found[k, 1] = NO_ROW
+        if kind == TRANSFER:
+            t = transfers[k]
+            hashes[k] = hashing.hash_id(id_keys, tenant, t.id_lo, t.id_hi)
+            found[k, 0] = find_account(
+                slots, old_slots, rows, keys, tenant, t.debit_account_id_lo, t.debit_account_id_hi
+            )
+            found[k, 1] = find_account(
+                slots, old_slots, rows, keys, tenant, t.credit_account_id_lo, t.credit_account_id_hi
+            )
+        elif kind == ACCOUNT:
+            found[k, 0] = find_account(slots, old_slots, rows, keys, tenant, accounts[k].id_lo, accounts[k].id_hi)
         else:
-            c = batch.controls[k]
-            batch.hashes[k] = ZERO
-            batch.rows[k, 0] = find_account(books, tenant, c.account_id_lo, c.account_id_hi)
+            c = controls[k]
+            found[k, 0] = find_account(slots, old_slots, rows, keys, tenant, c.account_id_lo, c.account_id_hi)
 
 
 @compiled
@@ -72,30 +82,107 @@ def decide(batch: Any, books: Any, outcome: Any, first_seq: Any, now: Any, shard
     `first_seq` and `now` (ns) are uint64, `shard` uint16. A crash inside leaves the books changed: the process
     must end and start again from the journal.
     """
-    books.counters[Counter.TOUCHED] = ZERO
-    for k in range(batch.commands.shape[0]):
-        command = batch.commands[k]
+    commands, transfers, accounts, controls = batch.commands, batch.transfers, batch.accounts, batch.controls
+    hashes, found, quarantined = batch.hashes, batch.rows, batch.quarantined
+    fetched, fetched_at = batch.fetched, batch.fetched_at
+    rows, slots, old_slots, keys = books.rows, books.slots, books.old_slots, books.account_keys
+    touched, counters, ids = books.touched, books.counters, books.transfer_ids
+    entries, decided, details, results, moved_rows = (
+        outcome.entries,
+        outcome.transfers,
+        outcome.details,
+        outcome.results,
+        outcome.rows,
+    )
+    counters[Counter.TOUCHED] = ZERO
+    # Accounts opened in this very block were not found by `look_up`; from the first one on, look again.
+    opened = False
+    for k in range(commands.shape[0]):
+        command = commands[k]
+        entry = entries[k]
+        result = results[k]
         seq = first_seq + U64(k)
         timestamp = now + U64(k)
-        entry = outcome.entries[k]
-        _write_entry(entry, outcome.details[k], command, seq, timestamp, shard)
-        result = outcome.results[k]
+        _write_entry(entry, details[k], command, seq, timestamp, shard)
         result.timestamp = timestamp
-        if batch.quarantined[k] != 0:
+        if quarantined[k] != 0:
             status = QUARANTINED
         elif command.expires_at != ZERO and now > command.expires_at:
             status = REQUEST_EXPIRED
         elif command.kind == TRANSFER:
-            status = _decide_transfer(batch, books, outcome, k, first_seq, seq)
+            t = transfers[k]
+            status = check_fields(t)
+            if status == CREATED:
+                fetched_here = fetched_at[k]
+                if fetched_here != NOT_FETCHED:
+                    status = _repeat(t, fetched[fetched_here], result, details[k])
+                else:
+                    earlier = _find_in_block(ids, hashes[k], decided, t, first_seq)
+                    if earlier != NOT_FETCHED:
+                        status = _repeat(t, decided[earlier], result, details[k])
+            if status == CREATED:
+                status = check_shape(t)
+            if status == CREATED:
+                debit_row, credit_row = found[k, 0], found[k, 1]
+                if opened and debit_row == NO_ROW:
+                    debit_row = find_account(
+                        slots, old_slots, rows, keys, t.tenant, t.debit_account_id_lo, t.debit_account_id_hi
+                    )
+                if opened and credit_row == NO_ROW:
+                    credit_row = find_account(
+                        slots, old_slots, rows, keys, t.tenant, t.credit_account_id_lo, t.credit_account_id_hi
+                    )
+                status = check_accounts(t, rows, debit_row, credit_row)
+                if status == CREATED:
+                    debit, credit = rows[debit_row], rows[credit_row]
+                    touch(touched, counters, debit, debit_row)
+                    touch(touched, counters, credit, credit_row)
+                    post(debit, credit, t.amount_lo, t.amount_hi, seq, details[k])
+                    entry.moved_lo = t.amount_lo
+                    entry.moved_hi = t.amount_hi
+                    entry.flag_bits_effective = t.flag_bits
+                    entry.timeout_effective = t.timeout
+                    moved_rows[k, 0] = debit_row
+                    moved_rows[k, 1] = credit_row
+                    _use_id(ids, counters, hashes[k], seq)
+                elif is_transient(status):
+                    _use_id(ids, counters, hashes[k], seq)
         elif command.kind == ACCOUNT:
-            status = _decide_account(batch, books, outcome, k, seq, timestamp)
+            a = accounts[k]
+            row = found[k, 0]
+            if opened and row == NO_ROW:
+                row = find_account(slots, old_slots, rows, keys, a.tenant, a.id_lo, a.id_hi)
+            status = check_account(a, row, rows)
+            if status == CREATED:
+                row = add_account(rows, slots, counters, keys, a.tenant, a.id_lo, a.id_hi)
+                if row == NO_ROW:
+                    status = TOO_MANY_ACCOUNTS
+                else:
+                    opened = True
+                    touch(touched, counters, rows[row], row)
+                    fill_account(rows[row], a, seq, timestamp)
+                    moved_rows[k, 0] = row
+                    details[k].debit_sequence = rows[row].sequence
+                    entry.flag_bits_effective = a.flag_bits
+            elif status == ACCOUNT_EXISTS:
+                details[k].debit_previous = rows[row].created_seq
+                result.timestamp = rows[row].created_at
         else:
-            status = _decide_control(batch, books, outcome, k, seq)
+            c = controls[k]
+            row = found[k, 0]
+            if opened and row == NO_ROW:
+                row = find_account(slots, old_slots, rows, keys, c.tenant, c.account_id_lo, c.account_id_hi)
+            status = check_control(c, row)
+            if status == CREATED:
+                details[k].debit_previous = rows[row].previous
+                apply_control(rows[row], touched[touch(touched, counters, rows[row], row)], c, seq)
+                moved_rows[k, 0] = row
+                details[k].debit_sequence = rows[row].sequence
         entry.status = np.uint16(status & STORED_MASK)
         result.status = np.uint32(status)
 
 
-@compiled
+@inlined
 def _write_entry(entry: Any, details: Any, command: Any, seq: Any, timestamp: Any, shard: Any) -> Any:
     entry.length = LENGTH_BYTESWAPPED
     entry.kind = command.kind
@@ -110,6 +197,8 @@ def _write_entry(entry: Any, details: Any, command: Any, seq: Any, timestamp: An
     entry.request_id_lo = command.request_id_lo
     entry.request_id_hi = command.request_id_hi
     entry.submitted_at = command.submitted_at
+    for word in range(4):
+        entry.metadata[word] = command.metadata[word]
     details.device_pseudonym = command.device_pseudonym
     details.network_pseudonym = command.network_pseudonym
     details.version = DETAILS_VERSION
@@ -117,104 +206,55 @@ def _write_entry(entry: Any, details: Any, command: Any, seq: Any, timestamp: An
         details.count = command.count
         for word in range(4):
             details.fingerprint[word] = command.fingerprint[word]
-    for word in range(4):
-        entry.metadata[word] = command.metadata[word]
 
 
-@compiled
-def _decide_transfer(batch: Any, books: Any, outcome: Any, k: Any, first_seq: Any, seq: Any) -> Any:
-    t = batch.transfers[k]
-    status = check_fields(t)
-    if status != TransferStatus.CREATED:
-        return status
-    hashed = batch.hashes[k]
-    if batch.fetched_at[k] != NOT_FETCHED:
-        there = batch.fetched[batch.fetched_at[k]]
-        return _repeat(check_existing(t, there), there, outcome, k)
-    position, cursor = windows.find(books.transfer_ids, hashed, windows.start(books.transfer_ids, hashed))
+@inlined
+def _find_in_block(ids: Any, hashed: Any, decided: Any, t: Any, first_seq: Any) -> Any:
+    """The index of the entry of this block that has the transfer's id already, or NOT_FETCHED.
+
+    Positions before this block were compared with the journal's entries when they were fetched.
+    """
+    position, cursor = windows.find(ids, hashed, windows.start(ids, hashed))
     while position != windows.NOT_FOUND:
-        # Positions before this block were compared with the journal's entry already (`fetched_at`).
         if position >= first_seq:
-            there = outcome.transfers[np.int64(position - first_seq)]
+            index = np.int64(position - first_seq)
+            there = decided[index]
             if there.id_lo == t.id_lo and there.id_hi == t.id_hi and there.tenant == t.tenant:
-                return _repeat(check_existing(t, there), there, outcome, k)
-        position, cursor = windows.find(books.transfer_ids, hashed, cursor)
-    status = check_shape(t)
-    if status != TransferStatus.CREATED:
-        return status
-    debit_row = row_of(books, t.tenant, t.debit_account_id_lo, t.debit_account_id_hi, batch.rows[k, 0])
-    credit_row = row_of(books, t.tenant, t.credit_account_id_lo, t.credit_account_id_hi, batch.rows[k, 1])
-    status = check_accounts(t, books.rows, debit_row, credit_row)
-    if status == TransferStatus.CREATED:
-        post(books, debit_row, credit_row, t.amount_lo, t.amount_hi, seq, outcome.details[k])
-        outcome.entries[k].moved_lo = t.amount_lo
-        outcome.entries[k].moved_hi = t.amount_hi
-        outcome.entries[k].flag_bits_effective = t.flag_bits
-        outcome.entries[k].timeout_effective = t.timeout
-        outcome.rows[k, 0] = debit_row
-        outcome.rows[k, 1] = credit_row
-        _use_id(books, hashed, seq)
-    elif is_transient(status):
-        _use_id(books, hashed, seq)
-    return status
+                return index
+        position, cursor = windows.find(ids, hashed, cursor)
+    return NOT_FETCHED
 
 
-@compiled
-def _use_id(books: Any, hashed: Any, seq: Any) -> Any:
-    windows.put(books.transfer_ids, hashed, seq)
-    books.counters[Counter.TRANSFER_IDS] = books.counters[Counter.TRANSFER_IDS] + ONE
-
-
-@compiled
-def _repeat(status: Any, there: Any, outcome: Any, k: Any) -> Any:
+@inlined
+def _repeat(t: Any, there: Any, result: Any, details: Any) -> Any:
     """An id met again: the details point at the entry that has it, `exists` repeats that one's timestamp."""
-    outcome.details[k].debit_previous = there.seq
-    if status == TransferStatus.EXISTS:
-        outcome.results[k].timestamp = there.timestamp
+    status = check_existing(t, there)
+    details.debit_previous = there.seq
+    if status == TRANSFER_EXISTS:
+        result.timestamp = there.timestamp
     return status
 
 
-@compiled
-def _decide_account(batch: Any, books: Any, outcome: Any, k: Any, seq: Any, timestamp: Any) -> Any:
-    a = batch.accounts[k]
-    row = row_of(books, a.tenant, a.id_lo, a.id_hi, batch.rows[k, 0])
-    status = check_account(a, row, books.rows)
-    if status == AccountStatus.CREATED:
-        row = open_account(books, a.tenant, a, seq, timestamp)
-        if row == NO_ROW:
-            return AccountStatus.TOO_MANY_ACCOUNTS
-        outcome.rows[k, 0] = row
-        outcome.details[k].debit_sequence = books.rows[row].sequence
-        outcome.entries[k].flag_bits_effective = a.flag_bits
-    elif status == AccountStatus.EXISTS:
-        outcome.details[k].debit_previous = books.rows[row].created_seq
-        outcome.results[k].timestamp = books.rows[row].created_at
-    return status
-
-
-@compiled
-def _decide_control(batch: Any, books: Any, outcome: Any, k: Any, seq: Any) -> Any:
-    c = batch.controls[k]
-    row = row_of(books, c.tenant, c.account_id_lo, c.account_id_hi, batch.rows[k, 0])
-    status = check_control(c, row)
-    if status == ControlStatus.APPLIED:
-        previous = books.rows[row].previous
-        apply_control(books, row, c, seq)
-        outcome.rows[k, 0] = row
-        outcome.details[k].debit_sequence = books.rows[row].sequence
-        outcome.details[k].debit_previous = previous
-    return status
+@inlined
+def _use_id(ids: Any, counters: Any, hashed: Any, seq: Any) -> Any:
+    windows.put(ids, hashed, seq)
+    counters[Counter.TRANSFER_IDS] = counters[Counter.TRANSFER_IDS] + ONE
 
 
 @compiled
 def note_requests(batch: Any, books: Any, first_seq: Any) -> Any:
     """Enter each request's id, at the position of its first entry, into the window."""
-    for k in range(batch.commands.shape[0]):
-        command = batch.commands[k]
-        if command.index == 0:
-            hashed = hashing.hash_id(books.id_keys, command.tenant, command.request_id_lo, command.request_id_hi)
-            windows.put(books.request_ids, hashed, first_seq + U64(k))
-            books.counters[Counter.REQUEST_IDS] = books.counters[Counter.REQUEST_IDS] + ONE
+    commands, keys, request_ids, counters = batch.commands, books.id_keys, books.request_ids, books.counters
+    for k in range(commands.shape[0]):
+        if commands[k].index == 0:
+            _note_request(request_ids, counters, keys, commands[k], first_seq + U64(k))
+
+
+@inlined
+def _note_request(request_ids: Any, counters: Any, keys: Any, record: Any, seq: Any) -> Any:
+    hashed = hashing.hash_id(keys, record.tenant, record.request_id_lo, record.request_id_hi)
+    windows.put(request_ids, hashed, seq)
+    counters[Counter.REQUEST_IDS] = counters[Counter.REQUEST_IDS] + ONE
 
 
 APPLIED_ALL = -1
@@ -228,72 +268,73 @@ def apply(entries: Any, transfers: Any, accounts: Any, controls: Any, details: A
     are not entered into the window: an id run has them. Nothing is decided again; where numbering or rows
     contradict the details, the journal and this program disagree, and the caller must stop.
     """
-    books.counters[Counter.TOUCHED] = ZERO
+    rows, slots, old_slots, keys, id_keys = (
+        books.rows,
+        books.slots,
+        books.old_slots,
+        books.account_keys,
+        books.id_keys,
+    )
+    touched, counters, ids, request_ids = books.touched, books.counters, books.transfer_ids, books.request_ids
+    counters[Counter.TOUCHED] = ZERO
     first_misfit = APPLIED_ALL
     for k in range(entries.shape[0]):
         entry = entries[k]
+        stored = details[k]
+        fits = True
+        created = entry.status == CREATED_STORED
         if entry.kind == TRANSFER:
-            fits = _apply_transfer(transfers[k], details[k], books, ids_from)
-        elif entry.kind == ACCOUNT:
-            fits = _apply_account(accounts[k], details[k], books)
-        elif entry.kind == CONTROL:
-            fits = _apply_control(controls[k], details[k], books)
-        else:
-            continue
+            t = transfers[k]
+            if created:
+                debit_row = find_account(
+                    slots, old_slots, rows, keys, t.tenant, t.debit_account_id_lo, t.debit_account_id_hi
+                )
+                credit_row = find_account(
+                    slots, old_slots, rows, keys, t.tenant, t.credit_account_id_lo, t.credit_account_id_hi
+                )
+                fits = debit_row != NO_ROW and credit_row != NO_ROW
+                if fits:
+                    debit, credit = rows[debit_row], rows[credit_row]
+                    fits = (
+                        _continues(debit, stored.debit_sequence, stored.debit_previous)
+                        and _continues(credit, stored.credit_sequence, stored.credit_previous)
+                        and debit_row != credit_row
+                    )
+                if fits:
+                    post(debit, credit, t.moved_lo, t.moved_hi, t.seq, stored)
+            if t.seq >= ids_from and (created or is_transient(entry.status)):
+                _use_id(ids, counters, hashing.hash_id(id_keys, t.tenant, t.id_lo, t.id_hi), t.seq)
+        elif entry.kind == ACCOUNT and created:
+            a = accounts[k]
+            fits = find_account(slots, old_slots, rows, keys, a.tenant, a.id_lo, a.id_hi) == NO_ROW
+            if fits:
+                row = add_account(rows, slots, counters, keys, a.tenant, a.id_lo, a.id_hi)
+                fits = row != NO_ROW
+                if fits:
+                    fill_account(rows[row], a, a.seq, a.timestamp)
+        elif entry.kind == CONTROL and created:
+            c = controls[k]
+            row = find_account(slots, old_slots, rows, keys, c.tenant, c.account_id_lo, c.account_id_hi)
+            fits = row != NO_ROW
+            if fits:
+                fits = _continues(rows[row], stored.debit_sequence, stored.debit_previous)
+            if fits:
+                apply_control(rows[row], touched[touch(touched, counters, rows[row], row)], c, c.seq)
         if not fits:
             first_misfit = k
             break
-        if entry.index == 0 and entry.seq >= ids_from and not _no_request(entry):
-            hashed = hashing.hash_id(books.id_keys, entry.tenant, entry.request_id_lo, entry.request_id_hi)
-            windows.put(books.request_ids, hashed, entry.seq)
-            books.counters[Counter.REQUEST_IDS] = books.counters[Counter.REQUEST_IDS] + ONE
-    forget_touched(books)
+        if entry.kind != SEAL and entry.index == 0 and entry.seq >= ids_from and not _no_request(entry):
+            _note_request(request_ids, counters, id_keys, entry, entry.seq)
+    forget_touched(rows, touched, counters)
     return first_misfit
 
 
-@compiled
+@inlined
+def _continues(account: Any, sequence: Any, previous: Any) -> Any:
+    """Whether an entry's numbering follows the account's."""
+    return account.sequence + ONE == sequence and account.previous == previous
+
+
+@inlined
 def _no_request(entry: Any) -> Any:
     return entry.request_id_lo == ZERO and entry.request_id_hi == ZERO
-
-
-@compiled
-def _apply_transfer(t: Any, stored: Any, books: Any, ids_from: Any) -> Any:
-    created = t.status == CREATED_STORED
-    if created:
-        debit_row = find_account(books, t.tenant, t.debit_account_id_lo, t.debit_account_id_hi)
-        credit_row = find_account(books, t.tenant, t.credit_account_id_lo, t.credit_account_id_hi)
-        if debit_row == NO_ROW or credit_row == NO_ROW:
-            return False
-        debit_previous = books.rows[debit_row].previous
-        credit_previous = books.rows[credit_row].previous
-        if debit_previous != stored.debit_previous or credit_previous != stored.credit_previous:
-            return False
-        if books.rows[debit_row].sequence + ONE != stored.debit_sequence:
-            return False
-        if books.rows[credit_row].sequence + ONE != stored.credit_sequence:
-            return False
-        post(books, debit_row, credit_row, t.moved_lo, t.moved_hi, t.seq, stored)
-    if t.seq >= ids_from and (created or is_transient(np.int64(t.status))):
-        _use_id(books, hashing.hash_id(books.id_keys, t.tenant, t.id_lo, t.id_hi), t.seq)
-    return True
-
-
-@compiled
-def _apply_account(a: Any, stored: Any, books: Any) -> Any:
-    if a.status != CREATED_STORED:
-        return True
-    if find_account(books, a.tenant, a.id_lo, a.id_hi) != NO_ROW:
-        return False
-    row = open_account(books, a.tenant, a, a.seq, a.timestamp)
-    return row != NO_ROW and books.rows[row].sequence == stored.debit_sequence
-
-
-@compiled
-def _apply_control(c: Any, stored: Any, books: Any) -> Any:
-    if c.status != CREATED_STORED:
-        return True
-    row = find_account(books, c.tenant, c.account_id_lo, c.account_id_hi)
-    if row == NO_ROW or books.rows[row].previous != stored.debit_previous:
-        return False
-    apply_control(books, row, c, c.seq)
-    return books.rows[row].sequence == stored.debit_sequence

@@ -8,8 +8,8 @@ from typing import Any
 
 from tallystick.ledger import u128
 from tallystick.ledger.accounts import CLOSED, CREDITS_MUST_NOT_EXCEED_DEBITS, DEBITS_MUST_NOT_EXCEED_CREDITS
-from tallystick.ledger.books import NO_ROW, number, touch
-from tallystick.ledger.compiled import ZERO, compiled
+from tallystick.ledger.books import NO_ROW, number
+from tallystick.ledger.compiled import ZERO, inlined
 from tallystick.records.commands import Side
 from tallystick.statuses import STORED_MASK, TRANSIENT, TransferStatus
 
@@ -20,7 +20,7 @@ _TRANSIENT = tuple(sorted(int(status) for status in TRANSIENT))
 CREATED_STORED = int(TransferStatus.CREATED) & STORED_MASK
 
 
-@compiled
+@inlined
 def is_transient(status: Any) -> Any:
     """Whether this refusal poisons the transfer's id."""
     for transient in _TRANSIENT:  # noqa: SIM110 - Numba knows no generator expressions here
@@ -29,7 +29,7 @@ def is_transient(status: Any) -> Any:
     return False
 
 
-@compiled
+@inlined
 def check_fields(t: Any) -> Any:
     """What the transfer alone tells, up to its id; CREATED if nothing speaks against it."""
     if t.timestamp != ZERO:
@@ -43,7 +43,7 @@ def check_fields(t: Any) -> Any:
     return TransferStatus.CREATED
 
 
-@compiled
+@inlined
 def check_existing(t: Any, there: Any) -> Any:
     """The status where an entry `there` has this transfer's id already: a created transfer, or a poisoned id."""
     if there.status != CREATED_STORED:
@@ -73,7 +73,7 @@ def check_existing(t: Any, there: Any) -> Any:
     return TransferStatus.EXISTS
 
 
-@compiled
+@inlined
 def check_shape(t: Any) -> Any:
     """What the transfer alone tells once its id is known to be new; CREATED if nothing speaks against it."""
     if u128.is_zero(t.debit_account_id_lo, t.debit_account_id_hi):
@@ -97,7 +97,7 @@ def check_shape(t: Any) -> Any:
     return TransferStatus.CREATED
 
 
-@compiled
+@inlined
 def check_accounts(t: Any, rows: Any, debit_row: Any, credit_row: Any) -> Any:
     """What the accounts tell: found, same ledger, open, not frozen, room for the amount, within their limits."""
     if debit_row == NO_ROW:
@@ -121,7 +121,7 @@ def check_accounts(t: Any, rows: Any, debit_row: Any, credit_row: Any) -> Any:
     return _check_room(t, debit, credit)
 
 
-@compiled
+@inlined
 def _check_room(t: Any, debit: Any, credit: Any) -> Any:
     debits_lo, debits_hi, over = u128.add(debit.debits_posted_lo, debit.debits_posted_hi, t.amount_lo, t.amount_hi)
     if over:
@@ -152,13 +152,9 @@ def _check_room(t: Any, debit: Any, credit: Any) -> Any:
     return TransferStatus.CREATED
 
 
-@compiled
-def post(books: Any, debit_row: Any, credit_row: Any, amount_lo: Any, amount_hi: Any, seq: Any, details: Any) -> Any:
+@inlined
+def post(debit: Any, credit: Any, amount_lo: Any, amount_hi: Any, seq: Any, details: Any) -> Any:
     """Move the amount and number the entry on both sides. The caller has checked that it fits."""
-    touch(books, debit_row)
-    touch(books, credit_row)
-    debit = books.rows[debit_row]
-    credit = books.rows[credit_row]
     lo, hi, _ = u128.add(debit.debits_posted_lo, debit.debits_posted_hi, amount_lo, amount_hi)
     debit.debits_posted_lo = lo
     debit.debits_posted_hi = hi

@@ -5,10 +5,10 @@ Every operand must be uint64: Numba makes int64 of `uint64 + 1`, and compares wr
 
 from typing import Any
 
-from tallystick.ledger.compiled import ONE, U64_MAX, ZERO, compiled
+from tallystick.ledger.compiled import ONE, U64_MAX, ZERO, inlined
 
 
-@compiled
+@inlined
 def add(a_lo: Any, a_hi: Any, b_lo: Any, b_hi: Any) -> Any:
     """`a + b` as (lo, hi, overflowed). Overflowed, the pair is the sum modulo 2^128."""
     lo = a_lo + b_lo
@@ -21,7 +21,7 @@ def add(a_lo: Any, a_hi: Any, b_lo: Any, b_hi: Any) -> Any:
     return lo, total, overflowed
 
 
-@compiled
+@inlined
 def add_saturated(a_lo: Any, a_hi: Any, b_lo: Any, b_hi: Any) -> Any:
     """`min(a + b, 2^128 − 1)` as (lo, hi)."""
     lo, hi, overflowed = add(a_lo, a_hi, b_lo, b_hi)
@@ -30,19 +30,19 @@ def add_saturated(a_lo: Any, a_hi: Any, b_lo: Any, b_hi: Any) -> Any:
     return lo, hi
 
 
-@compiled
+@inlined
 def less(a_lo: Any, a_hi: Any, b_lo: Any, b_hi: Any) -> Any:
     """`a < b`."""
     return a_hi < b_hi or (a_hi == b_hi and a_lo < b_lo)
 
 
-@compiled
+@inlined
 def is_zero(lo: Any, hi: Any) -> Any:
     """`a == 0`."""
     return lo == ZERO and hi == ZERO
 
 
-@compiled
+@inlined
 def is_max(lo: Any, hi: Any) -> Any:
     """`a == 2^128 − 1`."""
     return lo == U64_MAX and hi == U64_MAX

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from tallystick.ledger.compiled import ONE, U64, ZERO, compiled
+from tallystick.ledger.compiled import ONE, U64, ZERO, inlined
 
 NOT_FOUND = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-@compiled
+@inlined
 def put(table: Any, hashed: Any, position: Any) -> Any:
     """Note that an id with this hash stands at `position`. The table must have room."""
     mask = U64(table.shape[0]) - ONE
@@ -27,7 +27,7 @@ def put(table: Any, hashed: Any, position: Any) -> Any:
     table[at, 1] = position + ONE
 
 
-@compiled
+@inlined
 def find(table: Any, hashed: Any, cursor: Any) -> Any:
     """The next position kept for this hash, and the cursor to go on from; (NOT_FOUND, …) when there is no more.
 
@@ -42,7 +42,7 @@ def find(table: Any, hashed: Any, cursor: Any) -> Any:
     return NOT_FOUND, at
 
 
-@compiled
+@inlined
 def start(table: Any, hashed: Any) -> Any:
     """Where `find` begins."""
     return hashed & (U64(table.shape[0]) - ONE)
