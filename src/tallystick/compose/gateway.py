@@ -84,7 +84,7 @@ async def _run(settings: Settings) -> None:
     )
     link = GatewayEnd(addresses(settings.data), entropy, lambda *push: requests.on_results(*push))
     requests = Requests(settings, lanes.open, link, metrics, clock, end)
-    service = Service(settings, requests, link, BodyReader(settings.body_bytes_max), metrics, clock)
+    service = Service(settings.wait_s, requests, link, BodyReader(settings.body_bytes_max), metrics, clock)
     app = App(service, Keys(settings.keys_path), entropy)
     try:
         await requests.start()

@@ -10,7 +10,7 @@ from tallystick import ids, statuses
 from tallystick.answers.port import RESULT
 from tallystick.errors import Corrupt
 from tallystick.gateway.problems import Problem
-from tallystick.records.commands import Kind
+from tallystick.records.commands import EVENT_SIZE, Kind
 from tallystick.statuses import AccountStatus, ControlStatus, RequestStatus, TransferStatus
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
@@ -41,77 +41,94 @@ def _meanings(known: type[AccountStatus] | type[TransferStatus] | type[ControlSt
     }
 
 
-MEANINGS: dict[Kind, dict[int, Meaning]] = {
-    Kind.TRANSFER: _meanings(TransferStatus),
-    Kind.ACCOUNT: _meanings(AccountStatus),
-    Kind.CONTROL: _meanings(ControlStatus),
-}
-NOUNS = {Kind.TRANSFER: "transfer", Kind.ACCOUNT: "account", Kind.CONTROL: "control"}
-KINDS = {noun: kind for kind, noun in NOUNS.items()}
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What a request is about: its kind, the kind's name in URLs, and the JSON name of the id it is about."""
+
+    kind: Kind
+    word: str
+    noun: str
+    meanings: dict[int, Meaning]
+
+    def meaning(self, status: int) -> Meaning:
+        """What this status says. Raises `Corrupt` for a number this program does not know."""
+        found = self.meanings.get(status)
+        if found is None:
+            raise Corrupt(f"the engine gave status {status} to a command of kind {self.word}; is the gateway older?")
+        return found
 
 
-def meaning(kind: Kind, status: int) -> Meaning:
-    """What this status says of a command of this kind. Raises `Corrupt` for a number this program does not know."""
-    found = MEANINGS[kind].get(status)
-    if found is None:
-        raise Corrupt(f"the engine gave status {status} to a command of kind {kind}; is the gateway older?")
-    return found
+TRANSFER = Topic(Kind.TRANSFER, "transfer", "id", _meanings(TransferStatus))
+ACCOUNT = Topic(Kind.ACCOUNT, "account", "id", _meanings(AccountStatus))
+CONTROL = Topic(Kind.CONTROL, "control", "account_id", _meanings(ControlStatus))
+TOPICS = {topic.word: topic for topic in (TRANSFER, ACCOUNT, CONTROL)}
 
 
-def location(request_id: int, digest: bytes, kind: Kind) -> str:
+def location(request_id: int, digest: bytes, topic: Topic) -> str:
     """Where a request's results can be asked for."""
-    return f"/v1/requests/{request_id:032x}?fingerprint={digest.hex()}&kind={NOUNS[kind]}"
+    return f"/v1/requests/{request_id:032x}?fingerprint={digest.hex()}&kind={topic.word}"
 
 
-def not_decided(request_id: int, digest: bytes, kind: Kind) -> Answer:
+def not_decided(request_id: int, digest: bytes, topic: Topic) -> Answer:
     """202: durable, not known to be decided."""
-    where = location(request_id, digest, kind)
+    where = location(request_id, digest, topic)
     body = f'{{"request_id":"{request_id:032x}","status":"not_decided","location":"{where}"}}'
     return 202, JSON, (("location", where), ("retry-after", "1")), body.encode()
 
 
 def refuse_reused(rows: bytes, request_id: int) -> None:
     """Raises the problem `idempotency_key_reused` if that is what the rows say."""
-    if rows[8:12] == _REUSED:
-        detail = "this request id was used before with other content; that request's results are not shown here"
-        raise Problem("idempotency_key_reused", detail, request_id=ids.show(request_id))
+    if int.from_bytes(rows[8:12], "little") == _REUSED_STATUS:
+        raise _reused(request_id)
 
 
-_REUSED = RequestStatus.IDEMPOTENCY_KEY_REUSED.to_bytes(4, "little")
+def _reused(request_id: int) -> Problem:
+    detail = "this request id was used before with other content; that request's results are not shown here"
+    return Problem("idempotency_key_reused", detail, request_id=ids.show(request_id))
 
 
-def one(kind: Kind, noun: str, subject: bytes, request_id: int, rows: bytes) -> Answer:
-    """The answer about a request of one command on `subject` (16 bytes of id), shown under the name `noun`."""
+_REUSED_STATUS = int(RequestStatus.IDEMPOTENCY_KEY_REUSED)
+
+
+def one(topic: Topic, subject: bytes, request_id: int, rows: bytes) -> Answer:
+    """The answer about a request of one command on `subject`, 16 bytes of id."""
     timestamp, status, replayed = _ROW.unpack(rows)
-    refuse_reused(rows, request_id)
-    told = meaning(kind, status)
-    shown = subject[::-1].hex()
+    if status == _REUSED_STATUS:
+        raise _reused(request_id)
+    told = topic.meanings.get(status) or topic.meaning(status)
     if told.http == 422:
-        members = {
-            "outcome": told.name,
-            "transient": told.transient,
-            noun: shown,
-            "timestamp": str(timestamp),
-            "request_id": ids.show(request_id),
-        }
-        detail = f"the ledger refused: {told.name.replace('_', ' ')}"
-        raise Problem("refused", detail, dict(_REPLAYED) if replayed else None, **members)
-    body = f'{{"{noun}":"{shown}","status":"{told.name}","timestamp":"{timestamp}","request_id":"{request_id:032x}"}}'
-    http = 200 if kind is Kind.CONTROL else told.http
+        raise _refused(topic, subject, request_id, timestamp, told, bool(replayed))
+    body = (
+        f'{{"{topic.noun}":"{subject[::-1].hex()}","status":"{told.name}","timestamp":"{timestamp}",'
+        f'"request_id":"{request_id:032x}"}}'
+    )
+    http = 200 if topic is CONTROL else told.http
     return http, JSON, _REPLAYED if replayed else _NONE, body.encode()
 
 
-def many(kind: Kind, events: bytes, event_size: int, request_id: int, rows: bytes) -> Answer:
+def _refused(topic: Topic, subject: bytes, request_id: int, timestamp: int, told: Meaning, replayed: bool) -> Problem:
+    members = {
+        "outcome": told.name,
+        "transient": told.transient,
+        topic.noun: subject[::-1].hex(),
+        "timestamp": str(timestamp),
+        "request_id": ids.show(request_id),
+    }
+    detail = f"the ledger refused: {told.name.replace('_', ' ')}"
+    return Problem("refused", detail, dict(_REPLAYED) if replayed else None, **members)
+
+
+def many(topic: Topic, events: bytes, request_id: int, rows: bytes) -> Answer:
     """200: a result for each of a batch. The id of each is the first 16 bytes of its event."""
     refuse_reused(rows, request_id)
-    known = MEANINGS[kind]
+    known = topic.meanings
     results = []
     at = 0
     for timestamp, status, _ in _ROW.iter_unpack(rows):
-        told = known.get(status) or meaning(kind, status)
+        told = known.get(status) or topic.meaning(status)
         shown = events[at : at + 16][::-1].hex()
         results.append(f'{{"id":"{shown}","status":"{told.name}","timestamp":"{timestamp}"}}')
-        at += event_size
+        at += EVENT_SIZE
     body = f'{{"request_id":"{request_id:032x}","results":[{",".join(results)}]}}'
     return 200, JSON, _replayed(rows), body.encode()
 
@@ -122,10 +139,10 @@ def binary(request_id: int, rows: bytes) -> Answer:
     return 200, BINARY, _replayed(rows), rows
 
 
-def request(kind: Kind, request_id: int, rows: bytes) -> Answer:
+def request(topic: Topic, request_id: int, rows: bytes) -> Answer:
     """200: the recorded results of a request that was asked for by its id."""
     results = ",".join(
-        f'{{"status":"{meaning(kind, status).name}","timestamp":"{timestamp}"}}'
+        f'{{"status":"{topic.meaning(status).name}","timestamp":"{timestamp}"}}'
         for timestamp, status, _ in _ROW.iter_unpack(rows)
     )
     body = f'{{"request_id":"{request_id:032x}","status":"decided","results":[{results}]}}'

@@ -15,7 +15,7 @@ from tallystick.clock import Entropy
 from tallystick.errors import Invalid, OutcomeUnknown, Unavailable
 from tallystick.gateway import headers, problems
 from tallystick.gateway.answering import JSON, Answer
-from tallystick.gateway.auth import Keys, Principal, require
+from tallystick.gateway.auth import Keys, Principal, lacking
 from tallystick.gateway.calls import Call, Route, Scope, Service, Transport
 from tallystick.gateway.openapi import document
 from tallystick.gateway.problems import Problem
@@ -80,8 +80,10 @@ class App:
             given = dict(items)
             if len(given) != len(items):
                 given = headers.single_valued(items)
-            headers.refuse_large(given)
-            exchange = headers.exchange(given) or self._new_exchange()
+            if len(given) > headers.HEADERS_MAX:
+                raise headers.too_many()
+            asked = given.get("x-request-id")
+            exchange = (asked and headers.exchange(asked)) or self._new_exchange()
             path = scope.path
             methods = self._exact.get(path)
             arguments = _NO_ARGUMENTS
@@ -94,22 +96,29 @@ class App:
             principal = _NOBODY
             if route.scope is not None:
                 principal = self._keys.principal(given.get("authorization"), self._loop.time())
-                require(principal, route.scope)
-            call = Call(self._service, principal, given, arguments, scope.query_string, transport)
-            status, content_type, more, body = await route.handle(call)
+                if route.scope not in principal.scopes:
+                    raise lacking(route.scope)
+            media, body = "", b""
+            if route.takes:
+                media = given.get("content-type", "")
+                if media not in route.takes:
+                    media = headers.content_type(media, tuple(route.takes))
+                body = await self._service.bodies.read(transport, given)
+            call = Call(self._service, principal, given, arguments, scope.query_string, media, body)
+            status, content_type, more, answer = await route.handle(call)
         except ProtocolClosed:
             return  # gone before its body had arrived: nothing was taken on
         except Exception as error:
             exchange = exchange or self._new_exchange()
             problem = self._problem(error, exchange, name)
-            status, content_type, body = problem.type.http, problems.CONTENT_TYPE, problem.body(exchange)
+            status, content_type, answer = problem.type.http, problems.CONTENT_TYPE, problem.body(exchange)
             more = tuple(problem.headers.items())
         finally:
             self.open_exchanges -= 1
         self._service.metrics.answers[(name, status // 100)] += 1
         sent = [("content-type", content_type), ("x-request-id", exchange), *more]
         try:
-            transport.response_bytes(status, sent, body)
+            transport.response_bytes(status, sent, answer)
         except ProtocolClosed:
             return  # the client is gone; what it asked for is recorded, and it may ask again
 

@@ -6,20 +6,19 @@ from typing import Any, Protocol
 
 from tallystick.answers.port import EngineLink
 from tallystick.clock import Clock
-from tallystick.gateway import headers
 from tallystick.gateway.answering import Answer
 from tallystick.gateway.auth import Principal
 from tallystick.gateway.bodies import BodyReader, Stream
 from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.requests import Requests
-from tallystick.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """What handlers work with."""
 
-    settings: Settings
+    wait_s: float
+    """How long a request waits for its outcome unless it says."""
     requests: Requests
     link: EngineLink
     bodies: BodyReader
@@ -53,9 +52,9 @@ class Transport(Stream, Protocol):
 
 
 class Call:
-    """One HTTP exchange, its key checked. `arguments` are the variable parts of the path."""
+    """One HTTP exchange: its key checked, its body read. `arguments` are the variable parts of the path."""
 
-    __slots__ = ("arguments", "headers", "principal", "query", "service", "transport")
+    __slots__ = ("arguments", "body", "headers", "media", "principal", "query", "service")
 
     def __init__(
         self,
@@ -64,19 +63,17 @@ class Call:
         headers: Mapping[str, str],
         arguments: tuple[str, ...],
         query: str,
-        transport: Transport,
+        media: str,
+        body: bytes,
     ) -> None:
+        """`media` is the media type of the body, one that the route takes; both are empty if it takes none."""
         self.service = service
         self.principal = principal
         self.headers = headers
         self.arguments = arguments
         self.query = query
-        self.transport = transport
-
-    async def body(self, *content_types: str) -> tuple[str, bytes]:
-        """The body's media type, one of `content_types`, and the body."""
-        media = headers.content_type(self.headers, content_types)
-        return media, await self.service.bodies.read(self.transport, self.headers)
+        self.media = media
+        self.body = body
 
 
 Handler = Callable[[Call], Awaitable[Answer]]

@@ -27,7 +27,8 @@ assert {_TRANSFER.size, _ACCOUNT.size, _CONTROL.size} == {EVENT_SIZE}
 
 _TRANSFER_FLAGS = {str(flag.name).lower(): flag.value for flag in TransferFlag}
 _ACCOUNT_FLAGS = {str(flag.name).lower(): flag.value for flag in AccountFlag}
-_RESOLVES = TransferFlag.POST_PENDING_TRANSFER | TransferFlag.VOID_PENDING_TRANSFER
+_VOIDS = int(TransferFlag.VOID_PENDING_TRANSFER)
+_RESOLVES = _VOIDS | int(TransferFlag.POST_PENDING_TRANSFER)
 _SIDES = {"debits": Side.DEBITS, "credits": Side.CREDITS, "both": Side.BOTH}
 _ZERO = bytes(16)
 _AT = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
@@ -123,12 +124,12 @@ def transfer_event(fields: tuple[Any, ...], request_id: int, index: int, at: str
         fields
     )
     bits = 0 if flags is UNSET else _flag_bits(flags, _TRANSFER_FLAGS, at)
-    if UNSET in (debit, credit, amount, ledger, code):
+    if debit is UNSET or credit is UNSET or amount is UNSET or ledger is UNSET or code is UNSET:
         if not bits & _RESOLVES:
             names = ("debit_account_id", "credit_account_id", "amount", "ledger", "code")
             missing = next(n for n, v in zip(names, (debit, credit, amount, ledger, code), strict=True) if v is UNSET)
             raise Invalid(at + missing, "is missing")
-        if amount is UNSET and not bits & TransferFlag.VOID_PENDING_TRANSFER:
+        if amount is UNSET and not bits & _VOIDS:
             raise Invalid(at + "amount", "is missing; 2^128 - 1 posts all that is pending")
     event = _TRANSFER.pack(
         ids.derived(request_id, index).to_bytes(16, "little") if own is UNSET else id_bytes(own, at + "id"),

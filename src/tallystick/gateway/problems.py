@@ -106,7 +106,7 @@ TABLE = (
         "headers_too_large",
         431,
         "The headers are too large",
-        "`limit_bytes` is the most that is taken, names and values together. Nothing was done.",
+        "At most 64 header fields are taken. Nothing was done. Beyond 64 KiB of headers the answer has no body.",
     ),
     ProblemType(
         "internal_error",

@@ -243,6 +243,7 @@ class ProblemOut(Struct, frozen=True):
     request_id: OutId | UnsetType = UNSET
     scope: str | UnsetType = UNSET
     limit_bytes: int | UnsetType = UNSET
+    limit_headers: int | UnsetType = UNSET
     reasons: list[str] | UnsetType = UNSET
 
 

@@ -3,10 +3,10 @@
 from msgspec import UNSET, UnsetType
 
 from tallystick.gateway import answering, headers
-from tallystick.gateway.answering import Answer
+from tallystick.gateway.answering import CONTROL, Answer, Topic
 from tallystick.gateway.calls import Call
 from tallystick.gateway.undecided import NOT_KNOWN
-from tallystick.records.commands import EVENT_SIZE, Kind, fingerprint, frame, pack_one
+from tallystick.records.commands import EVENT_SIZE, fingerprint, frame, pack_one
 
 SUBMIT_PROBLEMS = (
     "malformed_body",
@@ -22,31 +22,32 @@ Expiry = str | int | UnsetType | None
 
 async def single(
     call: Call,
-    kind: Kind,
+    topic: Topic,
     event: bytes,
     metadata: bytes,
     request_id: int,
     expires_at: Expiry,
-    noun: str,
-    subject: bytes,
 ) -> Answer:
-    """Submit a request of one event, wait, answer about `subject`, which the answer calls `noun`."""
+    """Submit a request of one event, wait, answer about the id that the event begins with."""
     service, tenant = call.service, call.principal.tenant
-    expiry = headers.expires_at(call.headers, None if expires_at is UNSET else expires_at)
-    wait_s = headers.wait_s(call.headers, service.settings.wait_s)
+    given = call.headers
+    expiry = 0
+    if expires_at is not UNSET or "expires-at" in given:
+        expiry = headers.expires_at(given, None if expires_at is UNSET else expires_at)
+    wait_s = headers.wait_s(given["prefer"], service.wait_s) if "prefer" in given else service.wait_s
     now_ns = service.clock.wall_ns()
-    record, digest = pack_one(event, kind, tenant, request_id, now_ns, expiry, metadata)
+    record, digest = pack_one(event, topic.kind, tenant, request_id, now_ns, expiry, metadata)
     requests = service.requests
-    sort = requests.control if kind is Kind.CONTROL else requests.payments
+    sort = requests.control if topic is CONTROL else requests.payments
     rows = await requests.submit(sort, tenant, request_id, digest, record, 1, wait_s)
     if rows is NOT_KNOWN:
-        return answering.not_decided(request_id, digest, kind)
-    return answering.one(kind, noun, subject, request_id, rows)
+        return answering.not_decided(request_id, digest, topic)
+    return answering.one(topic, event[:16], request_id, rows)
 
 
 async def batch(
     call: Call,
-    kind: Kind,
+    topic: Topic,
     events: bytes,
     metadata: bytes,
     request_id: int,
@@ -56,13 +57,13 @@ async def batch(
     """Submit a request of n × 128 bytes of events, wait, answer about each of them."""
     service, tenant = call.service, call.principal.tenant
     expiry = headers.expires_at(call.headers, None if expires_at is UNSET else expires_at)
-    wait_s = headers.wait_s(call.headers, service.settings.wait_s)
+    wait_s = headers.wait_s(call.headers["prefer"], service.wait_s) if "prefer" in call.headers else service.wait_s
     count = len(events) // EVENT_SIZE
-    digest = fingerprint(kind, count, events, metadata)
-    commands = frame(events, kind, tenant, request_id, service.clock.wall_ns(), expiry, metadata).tobytes()
+    digest = fingerprint(topic.kind, count, events, metadata)
+    commands = frame(events, topic.kind, tenant, request_id, service.clock.wall_ns(), expiry, metadata).tobytes()
     rows = await service.requests.submit(service.requests.payments, tenant, request_id, digest, commands, count, wait_s)
     if rows is NOT_KNOWN:
-        return answering.not_decided(request_id, digest, kind)
+        return answering.not_decided(request_id, digest, topic)
     if binary:
         return answering.binary(request_id, rows)
-    return answering.many(kind, events, EVENT_SIZE, request_id, rows)
+    return answering.many(topic, events, request_id, rows)

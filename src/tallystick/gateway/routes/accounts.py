@@ -7,21 +7,21 @@ from msgspec.structs import astuple
 
 from tallystick import ids
 from tallystick.errors import Invalid
-from tallystick.gateway import decoding, headers, shapes
-from tallystick.gateway.answering import JSON, Answer
+from tallystick.gateway import answering, decoding, headers, shapes
+from tallystick.gateway.answering import ACCOUNT, JSON, Answer
 from tallystick.gateway.auth import CONTROL, PAY, READ
 from tallystick.gateway.calls import Call, Route
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.routes import looking
 from tallystick.gateway.submitting import SUBMIT_PROBLEMS, batch, single
-from tallystick.records.commands import Kind, Opcode
+from tallystick.records.commands import Opcode
 
 _OWN_FIELDS = len(shapes.AccountIn.__struct_fields__)
 
 
 async def create(call: Call) -> Answer:
     """One account, or many."""
-    _, body = await call.body(JSON)
+    body = call.body
     asked = decoding.decode(decoding.accounts_decoder, body)
     request_id = headers.request_id(call.headers, asked.request_id or None)
     fields = astuple(asked)
@@ -29,7 +29,7 @@ async def create(call: Call) -> Answer:
     if asked.accounts is UNSET:
         decoding.refuse_repeated_keys(body, keys)
         event = decoding.account_event(fields[:_OWN_FIELDS], request_id, 0)
-        return await single(call, Kind.ACCOUNT, event, b"", request_id, asked.expires_at, "id", event[:16])
+        return await single(call, ACCOUNT, event, b"", request_id, asked.expires_at)
     mixed = [name for name in shapes.AccountIn.__struct_fields__ if getattr(asked, name) is not UNSET]
     if mixed:
         raise Invalid(mixed[0], "cannot stand beside accounts")
@@ -43,7 +43,7 @@ async def create(call: Call) -> Answer:
         except Invalid as error:
             raise Invalid(f"accounts[{index}].{error.field}", error.message) from error
     decoding.refuse_repeated_keys(body, keys)
-    return await batch(call, Kind.ACCOUNT, b"".join(events), b"", request_id, asked.expires_at)
+    return await batch(call, ACCOUNT, b"".join(events), b"", request_id, asked.expires_at)
 
 
 async def get_one(call: Call) -> Answer:
@@ -57,7 +57,7 @@ async def get_one(call: Call) -> Answer:
 
 async def look_up(call: Call) -> Answer:
     """Several accounts as of now."""
-    found = await call.service.link.accounts(call.principal.tenant, await looking.body_ids(call))
+    found = await call.service.link.accounts(call.principal.tenant, looking.body_ids(call))
     return looking.answer(shapes.AccountsOut([looking.account(*each) for each in found]))
 
 
@@ -72,24 +72,24 @@ async def unfreeze(call: Call) -> Answer:
 
 
 async def _side(call: Call, opcode: Opcode) -> Answer:
-    _, body = await call.body(JSON)
+    body = call.body
     asked = decoding.decode(decoding.freeze_decoder, body)
     decoding.refuse_repeated_keys(body, decoding.set_count(astuple(asked)))
     account = looking.path_id(call).to_bytes(16, "little")
     event = decoding.freeze_event(account, opcode, asked)
     request_id = headers.request_id(call.headers, asked.request_id or None)
-    return await single(call, Kind.CONTROL, event, b"", request_id, asked.expires_at, "account_id", account)
+    return await single(call, answering.CONTROL, event, b"", request_id, asked.expires_at)
 
 
 async def credit_limit(call: Call) -> Answer:
     """How far debits may pass credits."""
-    _, body = await call.body(JSON)
+    body = call.body
     asked = decoding.decode(decoding.credit_limit_decoder, body)
     decoding.refuse_repeated_keys(body, decoding.set_count(astuple(asked)))
     account = looking.path_id(call).to_bytes(16, "little")
     event = decoding.credit_limit_event(account, asked)
     request_id = headers.request_id(call.headers, asked.request_id or None)
-    return await single(call, Kind.CONTROL, event, b"", request_id, asked.expires_at, "account_id", account)
+    return await single(call, answering.CONTROL, event, b"", request_id, asked.expires_at)
 
 
 _CONTROL_GIVES: dict[int, dict[str, Any]] = {200: {JSON: shapes.ControlOutcome}, 202: {JSON: shapes.NotDecided}}

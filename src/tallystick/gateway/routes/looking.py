@@ -29,9 +29,9 @@ def path_id(call: Call) -> int:
     return ids.parse(call.arguments[0])
 
 
-async def body_ids(call: Call) -> list[int]:
+def body_ids(call: Call) -> list[int]:
     """The ids of a look-up's body. Raises `Invalid`."""
-    _, body = await call.body(JSON)
+    body = call.body
     asked = decoding.decode(decoding.lookup_decoder, body)
     decoding.refuse_repeated_keys(body, decoding.set_count(astuple(asked)))
     decoding.count_in_bounds(len(asked.ids), "ids")

@@ -5,12 +5,11 @@ from urllib.parse import parse_qsl
 from tallystick import ids
 from tallystick.errors import Invalid
 from tallystick.gateway import answering, decoding, shapes
-from tallystick.gateway.answering import JSON, KINDS, NOUNS, Answer
+from tallystick.gateway.answering import JSON, TOPICS, TRANSFER, Answer
 from tallystick.gateway.auth import READ
 from tallystick.gateway.calls import Call, Route
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.routes import looking
-from tallystick.records.commands import Kind
 from tallystick.statuses import RequestStatus
 
 
@@ -28,19 +27,19 @@ async def get_one(call: Call) -> Answer:
         raise Invalid(min(unknown), "is no parameter here")
     request_id = looking.path_id(call)
     digest = decoding.fingerprint(asked.get("fingerprint", ""))
-    kind = KINDS.get(asked.get("kind", NOUNS[Kind.TRANSFER]))
-    if kind is None:
-        raise Invalid("kind", f"must be one of {', '.join(KINDS)}")
+    topic = TOPICS.get(asked.get("kind", TRANSFER.word))
+    if topic is None:
+        raise Invalid("kind", f"must be one of {', '.join(TOPICS)}")
     known = await call.service.link.results(call.principal.tenant, request_id, digest)
     if known.status == RequestStatus.NOT_DECIDED:
-        return answering.not_decided(request_id, digest, kind)
+        return answering.not_decided(request_id, digest, topic)
     if known.status is not None:
         raise Problem(
             "idempotency_key_reused",
             "this request id stands for a request with another fingerprint",
             request_id=ids.show(request_id),
         )
-    return answering.request(kind, request_id, known.results.tobytes())
+    return answering.request(topic, request_id, known.results.tobytes())
 
 
 ROUTES = (

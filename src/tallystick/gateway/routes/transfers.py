@@ -7,13 +7,13 @@ from msgspec.structs import astuple
 from tallystick import ids
 from tallystick.errors import Invalid
 from tallystick.gateway import decoding, headers, shapes
-from tallystick.gateway.answering import BINARY, JSON, Answer
+from tallystick.gateway.answering import BINARY, JSON, TRANSFER, Answer
 from tallystick.gateway.auth import PAY, READ
 from tallystick.gateway.calls import Call, Route
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.routes import looking
 from tallystick.gateway.submitting import SUBMIT_PROBLEMS, batch, single
-from tallystick.records.commands import EVENT_SIZE, Kind
+from tallystick.records.commands import EVENT_SIZE
 
 SLICE = 256
 """Transfers of a batch decoded at a stretch: single payments get their turn in between."""
@@ -21,24 +21,24 @@ SLICE = 256
 
 async def create_one(call: Call) -> Answer:
     """The hot path: everything here is paid for by each payment."""
-    _, body = await call.body(JSON)
+    body = call.body
     asked = decoding.decode(decoding.transfer_decoder, body)
     fields = astuple(asked)
     decoding.refuse_repeated_keys(body, decoding.set_count(fields))
     request_id = headers.request_id(call.headers, asked.request_id or None)
     event, metadata = decoding.transfer_event(fields[: decoding.TRANSFER_FIELDS], request_id, 0)
-    return await single(call, Kind.TRANSFER, event, metadata, request_id, asked.expires_at, "id", event[:16])
+    return await single(call, TRANSFER, event, metadata, request_id, asked.expires_at)
 
 
 async def create_batch(call: Call) -> Answer:
     """Many at once, in JSON or in TigerBeetle's own bytes."""
-    media, body = await call.body(JSON, BINARY)
-    if media == BINARY:
+    body = call.body
+    if call.media == BINARY:
         if len(body) % EVENT_SIZE:
             raise Invalid("", f"a binary batch is n × {EVENT_SIZE} bytes, not {len(body):,} bytes")
         decoding.count_in_bounds(len(body) // EVENT_SIZE, "transfers")
         request_id = headers.request_id(call.headers, None)
-        return await batch(call, Kind.TRANSFER, body, b"", request_id, None, binary=True)
+        return await batch(call, TRANSFER, body, b"", request_id, None, binary=True)
     asked = decoding.decode(decoding.transfers_decoder, body)
     decoding.count_in_bounds(len(asked.transfers), "transfers")
     request_id = headers.request_id(call.headers, asked.request_id or None)
@@ -58,7 +58,7 @@ async def create_batch(call: Call) -> Answer:
             await asyncio.sleep(0)
     decoding.refuse_repeated_keys(body, keys)
     promises = b"".join(one or bytes(32) for one in metadata) if any(metadata) else b""
-    return await batch(call, Kind.TRANSFER, b"".join(events), promises, request_id, asked.expires_at)
+    return await batch(call, TRANSFER, b"".join(events), promises, request_id, asked.expires_at)
 
 
 async def get_one(call: Call) -> Answer:
@@ -72,7 +72,7 @@ async def get_one(call: Call) -> Answer:
 
 async def look_up(call: Call) -> Answer:
     """Several transfers."""
-    rows = await call.service.link.transfers(call.principal.tenant, await looking.body_ids(call))
+    rows = await call.service.link.transfers(call.principal.tenant, looking.body_ids(call))
     return looking.answer(shapes.TransfersOut([looking.transfer(row) for row in rows]))
 
 
