@@ -40,7 +40,7 @@ check: $(READY) ## Style, types, imports, and that generated pages are up to dat
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python docs/generate.py --check
 
 docs: $(READY) ## Write the generated pages (docs/configuration.md, docs/records.md)

@@ -19,19 +19,31 @@ class Settings(BaseSettings):
 
     http_host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
     http_port: int = Field(default=7400, ge=0, le=65535, description="Port the gateway listens on.")
-    keys_file: Path | None = Field(default=None, description="File of API key hashes; default keys.json in the data folder.")
+    keys_file: Path | None = Field(
+        default=None, description="File of API key hashes; default keys.json in the data folder."
+    )
     body_bytes_max: int = Field(default=4_194_304, ge=1024, description="Largest HTTP body accepted.")
-    wait_s: float = Field(default=2.0, gt=0, le=30, description="How long a request waits for its outcome unless it says.")
-    undecided_max: int = Field(default=100_000, ge=1, description="Undecided commands a tenant may have in a lane; then 429.")
-    queue_age_s_max: float = Field(default=60.0, gt=0, description="Age of the oldest undecided request; beyond it 503.")
-    disk_free_min: float = Field(default=0.10, ge=0, lt=1, description="Share of the disk that must be free; below it 503.")
+    wait_s: float = Field(
+        default=2.0, gt=0, le=30, description="How long a request waits for its outcome unless it says."
+    )
+    undecided_max: int = Field(
+        default=100_000, ge=1, description="Undecided commands a tenant may have in a lane; then 429."
+    )
+    queue_age_s_max: float = Field(
+        default=60.0, gt=0, description="Age of the oldest undecided request; beyond it 503."
+    )
+    disk_free_min: float = Field(
+        default=0.10, ge=0, lt=1, description="Share of the disk that must be free; below it 503."
+    )
 
     accounts_max: int = Field(default=16_000_000, ge=1, description="Accounts the books have room for.")
     window_ids: int = Field(default=2_000_000, ge=16, description="Ids in one of the two generations of the id window.")
     segment_bytes: int = Field(default=67_108_864, ge=4096, description="Size of a journal segment.")
     lane_segment_bytes: int = Field(default=16_777_216, ge=4096, description="Size of an intake segment.")
     intake_retention_s: float = Field(default=86_400.0, ge=0, description="How long decided intake blocks are kept.")
-    kernel_cache: Path | None = Field(default=None, description="Folder of compiled code; default in the user's cache folder.")
+    kernel_cache: Path | None = Field(
+        default=None, description="Folder of compiled code; default in the user's cache folder."
+    )
     accept_clock: bool = Field(default=False, description="Start although the clock is over 24 h ahead of the journal.")
 
     def path(self, *parts: str) -> Path:

@@ -18,7 +18,7 @@ CLOCK_AND_ENTROPY = {
     "os.getrandom",
     "uuid.uuid1",
     "uuid.uuid4",
-    "numpy.random",
+    "numpy.random unseeded",
     "datetime.datetime.now",
     "datetime.datetime.utcnow",
     "datetime.datetime.today",
@@ -59,7 +59,20 @@ def names_used(path):
             head, _, rest = dotted.partition(".")
             if head in aliases:
                 used.add(f"{aliases[head]}.{rest}" if rest else aliases[head])
+    if any(_unseeded(node, used) for node in ast.walk(tree)):
+        used.add("numpy.random unseeded")
     return used
+
+
+SEEDED = {"default_rng", "Generator", "PCG64", "SeedSequence"}
+"""Of numpy.random, what depends on nothing but its seed, where it is given one."""
+
+
+def _unseeded(node, used):
+    """Whether NumPy would draw entropy here: from its global generator, or for a generator without a seed."""
+    if isinstance(node, ast.Call) and not node.args and not node.keywords:
+        return (_dotted(node.func) or "").endswith(("random.default_rng", "PCG64", "SeedSequence"))
+    return any(name.startswith("numpy.random.") and name.split(".")[2] not in SEEDED for name in used)
 
 
 def _dotted(node):
@@ -112,7 +125,9 @@ def test_every_exception_is_still_needed():
         ("import os\nos.urandom(1)", {"os.urandom"}),
         ("import os as o\ndef f():\n    return o.environ.get('A')", {"os.environ"}),
         ("from datetime import datetime\ndatetime.now()", {"datetime.datetime.now"}),
-        ("import numpy as np\nnp.random.default_rng()", {"numpy.random"}),
+        ("import numpy as np\nnp.random.default_rng()", {"numpy.random unseeded"}),
+        ("import numpy as np\nnp.random.rand(3)", {"numpy.random unseeded"}),
+        ("import numpy as np\nnp.random.default_rng(7)", set()),
         ("import os\nos.path.join('a')", set()),
         ("from tallystick.ledger import times", set()),
     ],
