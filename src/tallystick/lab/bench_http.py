@@ -31,6 +31,9 @@ NO_OP = "no-op route"
 DRAIN_S = 30.0
 OPEN_LOOP_CONNECTIONS = 64
 WARM_UP_S = 2.0
+MANY = 5_000
+LONGER = 3
+"""So many connections take a second or two to open, which should not be much of the whole."""
 
 Say = Callable[[str], None]
 
@@ -77,6 +80,8 @@ class Measure:
     errors: int = 0
     lost: int = 0
     doubled: int = 0
+    parts: dict[str, int] = field(default_factory=dict)
+    """CPU by process, in microseconds."""
 
     @property
     def rate(self) -> float:
@@ -150,11 +155,12 @@ class _Bench:
             self.say(f"this machine allows fewer open files: {connections:,} connections for {case.name}")
             case = msgspec.structs.replace(case, connections=connections)
         reference = msgspec.structs.replace(CASES[0], connections=case.connections)
-        series.references.append(self._wrk(reference, self.seconds))
+        seconds = self.seconds * (LONGER if case.connections >= MANY else 1)
+        series.references.append(self._wrk(reference, seconds))
         if case.mode == "noop":
             series.measures.append(series.references[-1])
             return
-        done = self._arrivals(case) if case.mode == "open" else self._wrk(case, self.seconds)
+        done = self._arrivals(case) if case.mode == "open" else self._wrk(case, seconds)
         series.measures.append(done)
         self.payments += done.units
         sizes = [procstat.memory(self.instance.pid(name)).anonymous for name in ("gateway", "engine")]
@@ -163,8 +169,7 @@ class _Bench:
     def _wrk(self, case: Case, seconds: float) -> Measure:
         run = _random_run()
         seq = journal_check.end(self.instance.folder)
-        groups = self.instance.groups()
-        cpu_us = procstat.cpu_us(groups)
+        before = self._cpu()
         told = wrk.run(
             self.instance.url,
             self.instance.key,
@@ -177,10 +182,16 @@ class _Bench:
         )
         if case.mode != "noop":
             self._drained()
-        cpu_us = procstat.cpu_us(groups) - cpu_us
-        units = told.answered * case.batch
+        parts = {name: now - before.get(name, 0) for name, now in self._cpu().items()}
         measure = Measure(
-            units, told.duration_us / 1e6, cpu_us, told.p50_us / 1e3, told.p95_us / 1e3, told.p99_us / 1e3, told.errors
+            units=told.answered * case.batch,
+            seconds=told.duration_us / 1e6,
+            cpu_us=sum(parts.values()),
+            p50_ms=told.p50_us / 1e3,
+            p95_ms=told.p95_us / 1e3,
+            p99_ms=told.p99_us / 1e3,
+            errors=told.errors,
+            parts=parts,
         )
         if case.mode != "noop":
             self._account_for(measure, seq, run)
@@ -202,21 +213,27 @@ class _Bench:
             rate=float(case.arrivals),
             patience_s=self.seconds + DRAIN_S,
         )
-        groups = self.instance.groups()
-        cpu_us = procstat.cpu_us(groups)
+        before = self._cpu()
         with load_run(config) as generator:
             for _ in generator.lines():
                 pass
             errors = generator.progress.errors + generator.progress.refused
-        cpu_us = procstat.cpu_us(groups) - cpu_us
+            generator_us = generator.cpu_us()
+        parts = {name: now - before.get(name, 0) for name, now in self._cpu().items()}
+        cpu_us = sum(parts.values())
         answers = np.load(answers_file)
         known = answers[answers["answered_ns"] != 0]
         latencies = (known["answered_ns"] - known["sent_ns"]).tolist()
         seconds = (known["answered_ns"].max() - answers["sent_ns"].min()) / 1e9
         unknown = len(answers) - len(known)
-        measure = Measure(len(known), seconds, cpu_us, *percentiles_ms(latencies), errors=errors + unknown)
+        measure = Measure(len(known), seconds, cpu_us, *percentiles_ms(latencies), errors=errors + unknown, parts=parts)
+        measure.parts["generator"] = generator_us
         self._account_for(measure, seq, plan.run)
         return measure
+
+    def _cpu(self) -> dict[str, int]:
+        """CPU time so far, by process, in microseconds."""
+        return {name: procstat.cpu_us({pid}) for name, pid in self.instance.groups().items()}
 
     def _drained(self) -> None:
         """Wait until what was in flight when wrk stopped is decided: the journal has stopped growing."""
@@ -255,6 +272,8 @@ def _result(series: _Series) -> Result:
         extra["acknowledged"] = sum(m.units for m in measures)
         extra["lost"] = sum(m.lost for m in measures)
         extra["doubled"] = sum(m.doubled for m in measures)
+        for name in measures[0].parts:
+            extra[f"cpu_us_{name}"] = round(median(m.parts.get(name, 0) / max(1, m.units) for m in measures), 2)
         extra.update(rss_slopes(series.memory))
     return Result(
         case=case.name,

@@ -1,5 +1,6 @@
 """Starting the load generator (`lab.load`) as a process of its own, and listening to it."""
 
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ class LoadRun:
     """The load generator (`lab.load`) as a process of its own. `progress` is its latest line."""
 
     def __init__(self, config: load.Config) -> None:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self._before_us = round((used.ru_utime + used.ru_stime) * 1e6)
         self._decoder = msgspec.json.Decoder(load.Progress)
         self._child = subprocess.Popen(
             [sys.executable, "-m", "tallystick.lab.load", msgspec.json.encode(config).decode()],
@@ -34,6 +37,11 @@ class LoadRun:
         code = self._child.wait()
         if code != 0 or not self.progress.done:
             raise Unavailable(f"the load generator ended with code {code}")
+
+    def cpu_us(self) -> int:
+        """CPU time it took, in microseconds, once `lines` has come to its end: to see whether it was the bottleneck."""
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return round((used.ru_utime + used.ru_stime) * 1e6) - self._before_us
 
     def start_no_more(self) -> None:
         """Let it finish what is in flight and end; go on reading `lines`."""

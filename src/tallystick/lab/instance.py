@@ -135,10 +135,11 @@ class Instance:
                 return process.pid
         raise Unavailable(f"the {name} does not run just now")
 
-    def groups(self) -> list[int]:
-        """Process groups of the supervisor and all it runs, for `procstat.cpu_us`."""
+    def groups(self) -> dict[str, int]:
+        """Process groups of the supervisor and of all it runs, by name, for `procstat.cpu_us`."""
         assert self._supervisor is not None
-        return [self._supervisor.pid, *(process.pid for process in self.processes() if process.pid is not None)]
+        running = {process.name: process.pid for process in self.processes() if process.pid is not None}
+        return {"supervisor": self._supervisor.pid, **running}
 
     def kill(self, name: str) -> int:
         """SIGKILL a process; returns the wall time of it, in nanoseconds."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -66,35 +67,39 @@ def to_json(results: Sequence[Result]) -> str:
 
 
 def render(results: Sequence[Result], as_json: bool, console: Console | None = None) -> None:
-    """Print the results to standard output: one JSON list, or a table with a line a case and its extras below."""
+    """Print the results to standard output: one JSON list, or a table with the extras of each case below it."""
+    console = console or Console()
     if as_json:
-        out = (console or Console()).file
-        out.write(to_json(results) + "\n")
-        out.flush()
+        console.file.write(to_json(results) + "\n")
+        console.file.flush()
         return
-    (console or Console()).print(_table(results))
+    console.print(_table(results))
+    for result in results:
+        known = {name: value for name, value in result.extra.items() if value is not None}
+        if known:
+            told = " · ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in known.items())
+            console.print(f"[bold]{result.case}[/bold]: {told}", highlight=False)
 
 
 def _table(results: Sequence[Result]) -> Table:
-    table = Table(title_justify="left", header_style="bold")
-    table.add_column("case")
-    for heading in ("rate", "CPU µs", "against", "ratio", "p50 ms", "p95 ms", "p99 ms"):
-        table.add_column(heading, justify="left" if heading == "against" else "right")
-    table.add_column("more", overflow="fold")
+    table = Table(header_style="bold", show_edge=False, pad_edge=False, box=box.SIMPLE_HEAD)
+    table.add_column("case", no_wrap=True)
+    for heading in ("rate", "CPU µs", "ratio", "p50", "p95", "p99 ms"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("against", overflow="fold")
     for result in results:
         against = result.reference
         if result.reference_rate is not None:
-            against += f" {result.reference_rate:,.0f}/s"
+            against += f": {result.reference_rate:,.0f}/s"
         table.add_row(
             result.case,
             f"{result.rate:,.0f} {result.unit}/s",
             _number(result.cpu_us, 2),
-            against,
             _number(result.ratio, 2),
             _number(result.p50_ms, 2),
             _number(result.p95_ms, 2),
             _number(result.p99_ms, 2),
-            " · ".join(f"{name} {_shown(value)}" for name, value in result.extra.items()),
+            against,
         )
     return table
 
@@ -104,4 +109,4 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _shown(value: object) -> str:
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+    return f"{value:,.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
