@@ -5,6 +5,7 @@ the same request sent twice derives the same ids. Sources: RFC 9562 §5.7 (UUIDv
 """
 
 import hashlib
+import itertools
 import re
 from collections.abc import Callable
 
@@ -40,6 +41,21 @@ def time_ordered(now_ns: int, random_bytes: Callable[[int], bytes]) -> int:
     high = (milliseconds << 16) | 0x7000 | (noise & 0x0FFF)
     low = (0b10 << 62) | ((noise >> 12) & ((1 << 62) - 1))
     return (high << 64) | low
+
+
+class Minter:
+    """Makes time-ordered ids in one process, cheaply: 62 random bits once, then counted up (RFC 9562 §6.2, method 2).
+
+    Two ids of one minter never meet, nor, by their random start, those of two minters.
+    """
+
+    def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
+        self._counted = itertools.count(int.from_bytes(random_bytes(8), "big"))
+
+    def mint(self, now_ns: int) -> int:
+        """A UUIDv7 of this instant. Safe for many threads."""
+        milliseconds = (now_ns // 1_000_000) & ((1 << 48) - 1)
+        return milliseconds << 80 | 7 << 76 | 0b10 << 62 | next(self._counted) & ((1 << 62) - 1)
 
 
 def request_id(key: str) -> int:

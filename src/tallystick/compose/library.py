@@ -111,7 +111,7 @@ class Ledger:
 
         self._callers = Callers(parts)
         self._clock = clock
-        self._entropy = entropy
+        self._minter = ids.Minter(entropy)
         self.aio = AsyncLedger(self)
         """The same operations as coroutines."""
 
@@ -187,14 +187,14 @@ class Ledger:
         self, kind: Kind, events: Sequence[Any] | Rows, tenant: int, request_id: int | None
     ) -> bytes | npt.NDArray[np.void]:
         """The command records of one request. Raises `Invalid`."""
-        request = ids.time_ordered(self._clock.wall_ns(), self._entropy) if request_id is None else request_id
+        submitted_at = self._clock.wall_ns()
+        request = self._minter.mint(submitted_at) if request_id is None else request_id
         if not 0 < request < ids.ID_MAX:
             raise Invalid("request_id", "must be between 1 and 2^128 - 2")
         if not 0 <= tenant < 1 << 64:
             raise Invalid("tenant", "must be between 0 and 2^64 - 1")
         if not 1 <= len(events) <= COMMANDS_MAX:
             raise Invalid("events", f"a request holds 1 to {COMMANDS_MAX} events, not {len(events)}")
-        submitted_at = self._clock.wall_ns()
         if isinstance(events, np.ndarray):
             if events.dtype != EVENTS[kind]:
                 raise Invalid("events", f"rows must have the dtype of a {kind.name.lower()} event (records.commands)")
@@ -203,13 +203,13 @@ class Ledger:
             return records.pack_one(_PACK[kind](events[0]), kind, tenant, request, submitted_at)[0]
         return records.frame(objects.pack_all(events, _PACK[kind]), kind, tenant, request, submitted_at)
 
-    def _ask(self, kind: Kind, events: Sequence[Any] | Rows, tenant: int, request_id: int | None) -> Rows:
+    def _ask(self, kind: Kind, events: Sequence[Any] | Rows, tenant: int, request_id: int | None) -> Rows | list[Any]:
         waiter = ThreadWaiter()
         self._callers.ask(waiter, self.packed(kind, events, tenant, request_id), len(events))
         return waiter.wait()  # type: ignore[no-any-return]
 
     def _control_one(self, control: Control, tenant: int) -> ControlStatus:
-        return _control_result(self._ask(Kind.CONTROL, [control], tenant, None)[0]).status
+        return _control_result(*self._ask(Kind.CONTROL, [control], tenant, None)[0]).status
 
 
 class AsyncLedger:
@@ -248,7 +248,9 @@ class AsyncLedger:
         self._ledger._callers.look_up(waiter, _transfers(transfer_ids, tenant))
         return await waiter.future  # type: ignore[no-any-return]
 
-    async def _ask(self, kind: Kind, events: Sequence[Any] | Rows, tenant: int, request_id: int | None) -> Rows:
+    async def _ask(
+        self, kind: Kind, events: Sequence[Any] | Rows, tenant: int, request_id: int | None
+    ) -> Rows | list[Any]:
         waiter = CoroutineWaiter(asyncio.get_running_loop())
         self._ledger._callers.ask(waiter, self._ledger.packed(kind, events, tenant, request_id), len(events))
         return await waiter.future  # type: ignore[no-any-return]
@@ -261,20 +263,30 @@ _PACK: dict[Kind, Callable[[Any], bytes]] = {
 }
 
 
-def _account_result(row: Any) -> CreateAccountResult:
-    return CreateAccountResult(int(row["timestamp"]), AccountStatus(int(row["status"])))
+_ACCOUNT_STATUS = {int(status): status for status in AccountStatus}
+_TRANSFER_STATUS = {int(status): status for status in TransferStatus}
+_CONTROL_STATUS = {int(status): status for status in ControlStatus}
 
 
-def _transfer_result(row: Any) -> CreateTransferResult:
-    return CreateTransferResult(int(row["timestamp"]), TransferStatus(int(row["status"])))
+def _account_result(timestamp: int, status: int, replayed: int) -> CreateAccountResult:
+    return CreateAccountResult(timestamp, _ACCOUNT_STATUS[status])
 
 
-def _control_result(row: Any) -> ControlResult:
-    return ControlResult(int(row["timestamp"]), ControlStatus(int(row["status"])))
+def _transfer_result(timestamp: int, status: int, replayed: int) -> CreateTransferResult:
+    return CreateTransferResult(timestamp, _TRANSFER_STATUS[status])
 
 
-def _shown(asked: Sequence[Any] | Rows, rows: Rows, result: Callable[[Any], _Result]) -> list[_Result] | Rows:
-    return rows if isinstance(asked, np.ndarray) else [result(row) for row in rows]
+def _control_result(timestamp: int, status: int, replayed: int) -> ControlResult:
+    return ControlResult(timestamp, _CONTROL_STATUS[status])
+
+
+def _shown(
+    asked: Sequence[Any] | Rows, results: Rows | list[Any], result: Callable[..., _Result]
+) -> list[_Result] | Rows:
+    """Results as they were asked for: rows for rows, objects for objects."""
+    if isinstance(results, np.ndarray):
+        return results if isinstance(asked, np.ndarray) else [result(*row) for row in results.tolist()]
+    return [result(*row) for row in results]
 
 
 def _accounts(account_ids: Sequence[int], tenant: int) -> Callable[[Any], list[Account]]:
