@@ -15,7 +15,8 @@ def mutant(name="broken", old="return True", new="return False", tests=("test_pr
 
 
 @pytest.fixture
-def project(tmp_path):
+def project(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # three lines need none, and start three times as fast
     root = tmp_path / "project"
     (root / "src" / "tallystick").mkdir(parents=True)
     (root / "src" / "tallystick" / "__init__.py").write_text(SOURCE)
