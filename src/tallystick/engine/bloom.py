@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tallystick.ledger.compiled import ONE, U64, compiled
+from tallystick.ledger.compiled import ONE, U64, compiled, inlined
 
 BITS_AN_ID = 12
 LINE_WORDS = 8
@@ -35,7 +35,7 @@ def empty(ids: int) -> npt.NDArray[np.uint64]:
     return np.zeros(lines * LINE_WORDS, "<u8")
 
 
-@compiled
+@inlined
 def _places(words: Any, hashed: Any) -> Any:
     """Two words of the filter, and the bits of this hash in each."""
     line = ((hashed >> _32) * (words >> _LINE_SHIFT)) >> _32
@@ -65,7 +65,7 @@ def add(words: Any, rows: Any) -> Any:
         words[second] |= second_bits
 
 
-@compiled
+@inlined
 def perhaps(words: Any, hashed: Any) -> Any:
     """False: no id with this hash was added. True: perhaps one was."""
     first, first_bits, second, second_bits = _places(U64(words.shape[0]), hashed)

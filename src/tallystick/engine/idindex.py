@@ -298,16 +298,3 @@ def _advance(job: Job) -> Job | None:
     except StopIteration:
         return None
     return job
-
-
-def warm_up() -> None:
-    """Compile all that an index calls, for the arrays it calls it with."""
-    index = IdIndex(np.arange(1, 5, dtype="<u8"), window_ids=16)
-    one, mask = np.ones(1, "<u8"), np.ones(1, np.bool_)
-    for position in range(1, 4):
-        windows.put(index.current, one[0], U64(position))
-        index.note(one, one, mask)
-        index.rotate(position + 1)
-    while index.step():
-        pass
-    index.candidates(index.hashes(U64(1), one, one), one, one, mask)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tallystick.engine import bloom
 from tallystick.ledger import hashing, u128, windows
-from tallystick.ledger.compiled import ONE, U64, U64_MAX, ZERO, compiled
+from tallystick.ledger.compiled import ONE, U64, U64_MAX, ZERO, compiled, inlined
 
 MIN_LO, MIN_HI, MAX_LO, MAX_HI = range(4)
 """Places in a range of ids: the smallest and the largest, each as two words. Empty, the smallest is the larger."""
@@ -29,7 +29,7 @@ def hash_all(keys: Any, tenant: Any, ids_lo: Any, ids_hi: Any, hashes: Any) -> A
         hashes[k] = hashing.hash_id(keys, tenant, ids_lo[k], ids_hi[k])
 
 
-@compiled
+@inlined
 def in_range(bounds: Any, lo: Any, hi: Any) -> Any:
     """Whether the range holds this id."""
     below = u128.less(lo, hi, bounds[MIN_LO], bounds[MIN_HI])
@@ -128,13 +128,13 @@ def probe_run(
     return found
 
 
-@compiled
+@inlined
 def _share(distance: Any, size: Any) -> Any:
     """Rows that a distance of hashes spans, if hashes are spread evenly."""
     return ((distance >> _32) * size) >> _32
 
 
-@compiled
+@inlined
 def first_at(rows: Any, hashed: Any) -> Any:
     """Place of the first row whose hash is at least `hashed`; the number of rows if there is none.
 

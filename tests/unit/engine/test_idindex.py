@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import textwrap
 import threading
 from pathlib import Path
 from random import Random
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.blockfile.simulated import Fault, SimulatedDisk
-from tallystick.engine import bloom, idindex, idprobes, idsorting
+from tallystick.engine import idprobes
 from tallystick.engine.idindex import IdIndex
 from tallystick.errors import Unavailable
 from tallystick.ledger import compiled, windows
@@ -20,6 +21,7 @@ from tallystick.ledger.compiled import U64
 from tests.unit.engine.id_model import KEY, TENANT, Model, columns, digest, ordered_ids, random_ids
 
 FOLDER = Path("/data/ids")
+ROOT = Path(__file__).parents[3]
 interpreted = bool(compiled.config.DISABLE_JIT)
 
 
@@ -253,29 +255,38 @@ def test_a_thread_may_step_while_the_loop_puts_and_asks(tmp_path):
 
 
 @pytest.mark.skipif(interpreted, reason="nothing is compiled")
-def test_warming_up_compiles_all_that_an_index_ever_calls(tmp_path):
-    idindex.warm_up()
-    functions = [
-        value
-        for module in (idprobes, idsorting, bloom)
-        for value in vars(module).values()
-        if hasattr(value, "signatures")
-    ]
-    warm = {function: len(function.signatures) for function in functions}
-    random = Random(12)
-    model = model_in_files(tmp_path)
-    for _ in range(40):
-        model.put(random_ids(random, 16))
-        model.step(5)
-    model.step()
-    model.reopen()
-    model.check()
-    assert {function: len(function.signatures) for function in functions} == warm
+def test_a_warmed_engine_has_compiled_all_that_an_index_in_files_ever_calls():
+    """In a process of its own: where tests have run, more is compiled."""
+    life = """
+        from pathlib import Path
+        from random import Random
+        from tallystick.blockfile.simulated import SimulatedDisk
+        from tallystick.compose.warm import warm
+        from tallystick.engine import bloom, idprobes, idsorting
+        from tests.unit.engine.id_model import Model, ordered_ids, random_ids
+
+        def signatures():
+            functions = [f for module in (bloom, idprobes, idsorting) for f in vars(module).values()]
+            return {f: len(f.signatures) for f in functions if hasattr(f, "signatures")}
+
+        warm()
+        warmed = signatures()
+        random = Random(12)
+        model = Model(SimulatedDisk(1), Path("/data/ids"))
+        for block in range(40):
+            model.put(random_ids(random, 16) if block % 2 else ordered_ids(random, 16, block))
+            model.step(5)
+        model.step()
+        model.reopen()
+        model.check()
+        assert signatures() == warmed
+        """
+    answer = subprocess.run([sys.executable, "-c", textwrap.dedent(life)], cwd=ROOT, capture_output=True)
+    assert answer.returncode == 0, answer.stderr.decode()
 
 
 def test_compiled_and_interpreted_code_agree():
     script = "from tests.unit.engine.id_model import digest; print(digest())"
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    root = Path(__file__).parents[3]
-    answer = subprocess.run([sys.executable, "-c", script], env=environment, cwd=root, capture_output=True, check=True)
+    answer = subprocess.run([sys.executable, "-c", script], env=environment, cwd=ROOT, capture_output=True, check=True)
     assert answer.stdout.decode().strip() == digest()

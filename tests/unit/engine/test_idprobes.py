@@ -7,10 +7,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numba.core import ir, types
 
-from tallystick.engine import bloom, idindex, idprobes, idsorting
+from tallystick.engine import bloom, idprobes, idsorting
 from tallystick.engine.idruns import everything, nothing
 from tallystick.ledger import compiled
 from tallystick.ledger.compiled import U64
+from tests.unit.engine.id_model import digest
 
 MAX = (1 << 64) - 1
 EDGES = [0, 1, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 63) + 1, MAX]
@@ -125,7 +126,7 @@ def test_the_next_test_would_see_a_float_and_a_mix_of_signs():
 
 @needs_compiler
 def test_no_compiled_function_has_a_float_or_mixes_signed_and_unsigned_64_bit_numbers():
-    idindex.warm_up()
+    digest()  # calls them all
     idprobes.first_at(rows_of([1]), U64(1))
     idprobes.in_range(everything(), U64(1), U64(1))
     bloom.perhaps(bloom.empty(1), U64(1))

@@ -235,7 +235,8 @@ def test_a_kill_between_any_two_slices_of_a_merge_leaves_the_eight_or_the_one(sl
 def test_a_merged_file_that_is_damaged_is_made_up_for_by_the_eight():
     model = model_with_runs(RUNS_MERGED)
     while len(model.levels()) > 1:
-        assert model.index.step()
+        assert len(model.levels()) == RUNS_MERGED
+        model.step(1)
     model.disk.flip_bit(path_of(model.index.runs[0]), 8 * 300)
     assert len(model.disk.list(FOLDER)) == RUNS_MERGED + 1
     assert model.reopen() == RUNS_MERGED * BLOCK
