@@ -224,7 +224,7 @@ class _Bench:
         answers = np.load(answers_file)
         known = answers[answers["answered_ns"] != 0]
         latencies = (known["answered_ns"] - known["sent_ns"]).tolist()
-        seconds = (known["answered_ns"].max() - answers["sent_ns"].min()) / 1e9
+        seconds = float(known["answered_ns"].max() - answers["sent_ns"].min()) / 1e9
         unknown = len(answers) - len(known)
         measure = Measure(len(known), seconds, cpu_us, *percentiles_ms(latencies), errors=errors + unknown, parts=parts)
         measure.parts["generator"] = generator_us

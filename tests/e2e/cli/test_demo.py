@@ -1,0 +1,58 @@
+"""`tally demo` and the benches, small: that they run, and that they judge."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tallystick.lab.instance import tally
+from tallystick.lab.results import Result
+
+
+def test_the_demo_kills_the_engine_and_finds_nothing_lost_or_doubled() -> None:
+    command = [*tally("demo"), "--connections", "100", "--payments", "5000", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["ok"]
+    assert (report["acknowledged"], report["requests"], report["connections"]) == (5000, 5000, 100)
+    assert (report["lost"], report["doubled"], report["unknown"], report["altered"]) == (0, 0, 0, 0)
+    assert report["by_status"] == {"created": 4900, "exceeds_credits": 100}
+    assert report["balanced"]
+    assert report["sums_match"]
+    assert 0 < report["kill_to_first_outcome_s"] < 60
+    assert 0 < report["p50_ms"] <= report["p95_ms"] <= report["p99_ms"]
+
+
+def test_the_restart_bench_kills_as_often_as_asked(tmp_path: Path) -> None:
+    command = [*tally("bench", "restart"), "--kills", "2", "--entries", "10000", "--data", str(tmp_path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout
+    (result,) = json.loads(done.stdout)
+    assert (result["kills"], result["lost"], result["doubled"], result["unknown"]) == (2, 0, 0, 0)
+    assert result["entries"] > 10_000
+    assert 0 < result["kill_to_first_outcome_s_median"] <= result["kill_to_first_outcome_s_max"] < 60
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.service
+def test_the_http_bench_gives_every_case_the_agreed_fields_and_loses_nothing() -> None:
+    if shutil.which("wrk") is None:
+        pytest.skip("wrk is not installed: apt-get install wrk")
+    cases = ["no-op route", "64 connections", "5,000 arrivals/s", "json batch", "binary batch"]
+    words = [word for case in cases for word in ("--case", case)]
+    command = [*tally("bench", "http"), *words, "--runs", "1", "--seconds", "1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout
+    results = json.loads(done.stdout)
+    assert [result["case"] for result in results] == cases
+    fields = list(Result.__struct_fields__)[:-1]
+    for result in results:
+        assert list(result)[: len(fields)] == fields
+        assert result["rate"] > 0
+        assert result["cpu_us"] > 0
+        assert result["errors"] == 0
+        assert result.get("lost", 0) == result.get("doubled", 0) == 0
+        assert 0 < result["p50_ms"] <= result["p95_ms"] <= result["p99_ms"]
