@@ -95,4 +95,88 @@ RECORDS = (
     ),
 )
 
-MUTANTS: tuple[Mutant, ...] = (*RECORDS,)
+STORAGE_TESTS = ("tests/faults/storage", "tests/conformance")
+STORAGE = (
+    Mutant(
+        name="sync removed",
+        promise="a block is durable when append returns",
+        file="src/tallystick/blockfile/writer.py",
+        old="            self._file.write(at - self._start, buffers)\n            self._file.sync()\n",
+        new="            self._file.write(at - self._start, buffers)\n",
+        tests=STORAGE_TESTS,
+    ),
+    Mutant(
+        name="durable end stored before the sync",
+        promise="no reader sees what a power cut can still take",
+        file="src/tallystick/blockfile/writer.py",
+        old="            self._file.write(at - self._start, buffers)\n            self._file.sync()\n",
+        new="            self._file.write(at - self._start, buffers)\n"
+        "            self._durable_end.store(at + room)\n"
+        "            self._file.sync()\n",
+        tests=STORAGE_TESTS,
+    ),
+    Mutant(
+        name="durable end ignored",
+        promise="no reader passes the durable end",
+        file="src/tallystick/blockfile/reader.py",
+        old="        return self._register.load() if self._register else 0\n",
+        new="        if self._register is None or (end := self._register.load()) == 0:\n"
+        "            return 0\n"
+        "        from tallystick.blockfile.segments import padded\n"
+        "        from tallystick.blockfile.startup import _next_whole\n"
+        "        while beyond := _next_whole(self.segments, self.segments.starts(), end, None):\n"
+        "            end = beyond[0] + padded(beyond[1].header.size)\n"
+        "        return end\n",
+        tests=STORAGE_TESTS,
+    ),
+    Mutant(
+        name="torn tail kept",
+        promise="what a power cut left of a block is zeroed before anything is written there",
+        file="src/tallystick/blockfile/writer.py",
+        old="file.write(found.at - self._start, [block, *slices])",
+        new="file.write(found.at - self._start, [block])",
+        tests=STORAGE_TESTS,
+    ),
+    Mutant(
+        name="damage taken for a tear",
+        promise="a last block whose hash fails is torn only if a sector of it is missing",
+        file="src/tallystick/blockfile/startup.py",
+        old="        if all(_is_used(segments, at) for at in range(place, place + size, SECTOR)):\n",
+        new="        if False:\n",
+        tests=STORAGE_TESTS,
+    ),
+    Mutant(
+        name="last block not synced again",
+        promise="a restart does not trust what it can read: it rewrites its last block, and syncs",
+        file="src/tallystick/blockfile/writer.py",
+        old="            file.write(found.at - self._start, [block, *slices])\n            file.sync()\n",
+        new="            file.write(found.at - self._start, [block, *slices])\n",
+        tests=STORAGE_TESTS,
+    ),
+    Mutant(
+        name="writer serves after a failed sync",
+        promise="a sync is never tried twice: after a failure the writer is spent",
+        file="src/tallystick/blockfile/writer.py",
+        old="        if self._spent:\n",
+        new="        if False:\n",
+        tests=STORAGE_TESTS,
+    ),
+    Mutant(
+        name="gap in a lane skipped",
+        promise="a position outside what a lane holds is damage, never skipped",
+        file="src/tallystick/intake/files.py",
+        old="        if at != number:\n",
+        new="        if False:\n",
+        tests=("tests/conformance",),
+    ),
+    Mutant(
+        name="epoch not compared",
+        promise="a writer that was replaced is fenced",
+        file="src/tallystick/journal/files.py",
+        old="        if epoch != self._epoch or self._epoch_register.load() != epoch:\n",
+        new="        if False:\n",
+        tests=("tests/conformance",),
+    ),
+)
+
+MUTANTS: tuple[Mutant, ...] = (*RECORDS, *STORAGE)
