@@ -10,7 +10,7 @@ from tallystick.blockfile.disk import SystemDisk
 from tallystick.blockfile.simulated import Fault, PowerCut, SimulatedDisk
 from tallystick.engine.idindex import RUNS_MERGED, IdIndex
 from tallystick.engine.idruns import HEADER_SIZE, MAGIC, ROW_SIZE
-from tallystick.errors import Corrupt, OutcomeUnknown
+from tallystick.errors import Corrupt, OutcomeUnknown, TallystickError
 from tests.unit.engine.id_model import KEY, Model, random_ids
 
 FOLDER = Path("/data/ids")
@@ -263,3 +263,36 @@ def test_a_run_that_does_not_read_back_replaces_nothing():
     assert model.levels() == [0] * RUNS_MERGED
     assert len(model.disk.list(FOLDER)) >= RUNS_MERGED
     model.check()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_on_a_disk_that_fails_all_the_time_every_id_is_found_after_each_restart(seed):
+    random = Random(seed)
+    chances = dict.fromkeys(Fault, 0.01)
+    model = Model(SimulatedDisk(seed, chances), FOLDER)
+    restarts = 0
+    for _ in range(40):
+        try:
+            if random.random() < 0.05:
+                model.disk.cut_after(random.randrange(10))
+            model.put(random_ids(random, random.randrange(1, 2 * BLOCK)))
+            model.step(random.randrange(10))
+        except (TallystickError, PowerCut):
+            restarts += 1
+            _restart(model, random)
+            model.check()
+    model.check()
+    assert restarts > 0
+
+
+def _restart(model, random):
+    """Until it succeeds, as a supervisor does; the disk fails meanwhile, and some of the time the power too."""
+    while True:
+        disk = model.disk.cut() if random.random() < 0.5 else model.disk.kill()
+        disk.machine.cut_at = None
+        try:
+            model.reopen(disk)
+        except TallystickError:
+            model.disk = disk
+        else:
+            return
