@@ -13,7 +13,7 @@ from tallystick.journal.files import FileJournal, FileJournalReader
 
 FOLDER = Path("/data/journal")
 SEGMENT_BYTES = 4096
-STORIES = range(1200)
+STORIES = range(600)  # about four cuts, kills or errors in each
 
 
 class Story:
@@ -130,6 +130,24 @@ def filled(seed):
         places.append((FOLDER / f"{at - at % SEGMENT_BYTES:020d}", at % SEGMENT_BYTES, size, digest))
         at += room
     return disk, random, places
+
+
+def test_a_block_of_another_history_is_corrupt():
+    disk, _, places = filled(1)
+    other, _, _ = filled(1)
+    path, at, size, _ = next(place for place in places if place[1])  # in the middle of a segment
+    fork = SimulatedDisk(2)
+    journal = FileJournal.open(FOLDER, fork, SEGMENT_BYTES)
+    before = list(FileJournalReader(FOLDER, other).read(0))
+    for block in before:
+        _, buffers = next_block(journal.tail(), journal.epoch, block.header.count, mark=7)
+        journal.append(buffers, block.header.first, journal.epoch)
+    disk.open(path, writable=True).write(at, [fork.open(path).read(at, size)])
+    with pytest.raises(Corrupt, match="does not continue"):
+        list(FileJournalReader(FOLDER, disk).read(0))
+    number = [place[:2] for place in places].index((path, at))
+    with pytest.raises(Corrupt, match="does not continue"):
+        list(FileJournalReader(FOLDER, disk).read(before[number].header.first))
 
 
 def read_all(disk):
