@@ -8,7 +8,6 @@ import pytest
 
 from tallystick import statuses
 from tallystick.gateway import answering
-from tallystick.records.commands import Kind
 from tallystick.statuses import AccountStatus, ControlStatus, RequestStatus, TransferStatus
 
 TIGERBEETLE_ACCOUNTS = """
@@ -206,8 +205,15 @@ def test_a_status_is_spelled_in_lower_case():
     assert statuses.name(ControlStatus.APPLIED) == "applied"
 
 
-def test_the_api_calls_the_same_statuses_transient():
-    tables = {Kind.ACCOUNT: AccountStatus, Kind.TRANSFER: TransferStatus, Kind.CONTROL: ControlStatus}
-    for kind, table in tables.items():
-        said = {number for number, meaning in answering.MEANINGS[kind].items() if meaning.transient}
-        assert said == {int(status) for status in table if statuses.transient(status)}, kind
+@pytest.mark.parametrize(
+    ("topic", "table"),
+    [
+        (answering.ACCOUNT, AccountStatus),
+        (answering.TRANSFER, TransferStatus),
+        (answering.CONTROL, ControlStatus),
+    ],
+    ids=lambda each: getattr(each, "word", ""),
+)
+def test_the_api_calls_the_same_statuses_transient(topic, table):
+    said = {number for number, meaning in topic.meanings.items() if meaning.transient}
+    assert said == {int(status) for status in table if statuses.transient(status)}
