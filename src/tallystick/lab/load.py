@@ -14,7 +14,6 @@ no more payments and ends when those in flight have their outcomes.
 
 import asyncio
 import gc
-import selectors
 import signal
 import sys
 from collections import deque
@@ -24,9 +23,11 @@ from typing import cast
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import uvloop
 
 from tallystick.clock import SystemClock
 from tallystick.lab.plan import CODE, LEDGER, Plan
+from tallystick.lab.ticks import Ticks
 
 ANSWER = np.dtype(
     [
@@ -174,23 +175,30 @@ class Load:
         self.idle[connection] = None
         return None
 
-    def arrive(self, start_ns: int) -> None:
-        """Start every payment that is due by the constant rate, then come back when the next is."""
-        config = self.config
-        gap_ns = 1e9 / config.rate
+    def arrivals(self) -> None:
+        """Start payments at the constant rate from now on."""
+        self._gap_ns = round(1e9 / self.config.rate)
+        self._start_ns = self.clock.monotonic_ns() + self._gap_ns
+        self._ticks = Ticks(self._start_ns, self._gap_ns)
+        self.loop.add_reader(self._ticks.descriptor, self._arrive)
+
+    def _arrive(self) -> None:
+        """Start every payment that is due by now."""
+        self._ticks.read()
         now = self.clock.monotonic_ns()
         while self.started < self.total:
-            due_ns = start_ns + round(self.started * gap_ns)
-            if due_ns > now:
-                self.loop.call_later((due_ns - now) / 1e9, self.arrive, start_ns)
-                return
             index = self.started
+            due_ns = self._start_ns + index * self._gap_ns
+            if due_ns > now:
+                return
             self.started += 1
             self._sent[index] = due_ns
             if self.idle:
                 self.idle.popitem()[0].send(index)
             else:
                 self.overdue.append(index)
+        self.loop.remove_reader(self._ticks.descriptor)
+        self._ticks.close()
 
     def start_no_more(self) -> None:
         """Finish what is in flight, then end."""
@@ -303,7 +311,7 @@ async def run(config: Config) -> None:
     connections = [Connection(load) for _ in range(config.connections)]
     if config.rate:
         await asyncio.gather(*(connection.open() for connection in connections))
-        load.arrive(load.clock.monotonic_ns())
+        load.arrivals()
     opening = [] if config.rate else [load.loop.create_task(connection.open()) for connection in connections]
     # What lives now lives to the end: a collection that walks 10,000 connections would be measured as latency.
     gc.collect()
@@ -338,15 +346,8 @@ def _say(progress: Progress) -> None:
 def main() -> None:
     """Run with the configuration given as the only argument."""
     config = msgspec.json.decode(sys.argv[1], type=Config)
-    if config.rate:
-        # select() waits by the microsecond, epoll and uvloop by the millisecond, which is more than we measure.
-        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
-            runner.run(run(config))
-    else:
-        import uvloop
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(config))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(config))
 
 
 if __name__ == "__main__":

@@ -75,10 +75,12 @@ def render(results: Sequence[Result], as_json: bool, console: Console | None = N
         return
     console.print(_table(results))
     for result in results:
+        against = f"against {result.reference}"
+        if result.reference_rate is not None:
+            against += f" {result.reference_rate:,.0f}/s"
         known = {name: value for name, value in result.extra.items() if value is not None}
-        if known:
-            told = " · ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in known.items())
-            console.print(f"[bold]{result.case}[/bold]: {told}", highlight=False)
+        told = [against, *(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in known.items())]
+        console.print(f"[bold]{result.case}[/bold]: {' · '.join(told)}", highlight=False)
 
 
 def _table(results: Sequence[Result]) -> Table:
@@ -86,11 +88,7 @@ def _table(results: Sequence[Result]) -> Table:
     table.add_column("case", no_wrap=True)
     for heading in ("rate", "CPU µs", "ratio", "p50", "p95", "p99 ms"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("against", overflow="fold")
     for result in results:
-        against = result.reference
-        if result.reference_rate is not None:
-            against += f": {result.reference_rate:,.0f}/s"
         table.add_row(
             result.case,
             f"{result.rate:,.0f} {result.unit}/s",
@@ -99,7 +97,6 @@ def _table(results: Sequence[Result]) -> Table:
             _number(result.p50_ms, 2),
             _number(result.p95_ms, 2),
             _number(result.p99_ms, 2),
-            against,
         )
     return table
 

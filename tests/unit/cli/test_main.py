@@ -14,6 +14,7 @@ COMMANDS = (
     ["key", "list"],
     ["key", "revoke"],
     ["pay"],
+    ["bench", "ledger"],
     ["bench", "http"],
     ["bench", "restart"],
     ["demo"],

@@ -42,9 +42,11 @@ def test_a_long_json_output_is_not_wrapped_at_the_width_of_a_terminal() -> None:
 
 def test_people_get_one_line_a_case_and_its_extras_below() -> None:
     text = printed([result(p50_ms=1.25, extra={"rate_max": 12_345.5, "errors": 0, "slope": None})], as_json=False)
-    for part in ("64 connections", "20,000 payments/s", "31.50", "no-op route: 40,000/s", "0.50", "1.25"):
+    for part in ("64 connections", "20,000 payments/s", "31.50", "0.50", "1.25"):
         assert part in text
-    assert text.splitlines()[-1].strip() == "64 connections: rate max 12,345.500 · errors 0"
+    assert text.splitlines()[-1].strip() == (
+        "64 connections: against no-op route 40,000/s · rate max 12,345.500 · errors 0"
+    )
 
 
 def test_a_percentile_is_the_smallest_latency_that_the_share_does_not_exceed() -> None:
