@@ -125,7 +125,7 @@ class GatewayEnd:
         where: Addresses,
         entropy: Entropy,
         on_results: Callable[[bytes, int, bytes], None],
-        timeout_s: float = 5.0,
+        timeout_s: float = 3.0,
     ) -> None:
         """`on_results(lane, number, rows)` is called on the loop for each push. Call this on the running loop."""
         self.undecodable = 0  # messages dropped, for the metrics

@@ -33,7 +33,7 @@ from tallystick.gateway.requests import Requests
 from tallystick.intake.files import FileIntake, FileLane
 from tallystick.settings import Settings
 
-STOP_S = 5.0
+STOP_S = 3.0
 """How long those who wait may go on waiting once the process is told to stop."""
 CONNECTIONS_MAX = 16_384
 HEADERS_AND_BUFFER_BYTES = 65_536

@@ -66,7 +66,7 @@ class App:
         for parts, methods in self._patterns:
             if len(parts) == len(asked):
                 pairs = list(zip(parts, asked, strict=True))
-                if all(part == given or part[:1] == "{" for part, given in pairs):
+                if all(part == given or (given and part[:1] == "{") for part, given in pairs):
                     return methods, tuple(unquote(given) for part, given in pairs if part[:1] == "{")
         raise Problem("not_found", "there is no such path")
 

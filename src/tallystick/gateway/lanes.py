@@ -220,3 +220,4 @@ class LaneWriter:
         for request in left:
             if not request.future.done():
                 request.future.set_exception(OutcomeUnknown("the gateway stopped before the request was durable"))
+                request.future.exception()  # its handler may be gone already: that is no error of its own

@@ -1,5 +1,7 @@
 """For those who run it: health, readiness, metrics, and what the API is."""
 
+import asyncio
+
 from tallystick.errors import Unavailable
 from tallystick.gateway import shapes
 from tallystick.gateway.answering import JSON, Answer
@@ -8,6 +10,8 @@ from tallystick.gateway.calls import Call, Route
 from tallystick.gateway.metrics import CONTENT_TYPE as METRICS_TEXT
 from tallystick.gateway.problems import Problem
 
+ENGINE_S = 1.0
+"""How quickly the engine must answer to count as being there."""
 _HEALTHY: Answer = (200, JSON, (), b'{"status":"ok"}')
 _READY: Answer = (200, JSON, (), b'{"status":"ready"}')
 
@@ -21,8 +25,9 @@ async def ready(call: Call) -> Answer:
     """Whether payments would be taken on and decided."""
     reasons = call.service.requests.impediments()
     try:
-        await call.service.link.positions()
-    except Unavailable:
+        async with asyncio.timeout(ENGINE_S):
+            await call.service.link.positions()
+    except (Unavailable, TimeoutError):
         reasons.insert(0, "engine")
     if reasons:
         raise Problem("not_ready", f"not ready: {', '.join(reasons)}", {"retry-after": "1"}, reasons=reasons)
