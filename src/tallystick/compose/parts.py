@@ -7,13 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from tallystick.blockfile.disk import Disk
 from tallystick.clock import Clock, Entropy
 from tallystick.compose.handoff import Chore
 from tallystick.compose.warm import warm
+from tallystick.engine import idkey
 from tallystick.engine.deciding import Decider
 from tallystick.engine.idindex import IdIndex
 from tallystick.engine.poison import Poison, Registers
@@ -24,11 +22,6 @@ from tallystick.journal.files import FileJournal
 from tallystick.journal.memory import MemoryJournal
 from tallystick.journal.port import Journal
 from tallystick.ledger.books import Bookkeeper
-from tallystick.ledger.hashing import KEY_WORDS
-
-KEY_BYTES = 8 * KEY_WORDS
-CRASH_NOTE = "crash"
-"""File that faulthandler, and the process's last words, go to."""
 
 
 @dataclass
@@ -71,12 +64,12 @@ def open_files(
     with ExitStack() as stack:
         journal = FileJournal.open(folder / "journal", disk, segment_bytes, shard)
         stack.callback(journal.close)
-        key = _id_key(folder / "index", disk, entropy)
+        key = idkey.load_or_make(disk, folder / "index" / "key", entropy)
         end = journal.end()
         indexes = [IdIndex(key, window_ids, disk, folder / "index" / name, end) for name in ("transfers", "requests")]
         for index in indexes:
             stack.callback(index.close)
-        bookkeeper = Bookkeeper(accounts_max, _words(entropy(KEY_BYTES)), key, indexes[0].current, indexes[1].current)
+        bookkeeper = Bookkeeper(accounts_max, idkey.random_key(entropy), key, indexes[0].current, indexes[1].current)
         decider = recover(journal, bookkeeper, indexes[0], indexes[1], shard, progress=progress)
         timekeeper = Timekeeper(clock, decider.last_timestamp, accept_clock)
         registers = _registers(folder / "engine", disk)
@@ -89,36 +82,12 @@ def open_memory(clock: Clock, entropy: Entropy, *, accounts_max: int, window_ids
     """An engine that forgets: nothing is written anywhere."""
     warm()
     journal = MemoryJournal()
-    key = _words(entropy(KEY_BYTES))
+    key = idkey.random_key(entropy)
     indexes = [IdIndex(key, window_ids) for _ in range(2)]
-    bookkeeper = Bookkeeper(accounts_max, _words(entropy(KEY_BYTES)), key, indexes[0].current, indexes[1].current)
+    bookkeeper = Bookkeeper(accounts_max, idkey.random_key(entropy), key, indexes[0].current, indexes[1].current)
     decider = recover(journal, bookkeeper, indexes[0], indexes[1])
     poison = Poison(Registers(*(_Remembered() for _ in range(5))), False, 0)
     return Parts(journal, decider, Timekeeper(clock, 0), poison, entropy, [index.step for index in indexes])
-
-
-def _words(secret: bytes) -> npt.NDArray[np.uint64]:
-    return np.frombuffer(secret, "<u8").copy()
-
-
-def _id_key(folder: Path, disk: Disk, entropy: Entropy) -> npt.NDArray[np.uint64]:
-    """The secret that ids are hashed with, kept beside the runs made with it; lost, the runs are made anew."""
-    disk.make_folder(folder)
-    path = folder / "key"
-    there = disk.open(path)
-    if there is not None:
-        secret = there.read(0, KEY_BYTES)
-        there.close()
-        if len(secret) == KEY_BYTES and any(secret):
-            return _words(secret)
-        disk.remove(path)
-    secret = entropy(KEY_BYTES)
-    file = disk.create(path)
-    file.write(0, [secret])
-    file.sync()
-    file.close()
-    disk.sync_folder(folder)
-    return _words(secret)
 
 
 def _registers(folder: Path, disk: Disk) -> Registers:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tallystick.errors import Corrupt
 from tallystick.ledger import hashing, windows
-from tallystick.ledger.compiled import U64, compiled
+from tallystick.ledger.compiled import U64, compiled, inlined
 from tallystick.records.commands import VERSION, Kind
 
 KIND_FIRST = int(Kind.TRANSFER)
@@ -63,7 +63,7 @@ def _split(commands: Any, keys: Any, starts: Any, counts: Any, hashes: Any) -> A
     return found if due == 0 else -1 - commands.shape[0]
 
 
-@compiled
+@inlined
 def same_request(a: Any, b: Any) -> Any:
     """Whether two commands, or entries, belong to one (tenant, request id)."""
     return a.tenant == b.tenant and a.request_id_lo == b.request_id_lo and a.request_id_hi == b.request_id_hi

@@ -15,7 +15,7 @@ import numpy.typing as npt
 F = TypeVar("F", bound=Callable[..., Any])
 
 config: Any = numba.config
-_made: list[Any] = []
+_called_from_python: list[Any] = []
 
 U64 = np.uint64
 ZERO = np.uint64(0)
@@ -29,7 +29,9 @@ def compiled(function: F) -> F:
     For what Python calls. It takes `Books`, `Batch` and the like apart at its top and hands arrays on: a named tuple
     handed to a helper costs two atomic additions for each of its arrays (look_up: 125 ns a transfer, 25 without).
     """
-    return _compile(function, forceinline=False)
+    made = _compile(function, forceinline=False)
+    _called_from_python.append(made)
+    return made
 
 
 def inlined(function: F) -> F:
@@ -39,17 +41,22 @@ def inlined(function: F) -> F:
 
 def _compile(function: F, forceinline: bool) -> F:
     njit: Any = numba.njit
-    made = njit(cache=bool(config.CACHE_DIR), nogil=True, error_model="numpy", forceinline=forceinline)(function)
-    _made.append(made)
-    return cast(F, made)
+    return cast(
+        F, njit(cache=bool(config.CACHE_DIR), nogil=True, error_model="numpy", forceinline=forceinline)(function)
+    )
 
 
 def stop_compiling() -> None:
-    """From now on a call with a signature nobody warmed raises `TypeError` instead of compiling for seconds."""
-    if not config.DISABLE_JIT:
-        for made in _made:
-            if made.signatures:  # those that only other kernels call have none of their own
-                made.disable_compile()
+    """From now on a call with a signature nobody warmed raises `TypeError` instead of compiling for seconds.
+
+    Raises `RuntimeError` for a kernel that was not warmed at all.
+    """
+    if config.DISABLE_JIT:
+        return
+    for made in _called_from_python:
+        if not made.signatures:
+            raise RuntimeError(f"{made.__module__}.{made.__name__} was not warmed: compose.warm must call it")
+        made.disable_compile()
 
 
 def records(array: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
