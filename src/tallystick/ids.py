@@ -61,7 +61,7 @@ class Minter:
 def request_id(key: str) -> int:
     """The request id of an `Idempotency-Key`: a UUID-shaped key *is* the id, any other is hashed into a UUIDv8.
 
-    Raises `Invalid` for an empty key, one over 255 characters, zero and all ones (DESIGN §2).
+    Raises `Invalid` for an empty key, one over 255 characters, zero and all ones (ADR 0003).
     """
     if not key or len(key) > 255:
         raise Invalid("Idempotency-Key", "must have 1 to 255 characters")

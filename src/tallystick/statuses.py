@@ -138,7 +138,7 @@ class ControlStatus(IntEnum):
 
 
 class RequestStatus(IntEnum):
-    """What is said of a whole request that makes no entry (DESIGN §2)."""
+    """What is said of a whole request that makes no entry (ADR 0003)."""
 
     IDEMPOTENCY_KEY_REUSED = 1100
     NOT_DECIDED = 1101

@@ -1,4 +1,4 @@
-"""The block: the durable unit of commands in the intake and of entries in the journal (DESIGN §3, §6).
+"""The block: the durable unit of commands in the intake and of entries in the journal (docs/records.md, ADR 0001).
 
     header 128 ‖ lane positions (24 each; journal only) ‖ records ‖ details (journal only)
 

@@ -1,4 +1,4 @@
-"""The command record: one thing asked, 256 bytes, little-endian (DESIGN §3).
+"""The command record: one thing asked, 256 bytes, little-endian (docs/records.md).
 
 The first 128 bytes are the *event*: TigerBeetle's Transfer or Account, field for field, or a control record of
 ours. The other 128 are the *frame* that every kind shares. A block of n commands is `n × 256` bytes, which NumPy
@@ -127,7 +127,7 @@ _FRAME = [
     ("network_pseudonym", "<u8"),
     ("index", "<u2"),  # of the command in its request
     ("count", "<u2"),  # of commands in the request
-    ("kind", "u1"),  # never zero, so no 512-byte sector of a block is all zero (DESIGN §6)
+    ("kind", "u1"),  # never zero, so no 512-byte sector of a block is all zero (ADR 0001)
     ("version", "u1"),
     ("reserved_frame", "<u2"),
 ]
@@ -147,7 +147,7 @@ EVENTS = {Kind.TRANSFER: TRANSFER_EVENT, Kind.ACCOUNT: ACCOUNT_EVENT, Kind.CONTR
 
 
 def fingerprint(kind: int, count: int, events: bytes, metadata: bytes = b"") -> bytes:
-    """SHA-256 of what a client asked (DESIGN §2): 1 byte kind, 2 bytes count, the 128-byte events, the metadata.
+    """SHA-256 of what a client asked (ADR 0003): 1 byte kind, 2 bytes count, the 128-byte events, the metadata.
 
     `metadata` is the client's metadata bytes, the 32-byte commitments in order of events, or nothing if it sent
     none. Never hash what the gateway made: a retry must have the fingerprint of the first try.

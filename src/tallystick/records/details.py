@@ -1,6 +1,6 @@
 """The details of a decision: private, 96 bytes, beside the entries of the same block and covered by its seal.
 
-They are not in the leaf on purpose (DESIGN §3): a receipt shows its whole entry, and must not tell a suspect that
+They are not in the leaf on purpose (ADR 0004): a receipt shows its whole entry, and must not tell a suspect that
 they are suspected, nor a customer how many sales a shop makes. The row of a seal holds its 32-byte salt where
 others hold the fingerprint.
 """
@@ -26,7 +26,7 @@ DETAILS = np.dtype(
         ("score", "<u2"),
         ("count", "<u2"),  # commands of the request, in the row of its first entry
         ("verdict", "u1"),
-        ("version", "u1"),  # never zero, so no 512-byte sector of a block is all zero (DESIGN §6)
+        ("version", "u1"),  # never zero, so no 512-byte sector of a block is all zero (ADR 0001)
     ]
 )
 assert DETAILS.itemsize == DETAILS_SIZE

@@ -1,4 +1,4 @@
-"""The entry: what was decided about one command, 254 bytes behind a big-endian length, so 256 in all (DESIGN §3).
+"""The entry: what was decided about one command, 254 bytes behind a big-endian length, so 256 in all (docs/records.md).
 
 The framing is that of a C2SP entry bundle (c2sp.org/tlog-tiles), so *entry n is leaf n*: what the engine commits
 is byte for byte what a regulator verifies. The leaf is public; what must stay private is in `details`.
