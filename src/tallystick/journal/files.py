@@ -61,10 +61,11 @@ class FileJournalReader:
 
     def rows(self, seqs: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]]:
         seqs = np.ascontiguousarray(seqs, np.uint64)
-        entries = np.zeros(len(seqs), ENTRY)
-        details = np.zeros(len(seqs), DETAILS)
+        # Rows are moved as words: NumPy moves rows of many fields field by field, ten times slower.
+        entries = np.zeros((len(seqs), ENTRY_SIZE // 8), np.uint64)
+        details = np.zeros((len(seqs), DETAILS_SIZE // 8), np.uint64)
         if len(seqs) == 0:
-            return entries, details
+            return entries.view(ENTRY).reshape(-1), details.view(DETAILS).reshape(-1)
         if int(seqs.max()) >= self._index.next_seq():
             raise Corrupt(f"{self._reader.folder}: entry {seqs.max()} is past the end {self._index.next_seq()}")
         order = np.argsort(seqs, kind="stable")
@@ -76,36 +77,37 @@ class FileJournalReader:
             low, high = np.searchsorted(segments, [segment, segment + 1])
             places = self._index.places(int(segment))
             blocks = np.searchsorted(places["first"], ordered[low:high], side="right") - 1
-            chosen = places[blocks]
-            numbers = ordered[low:high] - chosen["first"]
+            numbers = ordered[low:high] - places["first"][blocks]
             into = order[low:high]
-            self._gather(entries, into, chosen["entries_at"] + numbers * np.uint64(ENTRY_SIZE), blocks)
-            self._gather(details, into, chosen["details_at"] + numbers * np.uint64(DETAILS_SIZE), blocks)
-        return entries, details
+            self._gather(entries, into, places["entries_at"][blocks] + numbers * np.uint64(ENTRY_SIZE), blocks)
+            self._gather(details, into, places["details_at"][blocks] + numbers * np.uint64(DETAILS_SIZE), blocks)
+        return entries.view(ENTRY).reshape(-1), details.view(DETAILS).reshape(-1)
 
     def _gather(
         self,
-        rows: npt.NDArray[np.void],
+        rows: npt.NDArray[np.uint64],
         into: npt.NDArray[np.intp],
         positions: npt.NDArray[np.uint64],
         blocks: npt.NDArray[np.intp],
     ) -> None:
         """Fill `rows[into]` from byte `positions`, ascending: neighbours of a block in one read, others one by one."""
-        size = rows.dtype.itemsize
+        words = rows.shape[1]
+        size = words * 8
         apart = np.flatnonzero((np.diff(positions) > _GAP_MAX) | (np.diff(blocks) != 0)) + 1
         bounds = [0, *apart.tolist(), len(positions)]
         starts = positions[bounds[:-1]].tolist()
         ends = positions[[bound - 1 for bound in bounds[1:]]].tolist()
         read = self._reader.segments.read
+        parts: list[Bytes] = []
         for low, high, start, end in zip(bounds, bounds[1:], starts, ends, strict=False):
             data = read(start, end + size - start)
             if len(data) != end + size - start:
                 raise Corrupt(f"{self._reader.folder}: the segment ends before {end + size}")
-            if high - low == 1:
-                rows[into[low]] = np.frombuffer(data, rows.dtype)[0]
-            else:
+            if high - low > 1:
                 chosen = (positions[low:high] - np.uint64(start)) // np.uint64(size)
-                rows[into[low:high]] = np.frombuffer(data, rows.dtype)[chosen]
+                data = np.frombuffer(data, np.uint64).reshape(-1, words)[chosen].tobytes()
+            parts.append(data)
+        rows[into] = np.frombuffer(b"".join(parts), np.uint64).reshape(-1, words)
 
     def close(self) -> None:
         self._reader.close()
