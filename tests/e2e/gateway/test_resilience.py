@@ -200,9 +200,10 @@ def test_a_damaged_lane_stops_the_gateway_loudly(tmp_path: Path) -> None:
     lane = next((tmp_path / "intake").glob("*.pay"))
     segment = max((path for path in lane.iterdir() if path.is_file()), key=lambda path: path.stat().st_size)
     written = segment.read_bytes().rstrip(b"\0")
+    at = written.rindex(b"TALLYBLK") + 200
     with segment.open("r+b") as file:
-        file.seek(len(written) - 1)
-        file.write(bytes([written[-1] ^ 1]))
+        file.seek(at)
+        file.write(bytes([written[at] ^ 1]))
     environment = {**os.environ, "TALLY_DATA": str(tmp_path), "TALLY_HTTP_PORT": "0"}
     ended = subprocess.run(
         [sys.executable, "-m", "tallystick.compose.gateway"], env=environment, capture_output=True, timeout=60
