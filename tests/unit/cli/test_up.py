@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tallystick.cli import main, up
+from tallystick.cli.exits import Exit
+from tallystick.compose import up as compose
+from tallystick.errors import Corrupt, Fenced, Unavailable
+from tallystick.supervise.supervisor import NEEDS_A_PERSON, Event
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (Event("engine", "started", pid=7), "started (pid 7)"),
+        (Event("engine", "could_not_start", restart_in_s=0.4), "could not be started; trying again in 0.4 s"),
+        (Event("engine", "killed", pid=7), "did not stop in time and was killed"),
+        (Event("engine", "ended", 7, 0, 12.34), "ended with code 0 after 12.3 s"),
+        (Event("engine", "ended", 7, -9, 2.0, 0.0), "ended by signal 9 after 2.0 s; starting it again"),
+        (Event("engine", "ended", 7, 3, 0.5, 0.8), "ended with code 3 after 0.5 s; again in 0.8 s"),
+    ],
+)
+def test_events_are_told_in_plain_words(event: Event, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    up._report(event)
+    assert capsys.readouterr().err == f"tally: engine {told}\n"
+    up._report_json(event)
+    assert json.loads(capsys.readouterr().out)["event"] == event.event
+
+
+def test_what_needs_a_person_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+    up._report(Event("engine", "needs_a_person", 7, NEEDS_A_PERSON, 1.0))
+    assert "read its log above" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Corrupt("block 7 does not verify"), Exit.NEEDS_A_PERSON),
+        (Fenced("another writer took over"), Exit.NEEDS_A_PERSON),
+        (Unavailable("the disk is full"), Exit.NOT_DONE),
+        (ZeroDivisionError("division by zero"), Exit.NOT_DONE),
+        (SystemExit(5), 5),
+    ],
+)
+def test_how_one_process_ended_is_its_exit_code(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(name: str, settings: object) -> None:
+        raise error
+
+    monkeypatch.setattr(compose, "run_one", broken)
+    words = ["up", "engine", "--data", str(tmp_path)]
+    if isinstance(error, SystemExit):
+        with pytest.raises(SystemExit, match="5"):
+            main.run(words)
+        return
+    assert main.run(words) == code
+    assert str(error) in capsys.readouterr().err
+
+
+def test_a_fault_in_a_process_is_logged_whole_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(name: str, settings: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(compose, "run_one", broken)
+    main.run(["up", "gateway", "--data", str(tmp_path)])
+    (line,) = capsys.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert (told["process"], told["event"]) == ("gateway", "failed")
+    assert "ZeroDivisionError: division by zero" in told["exception"]
+    assert "Traceback" in told["exception"]
+
+
+def test_the_exit_code_for_a_person_is_the_one_the_supervisor_knows() -> None:
+    assert Exit.NEEDS_A_PERSON == NEEDS_A_PERSON
+
+
+def test_every_process_is_a_module_that_can_run() -> None:
+    import importlib
+
+    assert list(compose.PROCESSES) == ["engine", "gateway"]
+    for module in compose.PROCESSES.values():
+        assert callable(importlib.import_module(module).run)
