@@ -31,7 +31,7 @@ demo: $(READY) ## Start everything, pay 10,000 times at once, kill the engine, c
 	$(BIN)/tally demo
 
 test: $(READY) ## Tests that need no servers; two minutes at most on two cores
-	$(BIN)/pytest -n $(WORKERS) -m 'not service'
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not service'
 
 test-all: test mutants wrk ## All tests, those that need services or time too
 	$(BIN)/pytest -m service -rs
