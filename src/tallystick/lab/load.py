@@ -46,6 +46,7 @@ ANSWER = np.dtype(
 CONNECTING_MAX = 400
 """Connections being opened at once: a listen queue holds no thousands."""
 PAUSE_S = 0.05
+PAUSE_S_MAX = 2.0
 PROGRESS_S = 0.2
 HTTP_WAIT = frozenset({202, 429, 500, 502, 503, 504})
 
@@ -164,6 +165,11 @@ class Load:
         if self.answered == self.total:
             self.finished.set()
         return True
+
+    def pause_s(self, index: int) -> float:
+        """How long to wait before the next try: longer each time, and not the same for all who wait."""
+        longest = min(PAUSE_S * 2 ** (min(int(self._tries[index]), 10) - 1), PAUSE_S_MAX)
+        return longest * (0.5 + (index * 40_503 & 0xFFFF) / 131_072)
 
     def next(self, connection: "Connection") -> int | None:
         """The next payment for a free connection; None if there is none for it now."""
@@ -292,7 +298,7 @@ class Connection(asyncio.Protocol):
             self.index = None
             self.go_on()
         else:
-            self.load.loop.call_later(PAUSE_S, self.again, self.transport)
+            self.load.loop.call_later(self.load.pause_s(index), self.again, self.transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None

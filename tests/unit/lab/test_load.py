@@ -140,6 +140,6 @@ def test_an_open_loop_sends_at_its_rate_and_counts_from_the_intended_start(tmp_p
 def test_in_an_open_loop_a_payment_without_a_free_connection_waits_and_its_wait_counts(tmp_path: Path) -> None:
     rows, _ = run(tmp_path, trouble="202", rate=20_000.0)
     assert (rows["answered_ns"] > 0).all()
-    # 34 of the 100 wait 50 ms on ten connections, while all of them came due within 5 ms.
+    # 33 of the 100 wait 25 to 50 ms on ten connections, while all of them came due within 5 ms.
     assert rows["sent_ns"].max() - rows["sent_ns"].min() < 6_000_000
-    assert np.median(rows["answered_ns"] - rows["sent_ns"]) > 40_000_000
+    assert np.median(rows["answered_ns"] - rows["sent_ns"]) > 20_000_000
