@@ -142,6 +142,8 @@ class _LaneReader:
         starts = self.reader.starts(end) if end else []
         done = []
         for start, following in pairwise(starts):
+            if self._cursor is not None and self._cursor.at < following:
+                break  # all of it is taken, but the way to the next segment leads past its end
             found = self.reader.cursor(following, None).next_header(end)
             if not found or found[1].first > position + 1 or self.reader.modified_ns(start) > written_before_ns:
                 break

@@ -66,7 +66,7 @@ class Story:
 
     def __init__(self, seed):
         self.random = Random(seed)
-        self.machine = Machine(seed)
+        self.machine = Machine(seed, retention_s=self.random.choice((0, 1e9)))
         self.gateways = []
         self.engine = None
         self.acknowledged = {}  # lane: {number: mark}
@@ -78,6 +78,7 @@ class Story:
         self.gateways, self.engine = [], None
 
     def step(self):
+        self.machine.clock.now_ns += 2_000_000_000
         what = self.random.random()
         if what < 0.1 or not self.gateways:
             with contextlib.suppress(OutcomeUnknown, Unavailable):
@@ -114,8 +115,9 @@ class Story:
             if self.engine is None:
                 self.engine = self.machine.process()
             positions = {lane: len(marks) for lane, marks in self.given.items()}
+            if self.random.random() < 0.5:
+                self.engine[1].done(positions)
             blocks = self.engine[1].receive(positions, 20, 40)
-            self.engine[1].done(positions)
         except (OutcomeUnknown, Unavailable):
             if self.engine:
                 self.engine[0].kill()
@@ -134,10 +136,15 @@ class Story:
             self.machine.disk.inject(self.random.choice(faults), self.random.randint(0, 30))
 
     def compare(self):
-        """A new engine is given all that was acknowledged, and what the old ones were given, unchanged."""
+        """A new engine is given all that was acknowledged, and what the old ones were given, unchanged.
+
+        Where journaled blocks are deleted at once, it begins after those.
+        """
         self.machine.calm()
         _, intake = self.machine.process()
-        found, positions = {}, {}
+        kept = {} if self.machine.retention_s else self.given
+        found = {lane: list(marks) for lane, marks in kept.items()}
+        positions = {lane: len(marks) for lane, marks in kept.items()}
         while blocks := intake.receive(positions, 1000, 8190):
             for block in blocks:
                 positions[block.header.lane] = block.header.first
@@ -263,6 +270,21 @@ def test_a_block_of_another_lane_is_corrupt():
     disk.open(names[0], writable=True).write(0, [block])
     with pytest.raises(Corrupt, match="not its own"):
         received(machine)
+
+
+def test_a_lane_goes_on_past_a_deleted_segment():
+    machine = Machine(1, retention_s=0)
+    _, gateway = machine.process()
+    disk, engine = machine.process()
+    lane = gateway.open_lane(control=False)
+    lane.submit(command_bytes(11))
+    for number in range(1, 60):  # each leaves 1,024 bytes of its segment
+        (block,) = engine.receive({lane.id: number - 1}, 1000, 8190)
+        assert block.header.first == number
+        lane.submit(command_bytes(11))
+        machine.clock.now_ns += HOUR_NS
+        engine.done({lane.id: number})
+    assert len([name for name in disk.list(FOLDER / f"{lane.id.hex()}.pay") if name.isdigit()]) <= 2
 
 
 def test_decided_segments_go_when_they_are_old_enough_and_never_before():
