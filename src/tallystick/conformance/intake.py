@@ -131,6 +131,17 @@ class IntakeConformance:
             pay.submit(command_bytes(3))
         assert numbers(engine.receive({}, 1000, 10)) == [(control.id, 1), (pay.id, 1), (pay.id, 2)]
 
+    def test_a_steady_stream_of_control_does_not_starve_a_full_payment_block(
+        self, gateway: Intake, engine: Intake
+    ) -> None:
+        pay, control = gateway.open_lane(control=False), gateway.open_lane(control=True)
+        pay.submit(command_bytes(10))
+        control.submit(command_bytes(1))
+        assert numbers(engine.receive({}, 10, 10)) == [(control.id, 1)]
+        control.submit(command_bytes(1))
+        assert numbers(engine.receive({control.id: 1}, 10, 10)) == [(pay.id, 1)]
+        assert numbers(engine.receive({control.id: 1, pay.id: 1}, 10, 10)) == [(control.id, 2)]
+
     @pytest.mark.parametrize("control", [False, True])
     def test_the_first_block_is_given_even_if_it_alone_passes_the_limit(
         self, gateway: Intake, engine: Intake, control: bool

@@ -54,7 +54,8 @@ class Intake(Protocol):
         """Durable blocks beyond `positions`, whole, in the order to decide them; empty if none wait.
 
         Control lanes first, up to `control_max` commands of theirs; then payment lanes round-robin, until all
-        together would pass `commands_max` (the first block is given even if it alone passes). A lane that
+        together would pass `commands_max` (the first block is given even if it alone passes). Where control left no
+        room for the payment block whose turn it was, the next call begins with that block. A lane that
         `positions` does not name starts at 0. Never blocks. Raises `Corrupt` for a gap in a lane, for a position
         outside what a known lane holds, and for a durable block that does not verify.
         """

@@ -24,6 +24,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._lanes: dict[bool, deque[WaitingLane]] = {True: deque(), False: deque()}
+        self._payments_owed = False
 
     def add(self, lane: WaitingLane) -> None:
         """Serve this lane too, from now on."""
@@ -32,8 +33,12 @@ class Turns:
     def take(self, control_max: int, commands_max: int) -> list[CommandBlock]:
         """Blocks as `Intake.receive` promises them."""
         blocks: list[CommandBlock] = []
-        count = _take(self._lanes[True], control_max, blocks, 0)
-        _take(self._lanes[False], commands_max, blocks, count)
+        payments = self._lanes[False]
+        # A full payment block fits beside no control command: a steady stream of those would starve it.
+        count = 0 if self._payments_owed else _take(self._lanes[True], control_max, blocks, 0)
+        controls = len(blocks)
+        _take(payments, commands_max, blocks, count)
+        self._payments_owed = 0 < controls == len(blocks) and any(lane.block(0) is not None for lane in payments)
         return blocks
 
 
