@@ -35,6 +35,9 @@ CLOCK_ALLOWED = {
     "blockfile/simulated.py": {"random"},
     "conformance/intake.py": {"random"},
     "conformance/journal.py": {"random"},
+    "lab/simulated_clients.py": {"random"},
+    "lab/simulated_processes.py": {"random"},
+    "lab/simulation.py": {"random"},
 }
 SYSTEM_ALLOWED_IN = ("compose/", "lab/", "cli/", "conformance/", "clock.py", "blockfile/disk.py")
 

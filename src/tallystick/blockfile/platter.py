@@ -117,7 +117,7 @@ Node: TypeAlias = Inode | Folder
 def find(root: Folder, path: PurePath) -> Node | None:
     """What stands at a path, seen from any process."""
     node: Node | None = root
-    for name in path.relative_to(path.anchor).parts:
+    for name in path.parts[1 if path.anchor else 0 :]:
         node = node.seen.get(name) if isinstance(node, Folder) else None
     return node
 
