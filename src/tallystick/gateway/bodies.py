@@ -12,6 +12,8 @@ from tallystick.gateway.problems import Problem
 
 BODY_S_MAX = 10.0
 CHECK_S = 0.5
+DISCARDED_BYTES = 8_388_608
+"""What is read beyond the limit and thrown away: a client that is cut off while it sends never sees its answer."""
 
 
 class Stream(Protocol):
@@ -44,15 +46,16 @@ class BodyReader:
             if "transfer-encoding" not in headers:
                 raise Problem("length_required", "send Content-Length, or Transfer-Encoding: chunked")
         # Its digits the server has checked: a request with any other `Content-Length` never comes here.
-        elif len(length) > 18 or int(length) > self._bytes_max:
+        elif len(length) > 18 or int(length) > self._bytes_max + DISCARDED_BYTES:
             raise self._too_large()
+        in_pieces = length is None or int(length) > self._bytes_max
         task = asyncio.current_task()
         assert task is not None
         self._reading[task] = self._loop.time() + self._seconds_max
         if self._timer is None:
             self._timer = self._loop.call_later(min(CHECK_S, self._seconds_max), self._check)
         try:
-            if length is None:
+            if in_pieces:
                 return await self._pieces(stream)
             return await stream()
         except asyncio.CancelledError:
@@ -68,10 +71,15 @@ class BodyReader:
 
     async def _pieces(self, stream: Stream) -> bytes:
         pieces = bytearray()
+        size = 0
         async for piece in stream:
-            pieces += piece
-            if len(pieces) > self._bytes_max:
-                raise self._too_large()
+            size += len(piece)
+            if size <= self._bytes_max:
+                pieces += piece
+            elif size > self._bytes_max + DISCARDED_BYTES:
+                break
+        if size > self._bytes_max:
+            raise self._too_large()
         return bytes(pieces)
 
     def _too_large(self) -> Problem:

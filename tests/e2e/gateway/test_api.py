@@ -438,7 +438,7 @@ def test_a_body_beyond_the_limit_is_refused_by_its_length_or_as_it_comes(world: 
     told = world.ask("POST", "/v1/transfers/batch", b" " * 1_500_001)
     assert (told.status, told.problem, told.json["limit_bytes"]) == (413, "body_too_large", 1_500_000)
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-    answer = raw(world, head(world, "Transfer-Encoding: chunked"), *[chunk] * 23)
+    answer = raw(world, head(world, "Transfer-Encoding: chunked"), *[chunk] * 23, b"0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413")
     assert world.applied() == before
 

@@ -50,18 +50,25 @@ def test_a_body_within_its_limits_is_read_whole() -> None:
     assert read(Pieces(), {"content-length": "0"}) == b""
 
 
-def test_a_length_beyond_the_limit_is_refused_unread() -> None:
-    for length in ("11", "9" * 400):
+def test_a_length_beyond_the_limit_is_refused() -> None:
+    stream = Pieces(b"12345", b"67890", b"1")
+    found = problem(stream, {"content-length": "11"})
+    assert (found.type.name, found.members["limit_bytes"]) == ("body_too_large", 10)
+    assert stream.taken == 3  # read to its end, so that the client sees the answer
+
+
+def test_a_length_far_beyond_the_limit_is_refused_unread() -> None:
+    for length in ("8388619", "9" * 400):
         stream = Pieces(b"x")
-        found = problem(stream, {"content-length": length})
-        assert (found.type.name, found.members["limit_bytes"]) == ("body_too_large", 10)
+        assert problem(stream, {"content-length": length}).type.name == "body_too_large"
         assert stream.taken == 0
 
 
-def test_a_chunked_body_is_cut_off_at_the_limit() -> None:
-    stream = Pieces(*[b"12345"] * 1000)
+def test_a_chunked_body_far_beyond_the_limit_is_cut_off() -> None:
+    mebibyte = bytes(1 << 20)
+    stream = Pieces(*[mebibyte] * 1000)
     assert problem(stream, CHUNKED).type.name == "body_too_large"
-    assert stream.taken == 3
+    assert stream.taken == 9
 
 
 def test_a_body_without_any_length_is_refused() -> None:
