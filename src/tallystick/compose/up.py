@@ -5,6 +5,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -21,6 +22,8 @@ PROCESSES: dict[str, str] = {
     "gateway": "tallystick.compose.gateway",
 }
 """Name → module whose `run(settings)` is the process, in the order of their start."""
+ORPHAN_LOOK_S = 0.01
+ORPHAN_LOOKS = 1000
 
 
 def run_one(name: str, settings: Settings) -> None:
@@ -81,8 +84,19 @@ def _alone(settings: Settings) -> Iterator[None]:
 
 
 def _end_orphans(settings: Settings) -> None:
-    """A supervisor that was killed left its processes running; their locks must be free before ours start."""
+    """A supervisor that was killed left its processes running; their locks must be free before ours start.
+
+    Raises `Unavailable` if one of them does not end although it was killed.
+    """
     left = status.read(settings.path("run"))
+    waiting = threading.Event()
     for process in left.processes if left else []:
-        if process.pid is not None and process.start_ticks is not None:
-            kill_orphan(process.pid, process.start_ticks)
+        if process.pid is None or process.start_ticks is None:
+            continue
+        # A large process takes a moment to end, and an engine that finds the lock still held would give up.
+        for _ in range(ORPHAN_LOOKS):
+            if not kill_orphan(process.pid, process.start_ticks):
+                break
+            waiting.wait(ORPHAN_LOOK_S)
+        else:
+            raise Unavailable(f"the {process.name} of an earlier start (pid {process.pid}) does not end; end it first")

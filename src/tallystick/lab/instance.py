@@ -20,6 +20,7 @@ from tallystick.errors import TallystickError, Unavailable
 from tallystick.gateway import auth
 from tallystick.lab.plan import CODE, LEDGER
 from tallystick.supervise import status
+from tallystick.supervise.processes import kill_orphan
 
 TENANT = 1
 READY_S = 180.0
@@ -92,16 +93,18 @@ class Instance:
     def stop(self) -> int:
         """Stop everything, by SIGTERM and at last by SIGKILL; returns the supervisor's exit code."""
         assert self._supervisor is not None
+        left = self.processes()
         self._supervisor.send_signal(signal.SIGTERM)
         try:
-            return self._supervisor.wait(STOP_S)
+            code = self._supervisor.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            left = self.processes()
             self._supervisor.kill()
+            code = self._supervisor.wait()
+        if code != 0:  # a supervisor that was killed has not stopped what it ran
             for process in left:
-                if process.pid is not None:
-                    os.killpg(process.pid, signal.SIGKILL)
-            return self._supervisor.wait()
+                if process.pid is not None and process.start_ticks is not None:
+                    kill_orphan(process.pid, process.start_ticks)
+        return code
 
     def wait_ready(self, seconds: float) -> None:
         """Wait until a payment would be decided. Raises `Unavailable` with the end of the log if that takes longer."""

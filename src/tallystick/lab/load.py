@@ -168,7 +168,7 @@ class Load:
 
     def pause_s(self, index: int) -> float:
         """How long to wait before the next try: longer each time, and not the same for all who wait."""
-        longest = min(PAUSE_S * 2 ** (min(int(self._tries[index]), 10) - 1), PAUSE_S_MAX)
+        longest = min(PAUSE_S * (1 << min(int(self._tries[index]), 10)) / 2, PAUSE_S_MAX)
         return longest * (0.5 + (index * 40_503 & 0xFFFF) / 131_072)
 
     def next(self, connection: "Connection") -> int | None:
