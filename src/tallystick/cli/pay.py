@@ -28,7 +28,7 @@ def pay(
     report: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Where the report goes; else FILE.report.csv, beside it.")
     ] = None,
-    connections: Annotated[int, typer.Option(min=1, max=256, help="Payouts under way at once.")] = 32,
+    connections: Annotated[int, typer.Option(min=1, max=256, help="Payouts under way at once.")] = 16,
     patience: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="How long to ask for the outcome of one row.")
     ] = 60.0,
