@@ -86,14 +86,14 @@ def open_memory(clock: Clock, entropy: Entropy, *, accounts_max: int, window_ids
     indexes = [IdIndex(key, window_ids) for _ in range(2)]
     bookkeeper = Bookkeeper(accounts_max, idkey.random_key(entropy), key, indexes[0].current, indexes[1].current)
     decider = recover(journal, bookkeeper, indexes[0], indexes[1])
-    poison = Poison(Registers(*(_Remembered() for _ in range(5))), False, 0)
+    poison = Poison(Registers(*(_Remembered() for _ in range(6))), False, 0)
     return Parts(journal, decider, Timekeeper(clock, 0), poison, entropy, [index.step for index in indexes])
 
 
 def _registers(folder: Path, disk: Disk) -> Registers:
     disk.make_folder(folder)
     found = []
-    for name in ("deciding", "crashed-at", "crashes", "alone", "quarantined-at"):
+    for name in ("deciding", "alone", "crashed-at", "crashes", "suspect", "quarantined-at"):
         register = disk.register(folder / name, writable=True)
         if register is None:
             raise Corrupt(f"{folder / name} cannot be opened; remove it and start again")

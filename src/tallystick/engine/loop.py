@@ -10,7 +10,7 @@ from typing import Protocol
 
 from tallystick.engine.deciding import Decider
 from tallystick.engine.drafts import Delivery, Draft
-from tallystick.engine.poison import Mode, Poison
+from tallystick.engine.poison import TOGETHER_MARK, Mode, Poison, mark
 from tallystick.engine.timekeeping import Timekeeper
 from tallystick.engine.writer import LookedUp
 from tallystick.intake.port import Intake
@@ -58,27 +58,39 @@ class EngineLoop:
         deliveries = self.source.receive(self.batch_max)
         if not deliveries:
             return 0
-        mode = self.poison.mode(self.decider.next_seq, self.timekeeper.now())
-        if mode is not Mode.TOGETHER:
+        now = self.timekeeper.now()
+        mode = self.poison.mode(self.decider.next_seq, now)
+        if mode in (Mode.ALONE, Mode.QUARANTINE):
             self._decide_alone(deliveries, mode)
         self._decide(deliveries)
+        if mode is not Mode.TOGETHER:
+            self._settle()
         return sum(len(delivery.commands) for delivery in deliveries)
 
-    def _decide(self, deliveries: list[Delivery], alone: bool = False, quarantine: bool = False) -> None:
+    def _decide(self, deliveries: list[Delivery], alone: int = TOGETHER_MARK, quarantine: bool = False) -> None:
         now = self.timekeeper.after(self.decider.last_timestamp)
         with self.poison.guard(self.decider.next_seq, alone):
             draft = self.decider.decide(deliveries, now, quarantine)
         self.put(draft)
+
+    def _settle(self) -> None:
+        """Wait until all that was handed over is durable."""
+        self.put(_nothing)
 
     def _decide_alone(self, deliveries: list[Delivery], mode: Mode) -> None:
         """Each request in a block of its own; deciding the deliveries again afterwards finds only repeats."""
         for delivery in deliveries:
             at = 0
             while at < len(delivery.commands):
-                count = int(delivery.commands[at]["count"])
-                request = Delivery(delivery.commands[at : at + count])
-                before = self.decider.next_seq
-                self._decide([request], alone=True, quarantine=mode is Mode.QUARANTINE)
-                if self.decider.next_seq != before:
-                    mode = Mode.ALONE  # only the request that crashed alone is refused
+                first = delivery.commands[at]
+                count = int(first["count"])
+                quarantine = mode is Mode.QUARANTINE and self.poison.is_suspect(first)
+                self._decide([Delivery(delivery.commands[at : at + count])], mark(first), quarantine)
+                self._settle()
+                if quarantine:
+                    self.poison.quarantined(self.timekeeper.now())
                 at += count
+
+
+def _nothing() -> None:
+    """A look-up that asks nothing: `put` returns once all before it is durable."""
