@@ -7,7 +7,7 @@ missing, one question for the lanes' positions tells which requests are worth as
 import asyncio
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 from tallystick.answers.port import RESULT, EngineLink
@@ -92,6 +92,10 @@ class Undecided:
     def __init__(self, link: EngineLink, metrics: Metrics) -> None:
         self.tenants: Counter[int] = Counter()
         """Commands by tenant, from acceptance to decision."""
+        self.commands_durable = 0
+        """Those of this process that are durable already."""
+        self.on_decided: Callable[[], None] = lambda: None
+        """Called after each block that was decided."""
         self._link = link
         self._metrics = metrics
         self._blocks: dict[tuple[bytes, int], Block] = {}
@@ -142,6 +146,7 @@ class Undecided:
         self._last[lane] = number
         key = (lane, number)
         self._blocks[key] = block
+        self.commands_durable += block.count
         rows = self._early.pop(key, None)
         self._early.clear()  # one block a lane is on its way at a time, so what is left was in doubt, and is here again
         if rows is not None:
@@ -160,6 +165,7 @@ class Undecided:
                 self._early[(lane, number)] = rows
             return True
         self.release(block)
+        self.commands_durable -= block.count
         self._ask_pause_s = PUSH_LATE_S
         if len(rows) != block.count * _ROW.size:
             self._lose(block)  # never guess which row is whose
@@ -170,6 +176,7 @@ class Undecided:
                     request.future.set_result(rows[at : at + request.count * _ROW.size])
         if self._blocks:
             self._lose_before(lane, number)
+        self.on_decided()
         return True
 
     def _lose_before(self, lane: bytes, number: int) -> None:
@@ -178,6 +185,7 @@ class Undecided:
         for key in gone:
             block = self._blocks.pop(key)
             self.release(block)
+            self.commands_durable -= block.count
             self._lose(block)
 
     def _lose(self, block: Block) -> None:
@@ -218,6 +226,7 @@ class Undecided:
         for lane, number in (await self._link.positions()).items():
             if lane in self._last:
                 self._lose_before(lane, number)
+        self.on_decided()
         for block in list(self._lost):
             waiting = [request for request in block.requests if not request.future.done()]
             for first in range(0, len(waiting), QUESTIONS_AT_ONCE):

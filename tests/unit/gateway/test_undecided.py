@@ -204,6 +204,60 @@ def test_a_block_holds_at_most_8190_commands_and_no_request_is_split(run: Any) -
     run(scenario)
 
 
+def test_under_load_a_block_grows_until_the_one_before_is_decided(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "HELD_BACK_S_MAX", 20.0)
+
+    async def scenario(world: World) -> None:
+        for _ in range(20):
+            world.submit()
+        await world.durable()
+        for _ in range(3):
+            world.submit()
+            await ticks()
+        assert len(world.lane.blocks) == 1
+        world.push(1, *range(20))
+        await world.durable(2)
+        assert [len(block) // COMMAND_SIZE for block in world.lane.blocks] == [20, 3]
+
+    run(scenario)
+
+
+def test_a_held_back_block_goes_when_it_is_as_large_as_what_is_undecided(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "HELD_BACK_S_MAX", 20.0)
+
+    async def scenario(world: World) -> None:
+        for _ in range(20):
+            world.submit()
+        await world.durable()
+        world.submit()
+        await ticks()
+        for _ in range(19):
+            world.submit()
+        await world.durable(2)
+        assert [len(block) // COMMAND_SIZE for block in world.lane.blocks] == [20, 20]
+
+    run(scenario)
+
+
+def test_no_block_is_held_back_for_long_nor_when_little_is_undecided(run: Any) -> None:
+    async def scenario(world: World) -> None:
+        for _ in range(20):
+            world.submit()
+        await world.durable()
+        world.submit()
+        await world.durable(2)  # nothing is decided: only the 3 ms can have let it go
+        world.push(2, *range(1))
+        world.submit()
+        await world.durable(3)
+        for count in (15, 1):
+            world.submit(count=count)
+            await world.durable(4 if count == 15 else 5)
+
+    run(scenario)
+
+
 def test_a_control_block_holds_at_most_1000_commands(run: Any) -> None:
     async def scenario(world: World) -> None:
         for _ in range(1001):
