@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     )
 
     accounts_max: int = Field(default=16_000_000, ge=1, description="Accounts the books have room for.")
-    window_ids: int = Field(default=2_000_000, ge=16, description="Ids in one of the two generations of the id window.")
+    window_ids: int = Field(default=1_000_000, ge=16, description="Ids in one of the two generations of the id window.")
     segment_bytes: int = Field(default=67_108_864, ge=4096, description="Size of a journal segment.")
     lane_segment_bytes: int = Field(default=16_777_216, ge=4096, description="Size of an intake segment.")
     intake_retention_s: float = Field(default=86_400.0, ge=0, description="How long decided intake blocks are kept.")

@@ -77,11 +77,11 @@ class IdIndex:
         self._keeper = MemoryRuns() if disk is None or folder is None else FileRuns(disk, folder, key)
         self._published = _Runs.of(tuple(self._keeper.load(end)))
         slots = windows.slots_for(window_ids + COMMANDS_MAX)
-        self._clean = [_touched_table(slots) for _ in range(3)]
+        self._clean = [_touched_table(slots)]
         self._current = self._open_generation()
         self._previous: _Generation | None = None
         self._building: Job | None = None
-        self._clearing: Job | None = None
+        self._clearing: Job | None = self._make_spares(slots)  # in the background: start-up does not wait for it
         self._merging: Job | None = None
         self._working = Lock()  # held for each slice of clearing and building, and by `rotate`
         self._publishing = Lock()
@@ -211,6 +211,10 @@ class IdIndex:
 
     def _open_generation(self, first: int | None = None) -> _Generation:
         return _Generation(self._clean.pop(), self.covered if first is None else first, nothing(), 0)
+
+    def _make_spares(self, slots: int) -> Job:
+        for _ in range(2):
+            yield from self._clear(np.empty((slots, 2), "<u8"))
 
     def _clear(self, table: Rows) -> Job:
         yield from idsorting.cleared(table)

@@ -45,7 +45,7 @@ def recover(
 
 def _apply(decider: Decider, block: EntryBlock, ids_from: int) -> None:
     decider.make_room()
-    entries = np.ascontiguousarray(block.entries).view(np.uint8).copy()
+    entries = block.entries.view(np.uint8).copy()  # kernels are warmed for writable memory
     details = records(block.details.copy())
     misfit = kernel.apply(
         records(entries.view(WORK)),
@@ -62,19 +62,18 @@ def _apply(decider: Decider, block: EntryBlock, ids_from: int) -> None:
             "the journal was written by another version, or this program is wrong"
         )
     work, transfers = entries.view(WORK), entries.view(TRANSFER_WORK)
-    entered = (work["kind"] != Kind.SEAL) & (work["seq"] >= ids_from)
+    kinds = work["kind"].copy()
+    entered = (kinds != Kind.SEAL) & (work["seq"] >= ids_from)
     decider.transfer_index.note(
         np.ascontiguousarray(transfers["id_lo"]),
         np.ascontiguousarray(transfers["id_hi"]),
-        entered & (work["kind"] == Kind.TRANSFER),
+        entered & (kinds == Kind.TRANSFER),
     )
     decider.request_index.note(
         np.ascontiguousarray(work["request_id_lo"]),
         np.ascontiguousarray(work["request_id_hi"]),
         entered & (work["index"] == 0),
     )
-    timed = work[work["kind"] != Kind.SEAL]
-    if len(timed):
-        decider.last_timestamp = int(timed["timestamp"][-1])
+    decider.last_timestamp = max(decider.last_timestamp, int(work["timestamp"].max()))  # a seal has none: 0
     decider.next_seq = block.header.next
     decider.positions = dict(block.positions)
