@@ -1,4 +1,4 @@
 """The ledger: a function from books and a block of commands to outcomes. Pure and compiled.
 
-It reads no clock, draws no randomness, does no I/O (STYLE §1). Start reading at `kernel.decide`.
+It reads no clock, draws no randomness, does no I/O. Start reading at `kernel.decide`.
 """
