@@ -13,7 +13,9 @@ from tallystick.settings import Settings
 from tests.docs.pages import PAGES, ROOT, prose, relative
 
 SOURCE = ROOT / "src" / "tallystick"
-WHOLE = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+# docs/design.md is the plan of the whole: it names what does not stand yet.
+BUILT = [page for page in PAGES if page.name != "design.md"]
+WHOLE = "\n".join(page.read_text(encoding="utf-8") for page in BUILT)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
