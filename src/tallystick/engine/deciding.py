@@ -6,7 +6,7 @@ write. `recovery` makes a `Decider` whose books are those of the journal.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tallystick.engine.drafts import Answer, Delivery, Draft
 from tallystick.engine.fetch import Fetcher
 from tallystick.engine.idindex import IdIndex
-from tallystick.engine.requests import NONE, Admission, Requests, split
+from tallystick.engine.requests import Admission, Admissions, Requests, admit, ranges, split
 from tallystick.ledger import invariants, kernel
 from tallystick.ledger.batches import Batch, Outcome, batch, outcome
 from tallystick.ledger.books import Bookkeeper, Counter
@@ -24,14 +24,6 @@ from tallystick.records.results import RESULT
 from tallystick.statuses import STORED_MASK, AccountStatus, RequestStatus, TransferStatus
 
 Judge = Callable[[Batch, Any, Outcome, Any, Any, Any], None]
-
-
-class Repeat(NamedTuple):
-    """A request that is not decided (again): what to answer, and where its first results are."""
-
-    admission: Admission
-    position: int  # of the first entry, decided in an earlier block; or NONE
-    earlier: int  # number of the same request earlier in this batch; or NONE
 
 
 @dataclass
@@ -56,15 +48,15 @@ class Decider:
         """
         commands = _together(deliveries)
         requests = split(commands, self.bookkeeper.id_keys)
-        repeats = self._repeats(commands, requests)
-        new = commands if not repeats else _without(commands, requests, repeats)
+        admissions = self._admit(commands, requests)
+        new = commands if admissions is None else _to_decide(commands, requests, admissions)
         decided = self._decide_new(new, now, quarantine) if len(new) else None
         for delivery in deliveries:
             if delivery.lane:
                 self.positions[delivery.lane] = delivery.number
         results = decided.results if decided else np.empty(0, RESULT)
-        if repeats:
-            results = self._with_repeats(commands, requests, repeats, results)
+        if admissions is not None:
+            results = self._with_repeats(requests, admissions, results)
         draft = Draft(
             decided,
             self.next_seq,
@@ -162,54 +154,34 @@ class Decider:
         )
         return which[same], entries[same], details[same]
 
-    def _repeats(self, commands: npt.NDArray[np.void], requests: Requests) -> dict[int, Repeat]:
-        """Requests not to decide, by their number in the batch."""
-        first = commands[requests.starts]
-        repeats: dict[int, Repeat] = {}
+    def _admit(self, commands: npt.NDArray[np.void], requests: Requests) -> Admissions | None:
+        """What becomes of each request; None if all are to be decided, as almost always."""
         which, entries, details = self._known(commands, requests)
-        for place, request in enumerate(which.tolist()):
-            same = bool((details[place]["fingerprint"] == first[request]["fingerprint"]).all())
-            admission = Admission.REPEAT if same else Admission.KEY_REUSED
-            repeats[request] = Repeat(admission, int(entries[place]["seq"]), NONE)
-        for request in np.flatnonzero(requests.earlier != NONE).tolist():
-            if request in repeats:
-                continue
-            earlier = int(requests.earlier[request])
-            same = bool((first[earlier]["fingerprint"] == first[request]["fingerprint"]).all())
-            repeats[request] = Repeat(Admission.REPEAT if same else Admission.KEY_REUSED, NONE, earlier)
-        return repeats
+        return admit(commands, requests, which, entries, details)
 
     def _with_repeats(
-        self,
-        commands: npt.NDArray[np.void],
-        requests: Requests,
-        repeats: dict[int, Repeat],
-        decided: npt.NDArray[np.void],
+        self, requests: Requests, admissions: Admissions, decided: npt.NDArray[np.void]
     ) -> npt.NDArray[np.void]:
         """A result row for every command delivered, the repeated requests' among those just decided."""
-        results = np.zeros(len(commands), RESULT)
-        fresh = np.ones(len(commands), bool)
-        for request in repeats:
-            start = requests.starts[request]
-            fresh[start : start + requests.counts[request]] = False
-        results[fresh] = decided.view(np.ndarray)
-        for request in sorted(repeats):
-            repeat = repeats[request]
-            start, count = int(requests.starts[request]), int(requests.counts[request])
-            rows = results[start : start + count]
-            if repeat.admission is Admission.KEY_REUSED:
-                rows["status"] = RequestStatus.IDEMPOTENCY_KEY_REUSED
-            elif repeat.earlier != NONE:
-                rows[:] = results[requests.starts[repeat.earlier] : requests.starts[repeat.earlier] + count]
-                rows["replayed"] = 1
-            else:
-                rows[:] = self.recorded(repeat.position, count)
+        results = np.zeros(int(requests.counts.sum()), RESULT)
+        fresh = admissions.what == Admission.DECIDE
+        results[ranges(requests.starts[fresh], requests.counts[fresh])] = decided.view(np.ndarray)
+        reused = admissions.what == Admission.KEY_REUSED
+        places = ranges(requests.starts[reused], requests.counts[reused])
+        results["status"][places] = RequestStatus.IDEMPOTENCY_KEY_REUSED
+        before = admissions.what == Admission.REPEAT
+        places = ranges(requests.starts[before], requests.counts[before])
+        results[places] = self.recorded(ranges(admissions.position[before], requests.counts[before]))
+        here = admissions.what == Admission.REPEAT_OF_THIS_BATCH
+        places = ranges(requests.starts[here], requests.counts[here])
+        results[places] = results[ranges(requests.starts[requests.earlier[here]], requests.counts[here])]
+        results["replayed"][places] = 1
         return results
 
-    def recorded(self, position: int, count: int) -> npt.NDArray[np.void]:
-        """The results of the request whose first entry stands at `position`, as they were first given."""
-        entries, details = self.fetcher.rows(np.arange(position, position + count, dtype="<u8"))
-        rows = np.zeros(count, RESULT)
+    def recorded(self, seqs: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
+        """The results of the commands whose entries stand at `seqs`, as they were first given."""
+        entries, details = self.fetcher.rows(seqs.astype(np.uint64))
+        rows = np.zeros(len(seqs), RESULT)
         rows["timestamp"] = entries["timestamp"]
         rows["status"] = entries["status"]
         rows["status"][entries["status"] == STORED_MASK] = TransferStatus.CREATED
@@ -245,12 +217,9 @@ def _together(deliveries: list[Delivery]) -> npt.NDArray[np.void]:
     return records(commands)
 
 
-def _without(commands: npt.NDArray[np.void], requests: Requests, repeats: dict[int, Repeat]) -> npt.NDArray[np.void]:
-    keep = np.ones(len(commands), bool)
-    for request in repeats:
-        start = requests.starts[request]
-        keep[start : start + requests.counts[request]] = False
-    return records(np.ascontiguousarray(commands[keep]))
+def _to_decide(commands: npt.NDArray[np.void], requests: Requests, admissions: Admissions) -> npt.NDArray[np.void]:
+    fresh = admissions.what == Admission.DECIDE
+    return records(commands.view(np.ndarray)[ranges(requests.starts[fresh], requests.counts[fresh])])
 
 
 def _answers(deliveries: list[Delivery], results: npt.NDArray[np.void]) -> list[Answer]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tallystick.answers.port import FOUND_ACCOUNT_EXTRA, RequestResults
 from tallystick.engine.deciding import Decider
+from tallystick.engine.requests import ranges
 from tallystick.ledger.compiled import U64
 from tallystick.records.commands import ACCOUNT_EVENT, TRANSFER_EVENT, Kind
 from tallystick.records.results import RESULT
@@ -25,7 +26,9 @@ def results(decider: Decider, tenant: int, request_id: int, fingerprint: bytes) 
     entry, details = found
     if fingerprint and details[0]["fingerprint"].tobytes() != fingerprint:
         return RequestResults(RequestStatus.IDEMPOTENCY_KEY_REUSED, np.empty(0, RESULT))
-    return RequestResults(None, decider.recorded(int(entry[0]["seq"]), int(details[0]["count"])))
+    return RequestResults(
+        None, decider.recorded(ranges(entry["seq"].astype(np.int64), details["count"].astype(np.int64)))
+    )
 
 
 def accounts(decider: Decider, tenant: int, ids: list[int]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]]:

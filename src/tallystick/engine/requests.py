@@ -33,8 +33,16 @@ class Admission(IntEnum):
     """What becomes of a request."""
 
     DECIDE = 0
-    REPEAT = 1
-    KEY_REUSED = 2
+    REPEAT = 1  # decided in an earlier block
+    REPEAT_OF_THIS_BATCH = 2
+    KEY_REUSED = 3
+
+
+class Admissions(NamedTuple):
+    """For each request of a batch what becomes of it, and for a REPEAT the seq of its first entry."""
+
+    what: npt.NDArray[np.int8]
+    position: npt.NDArray[np.int64]
 
 
 @compiled
@@ -105,3 +113,37 @@ def split(commands: npt.NDArray[np.void], keys: npt.NDArray[np.uint64]) -> Reque
         table = np.zeros((windows.slots_for(found), 2), "<u8")
         _find_earlier(commands, starts, hashes, table, earlier)
     return Requests(starts, counts, hashes, earlier)
+
+
+def admit(
+    commands: npt.NDArray[np.void],
+    requests: Requests,
+    known: npt.NDArray[np.int64],
+    entries: npt.NDArray[np.void],
+    details: npt.NDArray[np.void],
+) -> Admissions | None:
+    """What becomes of each request; None if all are to be decided.
+
+    `known` are the requests decided in earlier blocks, `entries` and `details` the first row of each there.
+    """
+    repeated = np.flatnonzero(requests.earlier != NONE)
+    if not len(known) and not len(repeated):
+        return None
+    fingerprints = commands["fingerprint"].view(np.ndarray)[requests.starts]
+    what = np.zeros(len(requests.starts), np.int8)
+    position = np.full(len(requests.starts), NONE, np.int64)
+    if len(repeated):
+        same = (fingerprints[repeated] == fingerprints[requests.earlier[repeated]]).all(axis=1)
+        what[repeated] = np.where(same, Admission.REPEAT_OF_THIS_BATCH, Admission.KEY_REUSED)
+    if len(known):  # after the above: a request of an earlier block is a repeat wherever it stands here
+        same = (fingerprints[known] == details["fingerprint"]).all(axis=1)
+        what[known] = np.where(same, Admission.REPEAT, Admission.KEY_REUSED)
+        position[known] = entries["seq"]
+    return Admissions(what, position)
+
+
+def ranges(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """All of `starts[k] … starts[k] + counts[k] − 1`, one k after the other."""
+    ends = np.cumsum(counts)
+    within = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts)
+    return np.repeat(starts, counts) + within
