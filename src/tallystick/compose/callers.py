@@ -54,7 +54,8 @@ class _CallersGate:
             for waiter, _, count in asked:
                 value = _checked(rows[at : at + count])
                 at += count
-                self._waiting.discard(waiter)
+                if not _taken(self._waiting, waiter):
+                    continue
                 if isinstance(waiter, CoroutineWaiter):
                     by_loop.setdefault(waiter.loop, []).append((waiter.future, value))
                 else:
@@ -64,6 +65,15 @@ class _CallersGate:
 
     def durable(self, positions: Mapping[bytes, int]) -> None:
         pass  # in process there is no intake to trim
+
+
+def _taken(waiting: set[Waiter], waiter: Waiter) -> bool:
+    """Take a waiter to settle it: whoever gets True does, so that none is woken twice."""
+    try:
+        waiting.remove(waiter)
+    except KeyError:
+        return False  # the ledger stopped, and it was told so
+    return True
 
 
 def _checked(rows: Any) -> Any:
@@ -84,6 +94,7 @@ class Callers:
         self._waiting: set[Waiter] = set()
         self._failure: BaseException | None = None
         self._closed = False
+        self._ended = False
         self._closing = threading.Lock()
         self._writer = Writer(parts.journal, _CallersGate(self._waiting), parts.entropy)
         self._handoff = WriterThread(self._writer, self._failed)
@@ -107,7 +118,7 @@ class Callers:
             raise Unavailable("the ledger is closed; open it again")
         self._waiting.add(item.waiter)
         self._queue.put(item)
-        if self._failure is not None or self._closed:
+        if self._failure is not None or self._ended:  # while it closes, what was queued is still decided
             self._settle_left_over()
 
     def receive(self, commands_max: int) -> list[Delivery]:
@@ -133,6 +144,7 @@ class Callers:
             self._queue.put(None)
             self._thread.join()
             self._handoff.stop()
+            self._ended = True
             self._settle_left_over()
             self._housekeeper.stop()
             self._parts.close()
@@ -154,8 +166,8 @@ class Callers:
 
     def _answering(self, waiter: Waiter, value: Any) -> Callable[[], None]:
         def answer() -> None:
-            self._waiting.discard(waiter)
-            waiter.settle(value)
+            if _taken(self._waiting, waiter):
+                waiter.settle(value)
 
         return answer
 

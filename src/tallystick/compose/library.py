@@ -7,6 +7,7 @@ Safe for many threads and coroutines at once: calls that come together are decid
 """
 
 import asyncio
+import operator
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -289,21 +290,39 @@ def _shown(
     return [result(*row) for row in results]
 
 
+def _check_look_up(numbers: Sequence[int], tenant: int) -> list[int]:
+    """The ids as a list. Raises `Invalid`: what the engine's thread cannot read would end it for all."""
+    if not 0 <= tenant < 1 << 64:
+        raise Invalid("tenant", "must be between 0 and 2^64 - 1")
+    try:
+        found = [operator.index(number) for number in numbers]
+    except TypeError as error:
+        raise Invalid("ids", "must be integers") from error
+    for index, number in enumerate(found):
+        if not 0 <= number <= ids.ID_MAX:
+            raise Invalid(f"ids[{index}]", "must be between 0 and 2^128 - 1")
+    return found
+
+
 def _accounts(account_ids: Sequence[int], tenant: int) -> Callable[[Any], list[Account]]:
+    asked = _check_look_up(account_ids, tenant)
+
     def look_up(decider: Any) -> list[Account]:
         from tallystick.engine import lookups
 
-        shown, extra = lookups.accounts(decider, tenant, list(account_ids))
+        shown, extra = lookups.accounts(decider, tenant, asked)
         return [objects.account(row, more) for row, more in zip(shown, extra, strict=True)]
 
     return look_up
 
 
 def _transfers(transfer_ids: Sequence[int], tenant: int) -> Callable[[Any], list[Transfer]]:
+    asked = _check_look_up(transfer_ids, tenant)
+
     def look_up(decider: Any) -> list[Transfer]:
         from tallystick.engine import lookups
 
-        return [objects.transfer(row) for row in lookups.transfers(decider, tenant, list(transfer_ids))]
+        return [objects.transfer(row) for row in lookups.transfers(decider, tenant, asked)]
 
     return look_up
 

@@ -1,6 +1,7 @@
 """Who waits for an answer in process: a thread, or a coroutine. Knows nothing of the engine."""
 
 import asyncio
+import contextlib
 import threading
 from typing import Any, Protocol
 
@@ -58,5 +59,5 @@ def settle_all(loop: asyncio.AbstractEventLoop, settled: list[tuple[asyncio.Futu
             else:
                 future.set_result(value)
 
-    if not loop.is_closed():
+    with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits there any more
         loop.call_soon_threadsafe(settle)
