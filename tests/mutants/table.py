@@ -5,7 +5,7 @@ promise and still runs, and name the fastest tests that should catch it. `make m
 `python tests/mutants/run.py NAME…` some.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,4 +179,91 @@ STORAGE = (
     ),
 )
 
-MUTANTS: tuple[Mutant, ...] = (*RECORDS, *STORAGE)
+SIMULATION_TESTS = (
+    "tests/faults/engine/test_simulation.py::test_what_was_acknowledged_is_decided_once_and_nothing_seen_is_ever_lost",
+)
+SEEN_BY_THE_SIMULATION = (
+    "sync removed",
+    "durable end ignored",
+    "torn tail kept",
+    "damage taken for a tear",
+    "last block not synced again",
+)
+POISON_TESTS = ("tests/unit/engine/test_poison.py",)
+ENGINE = (
+    *(
+        replace(each, name=f"{each.name}, whole shard", tests=SIMULATION_TESTS)
+        for each in STORAGE
+        if each.name in SEEN_BY_THE_SIMULATION
+    ),
+    Mutant(
+        name="answer before durable",
+        promise="outcomes leave when their block is durable",
+        file="src/tallystick/engine/writer.py",
+        old="        if work.outcome is not None:\n"
+        "            self._append(work, work.outcome)\n"
+        "        self.gate.decided(work.answers)\n",
+        new="        self.gate.decided(work.answers)\n"
+        "        if work.outcome is not None:\n"
+        "            self._append(work, work.outcome)\n",
+        tests=SIMULATION_TESTS,
+    ),
+    Mutant(
+        name="request taken twice after restart",
+        promise="a request is decided once, whatever restarts in between",
+        file="src/tallystick/ledger/kernel.py",
+        old=" and entry.index == 0 and entry.seq >= ids_from and not _no_request(entry):\n",
+        new=" and False:\n",
+        tests=SIMULATION_TESTS,
+    ),
+    Mutant(
+        name="positions forgotten by a restart",
+        promise="a lane goes on where the journal says it was taken",
+        file="src/tallystick/engine/recovery.py",
+        old="    decider.positions = dict(block.positions)\n",
+        new="",
+        tests=SIMULATION_TESTS,
+    ),
+    Mutant(
+        name="fingerprint ignored",
+        promise="a reused key never shows another payment's result",
+        file="src/tallystick/engine/deciding.py",
+        old='            same = bool((details[place]["fingerprint"] == first[request]["fingerprint"]).all())\n',
+        new="            same = True\n",
+        tests=SIMULATION_TESTS,
+    ),
+    Mutant(
+        name="id check off",
+        promise="a transfer's id is used once",
+        file="src/tallystick/ledger/kernel.py",
+        old="                if fetched_here != NOT_FETCHED:\n",
+        new="                if fetched_here < NOT_FETCHED:\n",
+        tests=SIMULATION_TESTS,
+    ),
+    Mutant(
+        name="block on its way forgotten",
+        promise="what is decided but not yet durable is known to the next decision",
+        file="src/tallystick/engine/fetch.py",
+        old="        if draft.outcome is not None:\n            self._drafts.append(draft)\n",
+        new="",
+        tests=SIMULATION_TESTS,
+    ),
+    Mutant(
+        name="kill taken for a crash",
+        promise="a kill inside decide counts against nobody",
+        file="src/tallystick/engine/poison.py",
+        old="        if deciding >= here and crash_noted:\n",
+        new="        if deciding >= here:\n",
+        tests=POISON_TESTS,
+    ),
+    Mutant(
+        name="neighbour taken for the suspect",
+        promise="only the request that crashed alone is refused",
+        file="src/tallystick/engine/loop.py",
+        old="quarantine = mode is Mode.QUARANTINE and self.poison.is_suspect(first)\n",
+        new="quarantine = mode is Mode.QUARANTINE\n",
+        tests=POISON_TESTS,
+    ),
+)
+
+MUTANTS: tuple[Mutant, ...] = (*RECORDS, *STORAGE, *ENGINE)
