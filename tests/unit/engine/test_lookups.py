@@ -96,3 +96,13 @@ def test_a_look_up_that_saw_what_was_lost_is_never_answered(shard):
     assert not told
     shard.start()
     assert found(shard, 100) == []
+
+
+def test_results_are_found_once_wherever_their_id_stands(shard):
+    rows = {number: shard.decide(transfers(number, number, number + 1000)) for number in range(10, 30)}
+    for number in range(30, 60):  # the ids move on from table to run meanwhile, and are in both for a while
+        shard.decide(transfers(number, number))
+        shard.engine.parts.chores[2]()
+        for asked, results in rows.items():
+            found_rows = shard.results(1, asked).results.tolist()
+            assert found_rows == [(timestamp, status, 1) for timestamp, status, _ in results], asked
