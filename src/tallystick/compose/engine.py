@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import structlog
 
@@ -75,10 +75,10 @@ class _Engine:
         crash = self._settings.path("engine", "crash")
         crash.parent.mkdir(parents=True, exist_ok=True)
         crash_noted = crash.exists() and crash.stat().st_size > 0
-        note = crash.open("w")
+        note = crash.open("a")
         faulthandler.enable(file=note, all_threads=False)
         try:
-            self._serve(crash_noted)
+            self._serve(crash_noted, note)
         except (SystemExit, KeyboardInterrupt, Fenced):
             raise
         except BaseException as error:
@@ -92,7 +92,7 @@ class _Engine:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
 
-    def _serve(self, crash_noted: bool) -> None:
+    def _serve(self, crash_noted: bool, note: TextIO) -> None:
         from tallystick.compose.handoff import Housekeeper, WriterThread
         from tallystick.compose.parts import open_files
         from tallystick.engine.loop import EngineLoop, LaneSource
@@ -112,6 +112,7 @@ class _Engine:
             shard=settings.shard,
             crash_noted=crash_noted,
         )
+        note.truncate(0)  # only now has it been counted: a start that fails, or finds the lock held, leaves it
         intake = FileIntake(
             settings.path("intake"),
             disk,
