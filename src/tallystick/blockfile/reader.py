@@ -58,7 +58,7 @@ class BlockReader:
         """Delete whole segments. The caller knows that nobody needs them and that later ones hold blocks."""
         for start in sorted(starts):  # the lowest first: what is left stays without a hole
             self.segments.remove(start)
-        self._disk.sync_folder(self.folder)
+            self._disk.sync_folder(self.folder)  # or a power cut might bring back the lower one alone
 
     def close(self) -> None:
         """Close files and register."""

@@ -179,8 +179,7 @@ class BlockWriter:
         unused = [start for start in segments.starts() if start > self._start or found.last is None]
         for start in reversed(unused):
             segments.remove(start)
-        if unused:
-            self._disk.sync_folder(self.folder)
+            self._disk.sync_folder(self.folder)  # each, or a power cut might leave a hole
 
     def _rewrite(self, segments: Segments, found: Found, block_bytes_max: int) -> File:
         """Write the last block again in its place, and zeros in the next one's, and sync.
