@@ -24,6 +24,7 @@ from tallystick.ledger.transfers import (
     post,
 )
 from tallystick.records.commands import Kind
+from tallystick.records.details import NO_POSITION
 from tallystick.records.details import VERSION as DETAILS_VERSION
 from tallystick.records.entries import LENGTH_BYTESWAPPED
 from tallystick.records.entries import VERSION as ENTRY_VERSION
@@ -38,6 +39,7 @@ TRANSFER_EXISTS = int(TransferStatus.EXISTS)
 ACCOUNT_EXISTS = int(AccountStatus.EXISTS)
 TOO_MANY_ACCOUNTS = int(AccountStatus.TOO_MANY_ACCOUNTS)
 NOT_FETCHED = -1
+NO_PREVIOUS = U64(NO_POSITION)
 REQUEST_EXPIRED = int(TransferStatus.REQUEST_EXPIRED)
 QUARANTINED = int(TransferStatus.QUARANTINED)
 
@@ -163,6 +165,7 @@ def decide(batch: Any, books: Any, outcome: Any, first_seq: Any, now: Any, shard
                     fill_account(rows[row], a, seq, timestamp)
                     moved_rows[k, 0] = row
                     details[k].debit_sequence = rows[row].sequence
+                    details[k].debit_previous = NO_PREVIOUS
                     entry.flag_bits_effective = a.flag_bits
             elif status == ACCOUNT_EXISTS:
                 details[k].debit_previous = rows[row].created_seq
