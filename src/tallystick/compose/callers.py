@@ -48,6 +48,8 @@ class _CallersGate:
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
         for answer in answers:
             at = 0
+            if answer.delivery.tag is None:
+                continue  # decided alone after a crash; its callers are answered as the repeat comes through
             asked: list[_Asked] = answer.delivery.tag  # type: ignore[assignment]
             # Singles share a delivery: plain tuples, made at once, are cheaper than an array for each.
             rows = answer.rows if len(asked) == 1 else answer.rows.tolist()

@@ -366,3 +366,20 @@ def test_a_fault_inside_a_decision_ends_the_ledger_and_reopening_goes_on(tmp_pat
     with Ledger.open(tmp_path, **SMALL) as again:
         assert again.create_transfers([transfer(10)], request_id=10)[0].status is TransferStatus.CREATED
         assert balance(again) == 1
+
+
+def test_a_folder_whose_last_owner_crashed_is_opened_and_its_callers_are_answered(tmp_path):
+    def opened(noted):
+        return open_files(tmp_path, SystemDisk(), SystemClock(), system_entropy, crash_noted=noted, **SMALL)
+
+    for crash in range(2):
+        parts = opened(noted=crash > 0)
+        parts.decider.judge = None  # not to be called
+        ledger = Ledger(parts, SystemClock(), system_entropy)
+        with pytest.raises(OutcomeUnknown):
+            open_accounts(ledger, 1, 2)
+        ledger.close()
+    with Ledger(opened(noted=True), SystemClock(), system_entropy) as ledger:  # each request in a block of its own now
+        assert [result.status for result in open_accounts(ledger, 1, 2)] == [AccountStatus.CREATED] * 2
+        assert ledger.statistics()["blocks"] == 1
+        assert ledger.create_transfers([transfer(10)])[0].status is TransferStatus.CREATED
