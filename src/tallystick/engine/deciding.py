@@ -19,7 +19,7 @@ from tallystick.ledger import invariants, kernel
 from tallystick.ledger.batches import Batch, Outcome, batch, outcome
 from tallystick.ledger.books import Bookkeeper, Counter
 from tallystick.ledger.compiled import U64, records
-from tallystick.records.commands import COMMAND, COMMANDS_MAX, Kind
+from tallystick.records.commands import COMMAND, COMMAND_SIZE, COMMANDS_MAX, Kind
 from tallystick.records.results import RESULT
 from tallystick.statuses import STORED_MASK, AccountStatus, RequestStatus, TransferStatus
 
@@ -51,6 +51,8 @@ class Decider:
         admissions = self._admit(commands, requests)
         new = commands if admissions is None else _to_decide(commands, requests, admissions)
         decided = self._decide_new(new, now, quarantine) if len(new) else None
+        if decided is not None:
+            self.request_index.note(requests.ids_lo, requests.ids_hi, _every(requests))
         for delivery in deliveries:
             if delivery.lane:
                 self.positions[delivery.lane] = delivery.number
@@ -71,7 +73,7 @@ class Decider:
         self.make_room()
         books = self.bookkeeper.books
         count = len(commands)
-        work = batch(commands.view(np.uint8))
+        work = batch(commands)
         decided = outcome(count)
         kernel.look_up(work, books)
         if quarantine:
@@ -81,13 +83,7 @@ class Decider:
         self.judge(work, books, decided, U64(self.next_seq), U64(now), np.uint16(self.shard))
         violation = invariants.check(decided, books, U64(self.last_timestamp), ids_before)
         invariants.require(int(violation), self.next_seq)
-        kernel.note_requests(work, books, U64(self.next_seq))
-        self.transfer_index.note(_plain(work.transfers["id_lo"]), _plain(work.transfers["id_hi"]), _is_transfer(work))
-        self.request_index.note(
-            _plain(work.commands["request_id_lo"]),
-            _plain(work.commands["request_id_hi"]),
-            np.asarray(work.commands["index"] == 0),
-        )
+        self.transfer_index.note(work.ids_lo, work.ids_hi, work.is_transfer)
         self.last_timestamp = now + count - 1
         return decided
 
@@ -106,14 +102,11 @@ class Decider:
 
     def _fetch_transfers(self, work: Batch) -> Batch:
         """Find the entries that have these transfers' ids already."""
-        transfers = work.transfers
-        which, positions = self.transfer_index.candidates(
-            work.hashes, _plain(transfers["id_lo"]), _plain(transfers["id_hi"]), _is_transfer(work)
-        )
+        which, positions = self.transfer_index.candidates(work.hashes, work.ids_lo, work.ids_hi, work.is_transfer)
         if not len(which):
             return work
         there = self.fetcher.transfers(positions)
-        asked = transfers[which]
+        asked = work.transfers[which]
         same = (
             (there["id_lo"] == asked["id_lo"])
             & (there["id_hi"] == asked["id_hi"])
@@ -137,15 +130,13 @@ class Decider:
         self, commands: npt.NDArray[np.void], requests: Requests
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.void], npt.NDArray[np.void]]:
         """Which requests have been decided in earlier blocks, with the first entry and details of each."""
-        first = commands[requests.starts]
-        every = np.ones(len(first), bool)
         which, positions = self.request_index.candidates(
-            requests.hashes, _plain(first["request_id_lo"]), _plain(first["request_id_hi"]), every
+            requests.hashes, requests.ids_lo, requests.ids_hi, _every(requests)
         )
         if not len(which):
-            return which, np.empty(0, COMMAND), np.empty(0, COMMAND)
+            return which, _NO_ROWS, _NO_ROWS
         entries, details = self.fetcher.rows(positions)
-        asked = first[which]
+        asked = commands[requests.starts[which]]
         same = (
             (entries["request_id_lo"] == asked["request_id_lo"])
             & (entries["request_id_hi"] == asked["request_id_hi"])
@@ -196,13 +187,11 @@ class Decider:
         return rows
 
 
-def _is_transfer(work: Batch) -> npt.NDArray[np.bool_]:
-    return np.asarray(work.commands["kind"] == Kind.TRANSFER)
+_NO_ROWS = np.empty(0, COMMAND)
 
 
-def _plain(column: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """A field's column as a contiguous array of its own."""
-    return np.array(column, copy=True).view(np.ndarray)
+def _every(requests: Requests) -> npt.NDArray[np.bool_]:
+    return np.ones(len(requests.starts), np.bool_)
 
 
 def _together(deliveries: list[Delivery]) -> npt.NDArray[np.void]:
@@ -210,12 +199,14 @@ def _together(deliveries: list[Delivery]) -> npt.NDArray[np.void]:
     count = sum(len(delivery.commands) for delivery in deliveries)
     if count > COMMANDS_MAX:
         raise ValueError(f"a batch holds at most {COMMANDS_MAX} commands, not {count}")
-    commands = np.empty(count, COMMAND)
+    # As bytes: NumPy copies rows of many fields field by field.
+    memory = np.empty(count * COMMAND_SIZE, np.uint8)
     at = 0
     for delivery in deliveries:
-        commands[at : at + len(delivery.commands)] = delivery.commands
-        at += len(delivery.commands)
-    return records(commands)
+        size = len(delivery.commands) * COMMAND_SIZE
+        memory[at : at + size] = np.ndarray(size, np.uint8, delivery.commands)
+        at += size
+    return records(np.ndarray(count, COMMAND, memory))
 
 
 def _to_decide(commands: npt.NDArray[np.void], requests: Requests, admissions: Admissions) -> npt.NDArray[np.void]:

@@ -26,6 +26,8 @@ class Requests(NamedTuple):
     starts: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
     hashes: npt.NDArray[np.uint64]
+    ids_lo: npt.NDArray[np.uint64]
+    ids_hi: npt.NDArray[np.uint64]
     earlier: npt.NDArray[np.int64]  # the first request of this batch with the same (tenant, id), or NONE
 
 
@@ -46,7 +48,7 @@ class Admissions(NamedTuple):
 
 
 @compiled
-def _split(commands: Any, keys: Any, starts: Any, counts: Any, hashes: Any) -> Any:
+def _split(commands: Any, keys: Any, starts: Any, counts: Any, hashes: Any, ids_lo: Any, ids_hi: Any) -> Any:
     found = 0
     due = np.int64(0)  # commands of the open request still to come
     for k in range(commands.shape[0]):
@@ -58,6 +60,8 @@ def _split(commands: Any, keys: Any, starts: Any, counts: Any, hashes: Any) -> A
                 return -1 - k
             starts[found] = k
             counts[found] = command.count
+            ids_lo[found] = command.request_id_lo
+            ids_hi[found] = command.request_id_hi
             hashes[found] = hashing.hash_id(keys, command.tenant, command.request_id_lo, command.request_id_hi)
             found += 1
             due = np.int64(command.count)
@@ -100,9 +104,9 @@ def split(commands: npt.NDArray[np.void], keys: npt.NDArray[np.uint64]) -> Reque
 
     Only a gateway writes blocks, and it checked them: a malformed one is no client's bad input.
     """
-    count = len(commands)
-    starts, counts, hashes = np.empty(count, "<i8"), np.empty(count, "<i8"), np.empty(count, "<u8")
-    found = int(_split(commands, keys, starts, counts, hashes))
+    starts, counts = np.empty((2, len(commands)), "<i8")
+    hashes, ids_lo, ids_hi = np.empty((3, len(commands)), "<u8")
+    found = int(_split(commands, keys, starts, counts, hashes, ids_lo, ids_hi))
     if found < 0:
         raise Corrupt(f"command {-1 - found} of a block does not continue a request, or is of unknown kind or version")
     starts, counts, hashes = starts[:found], counts[:found], hashes[:found]
@@ -112,7 +116,7 @@ def split(commands: npt.NDArray[np.void], keys: npt.NDArray[np.uint64]) -> Reque
     else:
         table = np.zeros((windows.slots_for(found), 2), "<u8")
         _find_earlier(commands, starts, hashes, table, earlier)
-    return Requests(starts, counts, hashes, earlier)
+    return Requests(starts, counts, hashes, ids_lo[:found], ids_hi[:found], earlier)
 
 
 def admit(

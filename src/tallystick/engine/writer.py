@@ -7,22 +7,27 @@ A failed append ends the process: start-up is the one recovery path.
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from tallystick.clock import Entropy
 from tallystick.engine.drafts import Answer, Draft
 from tallystick.journal.port import Journal
 from tallystick.ledger.batches import Outcome
+from tallystick.ledger.compiled import U64, compiled
 from tallystick.records import blocks
-from tallystick.records.commands import EVENT_SIZE, Kind
+from tallystick.records.commands import Kind
 from tallystick.records.details import VERSION as DETAILS_VERSION
-from tallystick.records.entries import ENTRY, LEAF_SIZE, SEAL_EVENT
+from tallystick.records.entries import ENTRY, LENGTH_BYTESWAPPED
 from tallystick.records.entries import VERSION as ENTRY_VERSION
 
 NONCE_SIZE = 16
 SALT_SIZE = 32
+SALT_WORDS = SALT_SIZE // 8
+HASH_WORDS = 8
+SEAL = int(Kind.SEAL)
 
 
 class Gate(Protocol):
@@ -69,7 +74,8 @@ class Writer:
 
     def _append(self, draft: Draft, outcome: Outcome) -> None:
         seal(outcome, draft.first_seq, draft.positions, self.entropy, self.shard)
-        entries, details = outcome.entries.view(np.ndarray).view(ENTRY), outcome.details.view(np.ndarray)
+        entries = np.ndarray(len(outcome.entries), ENTRY, outcome.entries)
+        details = outcome.details.view(np.ndarray)
         self._hash, parts = blocks.entry_block(
             entries, details, draft.positions, draft.first_seq, self._hash, self.journal.epoch, self.shard
         )
@@ -80,16 +86,36 @@ class Writer:
 
 def seal(outcome: Outcome, first_seq: int, positions: Mapping[bytes, int], entropy: Entropy, shard: int) -> None:
     """Fill the last entry and details row of a block, and every entry's nonce (DESIGN §3)."""
-    entries, details = outcome.entries.view(np.ndarray).view(ENTRY), outcome.details.view(np.ndarray)
-    count = len(entries)
-    entries["nonce"] = np.frombuffer(entropy(NONCE_SIZE * count), "<u8").reshape(count, 2)
-    details[-1]["fingerprint"] = np.frombuffer(entropy(SALT_SIZE), "<u8")
+    count = len(outcome.entries)
+    secret = np.frombuffer(entropy(NONCE_SIZE * count + SALT_SIZE), "<u8")
+    details = outcome.details
+    details[-1]["fingerprint"] = secret[-SALT_SIZE // 8 :]
     details[-1]["version"] = DETAILS_VERSION
-    event = np.zeros(1, SEAL_EVENT)
-    event["count"] = count - 1
-    event["details_hash"] = np.frombuffer(hashlib.sha256(details.view(np.uint8).data).digest(), "<u8")
-    event["positions_hash"] = np.frombuffer(hashlib.sha256(blocks.pack_positions(positions)).digest(), "<u8")
-    last = entries[-1:]
-    last["length"], last["kind"], last["version"], last["shard"] = LEAF_SIZE, Kind.SEAL, ENTRY_VERSION, shard
-    last["seq"] = first_seq + count - 1
-    last["event"] = event.view("<u8").reshape(1, EVENT_SIZE // 8)
+    hashes = hashlib.sha256(_bytes_of(details)).digest() + hashlib.sha256(blocks.pack_positions(positions)).digest()
+    words = np.empty(len(secret) + len(hashes) // 8, "<u8")
+    words[: len(secret)] = secret
+    words[len(secret) :] = np.frombuffer(hashes, "<u8")
+    _fill(outcome.entries, words, U64(first_seq + count - 1), np.uint16(shard))
+
+
+def _bytes_of(rows: npt.NDArray[np.void]) -> memoryview:
+    return np.ndarray(rows.nbytes, np.uint8, rows).data
+
+
+@compiled
+def _fill(entries: Any, words: Any, seq: Any, shard: Any) -> Any:
+    """`words`: two of nonce for each entry, four of salt (not for here), four of each hash in the seal."""
+    count = entries.shape[0]
+    for k in range(count):
+        entries[k].nonce[0] = words[2 * k]
+        entries[k].nonce[1] = words[2 * k + 1]
+    last = entries[count - 1]
+    last.length = LENGTH_BYTESWAPPED
+    last.kind = SEAL
+    last.version = ENTRY_VERSION
+    last.shard = shard
+    last.seq = seq
+    # The words of `records.entries.SEAL_EVENT`: count, details hash, positions hash.
+    last.event[0] = U64(count - 1)
+    for word in range(HASH_WORDS):
+        last.event[1 + word] = words[2 * count + SALT_WORDS + word]

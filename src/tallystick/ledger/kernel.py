@@ -46,9 +46,10 @@ QUARANTINED = int(TransferStatus.QUARANTINED)
 
 @compiled
 def look_up(batch: Any, books: Any) -> Any:
-    """Fill `batch.hashes` and `batch.rows`: the accounts each command names, as they stand before the block."""
+    """Fill the batch's ids, hashes and `rows`: the accounts each command names, as they stand before the block."""
     commands, transfers, accounts, controls = batch.commands, batch.transfers, batch.accounts, batch.controls
     hashes, found = batch.hashes, batch.rows
+    ids_lo, ids_hi, is_transfer = batch.ids_lo, batch.ids_hi, batch.is_transfer
     rows, slots, old_slots, keys, id_keys = (
         books.rows,
         books.slots,
@@ -59,10 +60,15 @@ def look_up(batch: Any, books: Any) -> Any:
     for k in range(commands.shape[0]):
         kind = commands[k].kind
         tenant = commands[k].tenant
+        ids_lo[k] = ZERO
+        ids_hi[k] = ZERO
         hashes[k] = ZERO
+        is_transfer[k] = kind == TRANSFER
         found[k, 1] = NO_ROW
         if kind == TRANSFER:
             t = transfers[k]
+            ids_lo[k] = t.id_lo
+            ids_hi[k] = t.id_hi
             hashes[k] = hashing.hash_id(id_keys, tenant, t.id_lo, t.id_hi)
             found[k, 0] = find_account(
                 slots, old_slots, rows, keys, tenant, t.debit_account_id_lo, t.debit_account_id_hi
@@ -89,6 +95,7 @@ def decide(batch: Any, books: Any, outcome: Any, first_seq: Any, now: Any, shard
     fetched, fetched_at = batch.fetched, batch.fetched_at
     rows, slots, old_slots, keys = books.rows, books.slots, books.old_slots, books.account_keys
     touched, counters, ids = books.touched, books.counters, books.transfer_ids
+    request_ids, id_keys = books.request_ids, books.id_keys
     entries, decided, details, results, moved_rows = (
         outcome.entries,
         outcome.transfers,
@@ -181,6 +188,8 @@ def decide(batch: Any, books: Any, outcome: Any, first_seq: Any, now: Any, shard
                 apply_control(rows[row], touched[touch(touched, counters, rows[row], row)], c, seq)
                 moved_rows[k, 0] = row
                 details[k].debit_sequence = rows[row].sequence
+        if command.index == 0:
+            _note_request(request_ids, counters, id_keys, command, seq)
         entry.status = np.uint16(status & STORED_MASK)
         result.status = np.uint32(status)
 
@@ -244,17 +253,9 @@ def _use_id(ids: Any, counters: Any, hashed: Any, seq: Any) -> Any:
     counters[Counter.TRANSFER_IDS] = counters[Counter.TRANSFER_IDS] + ONE
 
 
-@compiled
-def note_requests(batch: Any, books: Any, first_seq: Any) -> Any:
-    """Enter each request's id, at the position of its first entry, into the window."""
-    commands, keys, request_ids, counters = batch.commands, books.id_keys, books.request_ids, books.counters
-    for k in range(commands.shape[0]):
-        if commands[k].index == 0:
-            _note_request(request_ids, counters, keys, commands[k], first_seq + U64(k))
-
-
 @inlined
 def _note_request(request_ids: Any, counters: Any, keys: Any, record: Any, seq: Any) -> Any:
+    """Enter a request's id, at the position of its first entry, into the window."""
     hashed = hashing.hash_id(keys, record.tenant, record.request_id_lo, record.request_id_hi)
     windows.put(request_ids, hashed, seq)
     counters[Counter.REQUEST_IDS] = counters[Counter.REQUEST_IDS] + ONE
