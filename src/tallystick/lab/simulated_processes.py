@@ -34,6 +34,10 @@ class Killed(BaseException):
     """The engine's process was killed at this very place."""
 
 
+class Crashed(BaseException):
+    """The engine crashed while it decided, and left word of it."""
+
+
 class SimulatedClock:
     """Time that passes when it is told to."""
 
@@ -153,6 +157,8 @@ class Engine:
     def _judge(self, *arguments: Any) -> None:
         kernel.decide(*arguments)
         self._die("decide")
+        if self.kill_at == "crash":
+            raise Crashed
 
     def _die(self, place: str) -> None:
         if self.kill_at == place:

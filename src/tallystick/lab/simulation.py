@@ -21,7 +21,7 @@ from tallystick.errors import Corrupt, OutcomeUnknown, Unavailable
 from tallystick.journal.files import FileJournalReader
 from tallystick.lab.simulated_clients import Clients
 from tallystick.lab.simulated_history import Asked, Fold, History, whole
-from tallystick.lab.simulated_processes import INTAKE, JOURNAL, Engine, Gateway, Killed, SimulatedClock, World
+from tallystick.lab.simulated_processes import INTAKE, JOURNAL, Crashed, Engine, Gateway, Killed, SimulatedClock, World
 from tallystick.statuses import RequestStatus
 
 GATEWAYS = 2
@@ -41,7 +41,7 @@ class Simulation:
         self.fold = Fold()  # what the follower has read
         self.gateways: list[Gateway | None] = [None] * GATEWAYS
         self.engine: Engine | None = None
-        self.counts = {"starts": 0, "cuts": 0, "kills": 0, "faults": 0}
+        self.counts = {"starts": 0, "cuts": 0, "kills": 0, "crashes": 0, "faults": 0}
         self._crash_noted = False
         self._reads_fail = False
         self._follower: FileJournalReader | None = None
@@ -153,7 +153,7 @@ class Simulation:
             self._reads_fail = True
             self.world.disk.inject(Fault.READ_ERROR, self.random.randint(0, 10))
         elif kind < 0.75 and self.engine is not None:
-            self.engine.kill_at = self.random.choice(("decide", "answer"))
+            self.engine.kill_at = self.random.choice(("decide", "answer", "crash"))
         elif kind < 0.82:
             self._kill_engine()
         elif kind < 0.88:
@@ -180,6 +180,10 @@ class Simulation:
                 for number in range(GATEWAYS):
                     self._kill_gateway(number)
         except Killed:
+            self._kill_engine()
+        except Crashed:
+            self.counts["crashes"] += 1
+            self._crash_noted = True
             self._kill_engine()
         except Corrupt:
             if not self._reads_fail:
@@ -273,7 +277,7 @@ class Simulation:
         else:
             self._kill_engine()
         self._drain()
-        self.history.check_complete(self.fold)
+        self.history.check_complete(self.fold, self.counts["crashes"] // 3)
         entries = self.fold.next_seq
         self._retry_all()
         self._drain()

@@ -45,6 +45,7 @@ def test_the_stories_have_in_them_what_they_are_about():
         runs += len(decider.request_index.runs) + len(decider.transfer_index.runs)
     assert happened["cuts"] > 80
     assert happened["starts"] > 160
+    assert happened["crashes"] > 3
     assert happened["requests"] > 400
     assert reused > 10
     assert runs > 20  # windows of 16 ids turned over
