@@ -58,13 +58,10 @@ class EngineLoop:
         deliveries = self.source.receive(self.batch_max)
         if not deliveries:
             return 0
-        now = self.timekeeper.now()
-        mode = self.poison.mode(self.decider.next_seq, now)
-        if mode in (Mode.ALONE, Mode.QUARANTINE):
+        mode = self.poison.mode(self.decider.next_seq, self.timekeeper.now())
+        if mode is not Mode.TOGETHER:
             self._decide_alone(deliveries, mode)
         self._decide(deliveries)
-        if mode is not Mode.TOGETHER:
-            self._settle()
         return sum(len(delivery.commands) for delivery in deliveries)
 
     def _decide(self, deliveries: list[Delivery], alone: int = TOGETHER_MARK, quarantine: bool = False) -> None:
@@ -72,10 +69,6 @@ class EngineLoop:
         with self.poison.guard(self.decider.next_seq, alone):
             draft = self.decider.decide(deliveries, now, quarantine)
         self.put(draft)
-
-    def _settle(self) -> None:
-        """Wait until all that was handed over is durable."""
-        self.put(_nothing)
 
     def _decide_alone(self, deliveries: list[Delivery], mode: Mode) -> None:
         """Each request in a block of its own; deciding the deliveries again afterwards finds only repeats."""
@@ -86,8 +79,8 @@ class EngineLoop:
                 count = int(first["count"])
                 quarantine = mode is Mode.QUARANTINE and self.poison.is_suspect(first)
                 self._decide([Delivery(delivery.commands[at : at + count])], mark(first), quarantine)
-                self._settle()
                 if quarantine:
+                    self.put(_nothing)
                     self.poison.quarantined(self.timekeeper.now())
                 at += count
 

@@ -5,8 +5,8 @@ crash noted (an exception, or a fatal signal that faulthandler wrote down), it c
 were being decided; a full disk or a kill leaves no such marker or no such note. The second time the requests are
 decided alone, and the one that crashes alone is refused `quarantined`. Two within an hour stop the shard.
 
-After a crash nothing is decided ahead of the disk until the place of the crash is passed. Else the block before it
-might never become durable, and each start would crash somewhere before the place that the last one remembered.
+The place of a crash may lie ahead of the journal's end, since a block is decided while the one before is written.
+So a crash counts until the journal has passed its place, and the suspect is known by its id, not by its place.
 """
 
 import hashlib
@@ -28,9 +28,8 @@ class Mode(IntEnum):
     """How the next requests are to be decided."""
 
     TOGETHER = 0
-    WARY = 1  # together, but each block durable before the next is decided
-    ALONE = 2
-    QUARANTINE = 3  # alone, and the suspect refused
+    ALONE = 1
+    QUARANTINE = 2  # alone, and the suspect refused
 
 
 @dataclass
@@ -75,10 +74,8 @@ class Poison:
         """How to decide what comes at `next_seq`. Raises `Corrupt` for the second quarantine within an hour."""
         registers = self._registers
         crashes = registers.crashes.load()
-        if not crashes or registers.crashed_at.load() <= next_seq:
+        if crashes < CRASHES_MAX or registers.crashed_at.load() <= next_seq:
             return Mode.TOGETHER
-        if crashes < CRASHES_MAX:
-            return Mode.WARY
         if crashes < CRASHED_ALONE:
             return Mode.ALONE
         last = registers.quarantined_at.load()
