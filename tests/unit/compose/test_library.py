@@ -266,7 +266,7 @@ def test_a_folder_belongs_to_one_ledger_at_a_time(tmp_path):
 
 
 class FailingFile:
-    """A file whose syncs fail once the disk is told to."""
+    """A file whose writes, or whose syncs, fail once the disk is told so."""
 
     def __init__(self, file, disk):
         self._file = file
@@ -274,6 +274,11 @@ class FailingFile:
 
     def __getattr__(self, name):
         return getattr(self._file, name)
+
+    def write(self, at, buffers):
+        if self._disk.broken == "write":
+            raise OutcomeUnknown("cannot write: I/O error")
+        self._file.write(at, buffers)
 
     def sync(self):
         if self._disk.broken:
@@ -284,7 +289,7 @@ class FailingFile:
 class FailingDisk(SystemDisk):
     """The machine's disk, until it breaks."""
 
-    broken = False
+    broken = ""
 
     def create(self, path, *, private=False):
         return FailingFile(super().create(path, private=private), self)
@@ -303,7 +308,10 @@ def failing(tmp_path):
     ledger.close()
 
 
-def test_a_journal_that_fails_leaves_those_in_flight_in_doubt_and_reopening_finds_the_truth(failing, tmp_path):
+@pytest.mark.parametrize("operation", ["write", "sync"])
+def test_a_journal_that_fails_leaves_those_in_flight_in_doubt_and_reopening_finds_the_truth(
+    failing, tmp_path, operation
+):
     disk, ledger = failing
     created, unknown, refused = [], [], []
 
@@ -322,7 +330,7 @@ def test_a_journal_that_fails_leaves_those_in_flight_in_doubt_and_reopening_find
         done = [pool.submit(pay, first) for first in range(1_000, 9_000, 1_000)]
         while len(created) < 40:
             ledger.lookup_accounts([1])
-        disk.broken = True
+        disk.broken = operation
         for each in done:
             each.result()
     assert 1 <= len(unknown) <= 8
@@ -342,7 +350,7 @@ def test_a_journal_that_fails_under_coroutines_tells_each_of_them(failing):
     disk, ledger = failing
 
     async def walk():
-        disk.broken = True
+        disk.broken = "sync"
         calls = [ledger.aio.create_transfers([transfer(10 + k)]) for k in range(50)]
         return await asyncio.gather(*calls, ledger.aio.lookup_accounts([1]), return_exceptions=True)
 
