@@ -4,6 +4,7 @@ Environment variables carry the prefix `TALLY_`; docs/configuration.md is genera
 """
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,6 +17,9 @@ class Settings(BaseSettings):
 
     data: Path = Field(default=Path("tally-data"), description="Folder of everything that is kept.")
     shard: int = Field(default=0, ge=0, le=65535, description="Number of this shard.")
+
+    journal: Literal["files", "memory"] = Field(default="files", description="Where entries are kept.")
+    intake: Literal["files", "memory"] = Field(default="files", description="Where requests are queued.")
 
     http_host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
     http_port: int = Field(default=7400, ge=0, le=65535, description="Port the gateway listens on.")

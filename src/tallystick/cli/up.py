@@ -25,6 +25,10 @@ def up(
     shard: Annotated[int | None, typer.Option(help="Number of the shard. [env TALLY_SHARD; 0]")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. [env TALLY_HTTP_HOST; 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on. [env TALLY_HTTP_PORT; 7400]")] = None,
+    accept_clock: Annotated[
+        bool | None,
+        typer.Option("--accept-clock", help="Start although the clock is over 24 h ahead of the last entry."),
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
     """Start everything and keep it running; with a name, run that one process in the foreground.
@@ -39,7 +43,7 @@ def up(
     - `tally up --data /var/lib/tallystick --port 8080`
     - `tally up engine --shard 3` one process, for systemd or a container
     """
-    settings = options.settings(data=data, shard=shard, http_host=host, http_port=port)
+    settings = options.settings(data=data, shard=shard, http_host=host, http_port=port, accept_clock=accept_clock)
     from tallystick.compose import up as compose
 
     if name is not None:

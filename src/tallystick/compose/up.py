@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tallystick.clock import SystemClock
-from tallystick.errors import Unavailable
+from tallystick.errors import Invalid, Unavailable
 from tallystick.settings import Settings
 from tallystick.supervise import status
 from tallystick.supervise.processes import Spec, SystemLauncher, kill_orphan
@@ -28,6 +28,7 @@ ORPHAN_LOOKS = 1000
 
 def run_one(name: str, settings: Settings) -> None:
     """Run one process here, until it ends. Raises what it raises; KeyError for a name that is no process."""
+    _refuse_forgetful(settings)
     run: Callable[[Settings], None] = importlib.import_module(PROCESSES[name]).run
     run(settings)
 
@@ -36,8 +37,9 @@ def supervise(settings: Settings, names: list[str], report: Callable[[Event], No
     """Keep the named processes running until SIGTERM or SIGINT, then stop them. Main thread only.
 
     Their output goes to this process's standard error. Returns False if one of them ended for good by itself.
-    Raises `Unavailable` if the data folder is already being supervised.
+    Raises `Unavailable` if the data folder is already being supervised, `Invalid` for adapters that forget.
     """
+    _refuse_forgetful(settings)
     folder = settings.path("run")
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(settings):
@@ -58,6 +60,13 @@ def supervise(settings: Settings, names: list[str], report: Callable[[Event], No
         return not supervisor.failed
 
 
+def _refuse_forgetful(settings: Settings) -> None:
+    """What is told to a client must outlive the process that told it."""
+    for name in ("journal", "intake"):
+        if getattr(settings, name) == "memory":
+            raise Invalid(f"TALLY_{name.upper()}", "memory is for tests and `Ledger.in_memory`: set it to files")
+
+
 def _command(name: str, settings: Settings) -> tuple[str, ...]:
     """How to start one process with these settings; what has no flag here it inherits from the environment."""
     flags = {
@@ -66,8 +75,9 @@ def _command(name: str, settings: Settings) -> tuple[str, ...]:
         "--host": settings.http_host,
         "--port": settings.http_port,
     }
+    accepted = ("--accept-clock",) if settings.accept_clock else ()
     words = [str(word) for flag in flags.items() for word in flag]
-    return (sys.executable, "-m", "tallystick.cli.main", "up", name, *words)
+    return (sys.executable, "-m", "tallystick.cli.main", "up", name, *words, *accepted)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from tallystick.cli import main, up
 from tallystick.cli.exits import Exit
 from tallystick.compose import up as compose
 from tallystick.errors import Corrupt, Fenced, Unavailable
+from tallystick.settings import Settings
 from tallystick.supervise.supervisor import NEEDS_A_PERSON, Event
 
 
@@ -84,3 +85,17 @@ def test_every_process_is_a_module_that_can_run() -> None:
     assert list(compose.PROCESSES) == ["engine", "gateway"]
     for module in compose.PROCESSES.values():
         assert callable(importlib.import_module(module).run)
+
+
+@pytest.mark.parametrize("setting", ["TALLY_JOURNAL", "TALLY_INTAKE"])
+def test_adapters_that_forget_are_refused(
+    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(setting, "memory")
+    assert main.run(["up", "--data", str(tmp_path)]) == Exit.NOT_DONE
+    assert f"{setting}: memory is for tests" in capsys.readouterr().err
+
+
+def test_a_clock_that_was_accepted_is_accepted_by_what_is_started() -> None:
+    assert "--accept-clock" in compose._command("engine", Settings(accept_clock=True))
+    assert "--accept-clock" not in compose._command("engine", Settings())
