@@ -170,6 +170,11 @@ class Engine:
             pass
         self._queue.append(work)
 
+    @property
+    def unwritten(self) -> int:
+        """How much was handed over and not written yet."""
+        return len(self._queue)
+
     def write(self) -> bool:
         """One step of the writer; False if there was nothing to write."""
         if not self._queue:

@@ -125,11 +125,11 @@ def test_a_kill_while_requests_are_decided_alone_blames_none_of_them(shard):
 def test_a_kill_after_the_quarantine_was_decided_does_not_make_it_a_second_one(shard):
     number = shard.submit(transfers(11, POISON))
     assert [restart(shard, POISON) for _ in range(3)] == [True] * 3
-    engine = shard.start(judge=crashing(POISON, error=Killed))
+    engine = shard.start(crash_noted=True, judge=crashing(POISON))
     write = engine.write
 
     def killed_before_it_is_written():
-        if engine.decider.next_seq > engine.parts.journal.end():
+        if engine.unwritten:
             raise Killed
         return write()
 
