@@ -35,7 +35,7 @@ def test_a_seed_replays_exactly():
 
 def test_the_stories_have_in_them_what_they_are_about():
     happened, statuses, reused, runs = Counter(), Counter(), 0, 0
-    for seed in range(40):
+    for seed in range(25):
         simulation = Simulation(seed)
         happened.update(simulation.run())
         reused += sum(results is KEY_REUSED for results in simulation.history.told.values())
@@ -43,12 +43,12 @@ def test_the_stories_have_in_them_what_they_are_about():
             statuses.update(status for _, status in recorded.results)
         decider = simulation.engine.decider
         runs += len(decider.request_index.runs) + len(decider.transfer_index.runs)
-    assert happened["cuts"] > 80
-    assert happened["starts"] > 160
-    assert happened["crashes"] > 3
-    assert happened["requests"] > 400
+    assert happened["cuts"] > 50
+    assert happened["starts"] > 100
+    assert happened["crashes"] > 1
+    assert happened["requests"] > 300
     assert reused > 10
-    assert runs > 20  # windows of 16 ids turned over
+    assert runs > 15  # windows of 16 ids turned over
     refused = (TransferStatus.EXISTS, TransferStatus.ID_ALREADY_FAILED, TransferStatus.DEBIT_ACCOUNT_FROZEN)
     for status in (CREATED, *refused, TransferStatus.EXCEEDS_CREDITS, TransferStatus.REQUEST_EXPIRED):
-        assert statuses[status] > 3, status
+        assert statuses[status] > 1, status
