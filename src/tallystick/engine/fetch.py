@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tallystick.engine.drafts import Draft
+from tallystick.errors import Corrupt
 from tallystick.journal.port import JournalReader
 from tallystick.ledger.compiled import records
 from tallystick.records.details import DETAILS
@@ -31,7 +32,10 @@ class Fetcher:
             self._drafts.append(draft)
 
     def rows(self, positions: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]]:
-        """Entries (as `WORK`) and details at these positions, in their order."""
+        """Entries (as `WORK`) and details at these positions, in their order.
+
+        Single rows cannot be hash-checked, so raises `Corrupt` for one that does not know its own position.
+        """
         entries, details = np.empty(len(positions), ENTRY), np.empty(len(positions), DETAILS)
         durable = np.ones(len(positions), bool)
         for draft in self._drafts:
@@ -43,6 +47,9 @@ class Fetcher:
             durable &= ~here
         if durable.any():
             entries[durable], details[durable] = self._journal.rows(positions[durable])
+        if (entries["seq"] != positions).any():
+            # Zeros read by mistake would pass for "no such id", and a payment would be made twice.
+            raise Corrupt(f"the journal gave another entry than {int(positions[entries['seq'] != positions][0])}")
         return entries.view(WORK), details
 
     def transfers(self, positions: npt.NDArray[np.uint64]) -> npt.NDArray[np.void]:
