@@ -49,7 +49,7 @@ class EngineLink(Answers, Protocol):
         ...
 
     def ring(self, lane: bytes, number: int) -> None:
-        """Tell the engine that block `number` of `lane` is durable. May be lost; never blocks."""
+        """Tell the engine that block `number` of `lane` is durable. May be lost; never blocks. From any thread."""
         ...
 
     async def positions(self) -> dict[bytes, int]:

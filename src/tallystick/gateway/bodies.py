@@ -49,7 +49,7 @@ class BodyReader:
         elif len(length) > 18 or int(length) > self._bytes_max + DISCARDED_BYTES:
             raise self._too_large()
         in_pieces = length is None or int(length) > self._bytes_max
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)  # without the loop it asks the system for the process's id
         assert task is not None
         self._reading[task] = self._loop.time() + self._seconds_max
         if self._timer is None:

@@ -1,7 +1,8 @@
 """Group commit: what comes in while one block is made durable becomes the next block.
 
-One thread a lane does what blocks; the event loop hands it a block and hears of it once, so a busy gateway pays for
-one sync and two thread hops a block, not a request.
+One thread a lane does what blocks: it makes a block durable, rings the engine, and leaves word for the event loop.
+It wakes the loop only if there is something to do before the results come, since a hop between threads costs as much
+CPU as the sync itself.
 """
 
 import asyncio
@@ -24,17 +25,22 @@ CONTROL_COMMANDS_MAX = 1000
 """Commands in a block of a control lane: the engine takes no more of them before it turns to payments."""
 DURABLE_PATIENCE_S = 10.0
 """How long a request waits to become durable, at least, before it is told that nobody knows."""
-HELD_BACK_FROM = 16
+HELD_BACK_FROM = 2
 """Undecided commands from which on a block is held back; below, each request goes as soon as it can."""
 HELD_BACK_TO = 1024
 """Commands with which a block goes at once: its turn costs little for each of them already."""
 HELD_BACK_S_MAX = 0.003
+PATIENT_S = 0.1
+"""Who waits at least so long for an outcome can wait for `sweep`, should the results not come by themselves."""
 REOPEN_PAUSE_S = 0.05
 REOPEN_PAUSE_S_MAX = 5.0
 
 
 class LaneWriter:
-    """The one who submits to this gateway's lane of a sort. All methods but `_run` belong to the event loop."""
+    """The one who submits to this gateway's lane of a sort.
+
+    `_run` and what it calls belong to the lane's thread, all other methods to the event loop.
+    """
 
     def __init__(
         self,
@@ -70,6 +76,7 @@ class LaneWriter:
         self._lane: Lane | None = None  # the thread's
         self._stopping = threading.Event()
         self._jobs: queue.SimpleQueue[Block | None] = queue.SimpleQueue()
+        self._stored: deque[tuple[Block, bytes, int, float]] = deque()  # durable, and the loop has yet to hear of it
         self._thread = threading.Thread(target=self._run, name=f"{self.name}-lane", daemon=True)
 
     async def start(self) -> None:
@@ -82,7 +89,11 @@ class LaneWriter:
         """Make this request durable with all else that waits; its future hears the rest."""
         self._waiting.append(request)
         self._waiting_commands += request.count
-        if not self._kick_scheduled and self._submitting is None:
+        # Only now, since the thread looks at what waits after it has left its word: one of the two sees the other.
+        self.hear()
+        if self._submitting is not None:
+            self._look_again(HELD_BACK_S_MAX)
+        elif not self._kick_scheduled:
             self._kick_scheduled = True
             # Not at once: what else this turn of the loop brings shall come along.
             self._loop.call_soon(self._kick)
@@ -101,6 +112,8 @@ class LaneWriter:
         self._submitting = Block(taken)
         self._waiting_commands -= self._submitting.count
         self._jobs.put(self._submitting)
+        if waiting:
+            self._look_again(HELD_BACK_S_MAX)
 
     def _hold_back(self) -> bool:
         """Whether to let the next block grow while the engine is busy with the last.
@@ -114,12 +127,17 @@ class LaneWriter:
         left_s = self._waiting[0].arrived_s + HELD_BACK_S_MAX - self._loop.time()
         if left_s <= 0:
             return False
-        if self._held is None:
-            self._held = self._loop.call_later(left_s, self._held_long_enough)
+        self._look_again(left_s)
         return True
+
+    def _look_again(self, after_s: float) -> None:
+        """Whatever happens or does not: who waits goes on by then."""
+        if self._held is None:
+            self._held = self._loop.call_later(after_s, self._held_long_enough)
 
     def _held_long_enough(self) -> None:
         self._held = None
+        self.hear()
         self._kick()
 
     def oldest_s(self) -> float | None:
@@ -130,6 +148,7 @@ class LaneWriter:
 
     def sweep(self, now_s: float) -> None:
         """Tell those who waited too long to become durable that nobody knows."""
+        self.hear()
         oldest_s = self.oldest_s()
         if oldest_s is None or now_s - oldest_s < DURABLE_PATIENCE_S:
             return
@@ -154,9 +173,18 @@ class LaneWriter:
             except BaseException as error:
                 self._tell(self._failed, block, error)
             else:
-                self._tell(self._submitted, block, lane, number, (self._clock.monotonic_ns() - began_ns) / 1e9)
+                self._stored.append((block, lane, number, (self._clock.monotonic_ns() - began_ns) / 1e9))
+                self._link.ring(lane, number)
+                if self._wanted(block):
+                    self._tell(self.hear)
         if self._lane is not None:
             self._lane.close()
+
+    def _wanted(self, block: Block) -> bool:
+        """Whether the loop must hear now that the block is durable: somebody waits for no more, or another may go."""
+        if block.first_deadline_s < block.arrived_s + PATIENT_S:
+            return True
+        return self._waiting_commands >= min(self._undecided.commands_durable + block.count, HELD_BACK_TO)
 
     def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
         try:
@@ -209,9 +237,12 @@ class LaneWriter:
             except Exception as error:
                 self._log.warning("closing the abandoned lane failed", error=str(error))
 
-    def _submitted(self, block: Block, lane: bytes, number: int, seconds: float) -> None:
+    def hear(self) -> None:
+        """Take note of the block that became durable, if any; to be called before its results are handed out."""
+        if not self._stored:
+            return
+        block, lane, number, seconds = self._stored.popleft()
         now_s = self._loop.time()
-        self._link.ring(lane, number)
         if number > 1 and not self._undecided.knows(lane):
             self._undecided.inherited(lane, number - 1, self._opened_at_s)
         self._undecided.durable(block, lane, number, now_s)
@@ -246,6 +277,7 @@ class LaneWriter:
         self._jobs.put(None)
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join, DURABLE_PATIENCE_S)
+        self.hear()
         left = [*(self._submitting.requests if self._submitting else ()), *self._waiting]
         for request in left:
             if not request.future.done():

@@ -122,6 +122,8 @@ class Requests:
 
     def on_results(self, lane: bytes, number: int, rows: bytes) -> None:
         """A push of the engine."""
+        for sort in self._sorts:
+            sort.writer.hear()
         if not self.payments.undecided.decided(lane, number, rows):
             self.control.undecided.decided(lane, number, rows)
 

@@ -240,3 +240,36 @@ def test_no_answer_in_time_is_unavailable(where: Addresses) -> None:
             await closing
 
     asyncio.run(scenario())
+
+
+def test_several_threads_ring_and_after_the_close_nothing_happens(where: Addresses) -> None:
+    engine = Answering(where, lambda end, message: None)
+
+    async def scenario() -> None:
+        gateway = GatewayEnd(where, os.urandom, lambda lane, number, rows: None)
+        heard = engine.heard
+        while not heard:  # what is rung before the connection stands is lost
+            gateway.ring(LANE, 0)
+            await asyncio.sleep(0.01)
+        threads = [
+            threading.Thread(target=lambda first=first: [gateway.ring(LANE, first + at) for at in range(300)])
+            for first in (1_000, 2_000, 3_000)
+        ]
+        for thread in threads:
+            thread.start()
+        for number in range(4_000, 4_300):
+            gateway.ring(LANE, number)
+        for thread in threads:
+            thread.join()
+        numbers = {first + at for first in (1_000, 2_000, 3_000, 4_000) for at in range(300)}
+        async with asyncio.timeout(20):
+            while not numbers <= {message.number for message in heard if isinstance(message, wire.Doorbell)}:
+                await asyncio.sleep(0.01)
+        gateway.close()
+        gateway.ring(LANE, 5_000)
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        engine.close()
+    assert all(message.number < 5_000 for message in engine.heard if isinstance(message, wire.Doorbell))

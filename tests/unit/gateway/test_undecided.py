@@ -59,6 +59,7 @@ class Engine:
     def __init__(self) -> None:
         self.subscribed: list[bytes] = []
         self.rung: list[tuple[bytes, int]] = []
+        self.rang = threading.Event()
         self.at: dict[bytes, int] = {}
         self.known: dict[int, RequestResults] = {}
         self.asked: list[int] = []
@@ -70,6 +71,7 @@ class Engine:
 
     def ring(self, lane: bytes, number: int) -> None:
         self.rung.append((lane, number))
+        self.rang.set()
 
     async def positions(self) -> dict[bytes, int]:
         self.positions_asked += 1
@@ -296,6 +298,34 @@ def test_a_push_faster_than_the_news_of_durability_is_kept(run: Any) -> None:
         world.submit()
         await world.durable()
         world.push(1, 1)
+
+    run(scenario)
+
+
+def test_results_find_their_block_before_the_loop_was_told_that_it_is_durable(run: Any) -> None:
+    async def scenario(world: World) -> None:
+        future = world.submit(wait_s=0.05)  # so short a wait wakes the loop, which is kept busy here
+        await ticks()
+        assert world.engine.rang.wait(20)
+        world.push(1, 5)
+        assert await future == rows(5)
+        assert world.metrics.commands_acknowledged == {"payments": 1}
+        assert world.requests.payments.writer.idle
+
+    run(scenario)
+
+
+def test_without_results_the_sweep_hears_that_a_block_is_durable(run: Any) -> None:
+    async def scenario(world: World) -> None:
+        future = world.submit()
+        await ticks()
+        assert world.engine.rang.wait(20)
+        writer = world.requests.payments.writer
+        assert not writer.idle
+        writer.sweep(asyncio.get_running_loop().time())
+        assert writer.idle
+        world.push(1, 1)
+        assert await future == rows(1)
 
     run(scenario)
 
