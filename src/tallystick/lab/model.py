@@ -21,12 +21,16 @@ Key: TypeAlias = tuple[int, int]
 """Tenant, and the id of an account, a transfer or a request."""
 Event: TypeAlias = dict[str, Any]
 """A command's fields, 128-bit ones whole."""
+_ROWS = {Kind.TRANSFER: TRANSFER, Kind.ACCOUNT: ACCOUNT, Kind.CONTROL: CONTROL}
+_HALVES = {
+    kind: [(name[:-3], name, f"{name[:-3]}_hi") for name in rows.names or () if name.endswith("_lo")]
+    for kind, rows in _ROWS.items()
+}
 _EXPIRED: dict[Kind, Status] = {
     Kind.TRANSFER: TransferStatus.REQUEST_EXPIRED,
     Kind.ACCOUNT: AccountStatus.REQUEST_EXPIRED,
     Kind.CONTROL: ControlStatus.REQUEST_EXPIRED,
 }
-_ROWS = {Kind.TRANSFER: TRANSFER, Kind.ACCOUNT: ACCOUNT, Kind.CONTROL: CONTROL}
 _BOTH_LIMITS = int(AccountFlag.DEBITS_MUST_NOT_EXCEED_CREDITS | AccountFlag.CREDITS_MUST_NOT_EXCEED_DEBITS)
 _ACCOUNT_FLAGS_KNOWN = _BOTH_LIMITS | int(AccountFlag.HISTORY | AccountFlag.CLOSED)
 
@@ -58,7 +62,7 @@ class ModelAccount:
 
     def has(self, flag: AccountFlag) -> bool:
         """Whether it was opened with this flag."""
-        return bool(self.flags & flag)
+        return self.flags & int(flag) != 0
 
     def numbered(self, seq: int) -> Key:
         """Count the entry at `seq`; its dense number, and the position of the one before."""
@@ -236,9 +240,8 @@ def _events(commands: npt.NDArray[np.void], kind: Kind) -> Iterator[Event]:
     names = rows.dtype.names or ()
     for row in rows.tolist():
         event = dict(zip(names, row, strict=True))
-        for name in names:
-            if name.endswith("_lo"):
-                event[name[:-3]] = event[name] | event[f"{name[:-3]}_hi"] << 64
+        for name, lo, hi in _HALVES[kind]:
+            event[name] = event[lo] | event[hi] << 64
         yield event
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tallystick.engine.deciding import Decider
-from tallystick.engine.drafts import Delivery
+from tallystick.engine.drafts import Delivery, Draft
 from tallystick.engine.idindex import IdIndex
 from tallystick.engine.recovery import recover
 from tallystick.engine.writer import Writer
@@ -28,22 +28,28 @@ class _Silent:
         pass
 
 
-class Shard:
-    """One engine on a journal in memory, its steps called by hand; its windows hold 16 ids."""
+LANE = b"lane of a shard."
 
-    def __init__(self, accounts_max: int = 256, keys_from: int = 1) -> None:
+
+class Shard:
+    """One engine on a journal in memory, its steps called by hand; by default its windows hold 16 ids."""
+
+    def __init__(self, accounts_max: int = 256, window_ids: int = 16, keys_from: int = 1) -> None:
         self._accounts_max = accounts_max
+        self._window_ids = window_ids
         self._keys_from = keys_from
         self.kept = KeptBlocks()
         self.decider: Decider
         self.journal: MemoryJournal
+        self.draft: Draft
+        """What was decided last."""
         self.restart()
 
     def restart(self) -> None:
         """Begin again from the journal."""
         journal = MemoryJournal(0, self.kept)
         key = np.arange(self._keys_from, self._keys_from + 4, dtype="<u8") * np.uint64(0x9E3779B97F4A7C15)
-        indexes = [IdIndex(key, 16), IdIndex(key, 16)]
+        indexes = [IdIndex(key, self._window_ids), IdIndex(key, self._window_ids)]
         books = Bookkeeper(self._accounts_max, key[::-1].copy(), key, indexes[0].current, indexes[1].current)
         self.decider = recover(journal, books, indexes[0], indexes[1])
         self.journal = journal
@@ -51,11 +57,13 @@ class Shard:
 
     def decide(self, requests: Sequence[npt.NDArray[np.void]], now: int) -> list[tuple[int, int, int]]:
         """Decide one batch at `now`, ns, and write it: (timestamp, status, replayed) of each command."""
-        draft = self.decider.decide([Delivery(commands) for commands in requests], now)
-        self._writer.step(draft)
+        number = self.decider.positions.get(LANE, 0)
+        deliveries = [Delivery(commands, LANE, number + at) for at, commands in enumerate(requests, 1)]
+        self.draft = self.decider.decide(deliveries, now)
+        self._writer.step(self.draft)
         while self.decider.transfer_index.step() or self.decider.request_index.step():
             pass
-        return [row for answer in draft.answers for row in answer.rows.tolist()]
+        return [row for answer in self.draft.answers for row in answer.rows.tolist()]
 
 
 def _counted(count: int) -> bytes:
