@@ -42,13 +42,17 @@ class Metrics(Collector):
             buckets=_COMMANDS_BUCKETS,
             registry=self._registry,
         )
+        self._series: dict[str, tuple[Histogram, Histogram]] = {}
         self._registry.register(self)
 
     def submitted(self, lane: str, commands: int, seconds: float) -> None:
         """A block became durable."""
         self.commands_acknowledged[lane] += commands
-        self._submit_s.labels(lane).observe(seconds)
-        self._block_commands.labels(lane).observe(commands)
+        series = self._series.get(lane)
+        if series is None:  # found once a lane: each look-up of a series costs as much as counting in it
+            series = self._series[lane] = (self._submit_s.labels(lane), self._block_commands.labels(lane))
+        series[0].observe(seconds)
+        series[1].observe(commands)
 
     def collect(self) -> Iterator[Metric]:
         """The plain counters as Prometheus families."""
