@@ -48,9 +48,10 @@ def _compile(function: F, forceinline: bool) -> F:
 
 
 def stop_compiling() -> None:
-    """From now on a call with a signature nobody warmed raises `TypeError` instead of compiling for seconds.
+    """From now on a call with an array that nobody warmed raises `TypeError` instead of compiling for seconds.
 
-    Raises `RuntimeError` for a kernel that was not warmed at all.
+    A scalar of another type is converted to the one that was warmed, as C would: pass the right ones. Raises
+    `RuntimeError` for a kernel that was not warmed at all.
     """
     if config.DISABLE_JIT:
         return

@@ -56,7 +56,7 @@ def check(outcome: Any, books: Any, last_timestamp: Any, ids_before: Any) -> Any
     violation = NONE
     for k in range(outcome.results.shape[0]):
         entry = entries[k]
-        if entry.timestamp <= last_timestamp:
+        if entry.timestamp <= last_timestamp and violation == NONE:
             violation = TIMESTAMPS_NOT_INCREASING
         last_timestamp = entry.timestamp
         if entry.kind != TRANSFER:
@@ -64,7 +64,7 @@ def check(outcome: Any, books: Any, last_timestamp: Any, ids_before: Any) -> Any
         if entry.status == CREATED_STORED:
             ids += ONE
             found = _sum_up(entry, moved_rows[k, 0], moved_rows[k, 1], rows, touched)
-            if found != NONE:
+            if violation == NONE:
                 violation = found
         elif is_transient(entry.status):
             ids += ONE
@@ -73,9 +73,9 @@ def check(outcome: Any, books: Any, last_timestamp: Any, ids_before: Any) -> Any
         row = rows[before.row]
         row.touched = ZERO
         found = _check_row(before, row)
-        if found != NONE:
+        if violation == NONE:
             violation = found
-    if counters[Counter.TRANSFER_IDS] - ids_before != ids:
+    if violation == NONE and counters[Counter.TRANSFER_IDS] - ids_before != ids:
         violation = IDS_NOT_NOTED
     return violation
 
