@@ -26,6 +26,11 @@ def test_a_request_sent_twice_moves_money_once():
     """)
 
 
+def test_a_request_that_comes_three_times_in_one_block_is_decided_once():
+    row = "request pay{}\ntransfer t1 world alice 5\ntransfer t1 world alice 5 -> exists\nend\n"
+    check(BASE + row.format("") + 2 * row.format(" -> replayed") + "balance alice posted 5", ways=("together",))
+
+
 def test_a_payment_refused_for_a_freeze_stays_refused_after_the_unfreeze():
     check(f"""
         {BASE}
