@@ -24,52 +24,37 @@ Without `->`, success is expected. Names stand for ids, the same in every tenant
 2^128 − 1, and `2^64-1` is worked out. DURATION is a number and ns, us, ms, s, m, h or d.
 """
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tallystick.engine import lookups
-from tallystick.errors import Invalid
 from tallystick.lab.model import Model, Result
+from tallystick.lab.scenario_words import (
+    SIDES,
+    TABLES,
+    Line,
+    Names,
+    duration,
+    expected_status,
+    lines_of,
+    name_of,
+    number,
+    packed,
+    side,
+    whole_field,
+)
 from tallystick.lab.shard import Shard
 from tallystick.records.commands import EVENTS, AccountFlag, Kind, Opcode, Side, TransferFlag, frame
-from tallystick.statuses import AccountStatus, ControlStatus, RequestStatus, Status, TransferStatus
+from tallystick.statuses import RequestStatus
 
 START_NS = 1_800_000_000_000_000_000
 WAYS = ("alone", "together", "restarted")
 """Each request in a block of its own; all that follow each other in one; the first, with a restart after each."""
-_TABLES: dict[Kind, type[TransferStatus] | type[AccountStatus] | type[ControlStatus]] = {
-    Kind.TRANSFER: TransferStatus,
-    Kind.ACCOUNT: AccountStatus,
-    Kind.CONTROL: ControlStatus,
-}
-_NUMBER = re.compile(r"(max|(\d+)\^(\d+)|[\d,_]+)(?:([+-])(\d+))?")
-_DURATION = re.compile(r"(-?\d+)(ns|us|ms|s|m|h|d)")
-_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
-_SIDES = {"debits": Side.DEBITS, "credits": Side.CREDITS, "both": Side.BOTH, "nothing": Side(0)}
 _LIMITS = AccountFlag.DEBITS_MUST_NOT_EXCEED_CREDITS | AccountFlag.CREDITS_MUST_NOT_EXCEED_DEBITS
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of a table, as it stands and taken apart."""
-
-    number: int
-    text: str
-    words: list[str]
-    expected: str | None
-
-    def fail(self, message: str) -> AssertionError:
-        """What did not come true."""
-        return AssertionError(f"line {self.number}: {self.text}\n  {message}")
-
-    def invalid(self, message: str) -> Invalid:
-        """What cannot be read."""
-        return Invalid(f"line {self.number}: {self.text}", message)
 
 
 @dataclass(frozen=True)
@@ -93,7 +78,7 @@ class Told:
 
 def check(table: str, accounts_max: int = 256, ways: Sequence[str] = WAYS) -> set[tuple[Kind, str]]:
     """Run a table in every way. Returns which statuses were reached, by kind of command and name."""
-    lines = list(_lines(table))
+    lines = list(lines_of(table))
     reached: set[tuple[Kind, str]] = set()
     for way in ways:
         run = _Run(way, accounts_max)
@@ -102,31 +87,8 @@ def check(table: str, accounts_max: int = 256, ways: Sequence[str] = WAYS) -> se
         except AssertionError as error:
             error.add_note(f"(each request {way})")
             raise
-        reached |= {(told.kind, _name(told.result.status)) for told in run.told}
+        reached |= {(told.kind, name_of(told.result.status)) for told in run.told}
     return reached
-
-
-def _lines(table: str) -> Iterator[Line]:
-    for number, raw in enumerate(table.splitlines(), 1):
-        text = raw.split("#")[0].strip()
-        if text:
-            asked, _, expected = text.partition("->")
-            yield Line(number, text, asked.split(), expected.strip() or None)
-
-
-@dataclass
-class _Names:
-    """Ids of names, in order of appearance; both halves of each are used."""
-
-    known: dict[str, int] = field(default_factory=dict)
-
-    def of(self, word: str) -> int:
-        if _NUMBER.fullmatch(word):
-            return number(word)
-        if word not in self.known:
-            place = len(self.known) + 1
-            self.known[word] = place << 64 | place
-        return self.known[word]
 
 
 class _Run:
@@ -137,8 +99,8 @@ class _Run:
         self._shard = Shard(accounts_max)
         self._model = Model(accounts_max=accounts_max)
         self._now = START_NS
-        self._names = {kind: _Names() for kind in (Kind.ACCOUNT, Kind.TRANSFER, Kind.CONTROL)}
-        self._tenants = _Names()
+        self._names = {kind: Names() for kind in (Kind.ACCOUNT, Kind.TRANSFER, Kind.CONTROL)}
+        self._tenants = Names()
         self._tenant = 1
         self._waiting: list[Asked] = []
         self._open: tuple[Line, list[tuple[Line, Kind, dict[str, int]]]] | None = None
@@ -193,10 +155,10 @@ class _Run:
         self._ask(line, Kind.TRANSFER, {"flag_bits": int(flags), **event})
 
     def _do_freeze(self, line: Line, words: list[str]) -> None:
-        self._control(line, Opcode.FREEZE, words, _side(words[1:]))
+        self._control(line, Opcode.FREEZE, words, side(words[1:]))
 
     def _do_unfreeze(self, line: Line, words: list[str]) -> None:
-        self._control(line, Opcode.UNFREEZE, words, _side(words[1:]))
+        self._control(line, Opcode.UNFREEZE, words, side(words[1:]))
 
     def _do_limit(self, line: Line, words: list[str]) -> None:
         self._control(line, Opcode.CREDIT_LIMIT, words, number(words[1]))
@@ -233,7 +195,7 @@ class _Run:
         for option in options:
             if not option.startswith("expires="):
                 raise first.invalid(f"has no option {option}")
-            expires_at = self._now + _duration(option.removeprefix("expires="))
+            expires_at = self._now + duration(option.removeprefix("expires="))
         self._queue([one for one, _, _ in commands], kinds.pop(), [e for _, _, e in commands], name, first, expires_at)
 
     def _ask(self, line: Line, kind: Kind, event: dict[str, int]) -> None:
@@ -256,7 +218,7 @@ class _Run:
             request_id = self._nameless
         else:
             request_id = self._names[Kind.CONTROL].of(name)
-        commands = frame(_packed(kind, events), kind, self._tenant, request_id, self._now, expires_at)
+        commands = frame(packed(kind, events), kind, self._tenant, request_id, self._now, expires_at)
         self._waiting.append(Asked(commands, lines, whole, kind))
         if self._way != "together":
             self._settle()
@@ -268,7 +230,7 @@ class _Run:
 
     def _do_advance(self, line: Line, words: list[str]) -> None:
         self._settle()
-        self._now += _duration(words[0])
+        self._now += duration(words[0])
 
     def _do_balance(self, line: Line, words: list[str]) -> None:
         self._settle()
@@ -277,9 +239,9 @@ class _Run:
             raise line.fail("there is no such account")
         shown, extra = found
         debits, credits, limit = (
-            _whole(shown, "debits_posted"),
-            _whole(shown, "credits_posted"),
-            _whole(extra, "credit_limit"),
+            whole_field(shown, "debits_posted"),
+            whole_field(shown, "credits_posted"),
+            whole_field(extra, "credit_limit"),
         )
         said = {
             "debits": debits,
@@ -290,7 +252,7 @@ class _Run:
         }
         for name, value in zip(words[1::2], words[2::2], strict=True):
             if name == "frozen":
-                if int(extra["frozen"]) != _SIDES[value]:
+                if int(extra["frozen"]) != SIDES[value]:
                     raise line.fail(f"frozen is {Side(int(extra['frozen']))!r}")
             elif said[name] != (-number(value[1:]) if value.startswith("-") else number(value)):
                 raise line.fail(f"{name} is {said[name]}")
@@ -310,8 +272,8 @@ class _Run:
                 raise line.fail("there is such a transfer")
         elif words[1] != "amount":
             raise line.invalid("says neither amount nor nothing")
-        elif len(found) != 1 or _whole(found[0], "amount") != number(words[2]):
-            raise line.fail(f"found {[_whole(row, 'amount') for row in found]}")
+        elif len(found) != 1 or whole_field(found[0], "amount") != number(words[2]):
+            raise line.fail(f"found {[whole_field(row, 'amount') for row in found]}")
 
     def _look_up_account(self, name: str) -> tuple[Any, Any] | None:
         shown, extra = lookups.accounts(self._shard.decider, self._tenant, [self._names[Kind.ACCOUNT].of(name)])
@@ -340,19 +302,19 @@ class _Run:
         if status == RequestStatus.IDEMPOTENCY_KEY_REUSED:
             result = Result(timestamp, RequestStatus.IDEMPOTENCY_KEY_REUSED)
         else:
-            result = Result(timestamp, _TABLES[asked.kind](status), bool(replayed))
+            result = Result(timestamp, TABLES[asked.kind](status), bool(replayed))
         self.told.append(Told(line, asked.kind, result))
         expected = asked.whole.expected if asked.whole else None
         if expected == "idempotency_key_reused":
             if result.status is not RequestStatus.IDEMPOTENCY_KEY_REUSED:
-                raise line.fail(f"the request got {_name(result.status)}, not {expected}")
+                raise line.fail(f"the request got {name_of(result.status)}, not {expected}")
         else:
             if expected not in (None, "replayed"):
                 raise asked.whole.invalid("expects neither replayed nor idempotency_key_reused")  # type: ignore[union-attr]
             if result.replayed != (expected == "replayed"):
                 raise line.fail("was decided again" if expected else "was not decided: it repeats an earlier request")
-            if _name(result.status) != _expected(line, asked.kind):
-                raise line.fail(f"got {_name(result.status)}")
+            if name_of(result.status) != expected_status(line, asked.kind):
+                raise line.fail(f"got {name_of(result.status)}")
         if result != predicted:
             raise line.fail(f"the ledger said {result}, its model {predicted}")
 
@@ -361,67 +323,6 @@ class _Run:
         books = self._shard.decider.bookkeeper.books
         for row in books.rows.view(np.ndarray)[: self._shard.decider.bookkeeper.count()]:
             key = (int(row["tenant"]), int(row["ledger"]))
-            sums[key] = sums.get(key, 0) + _whole(row, "debits_posted") - _whole(row, "credits_posted")
+            sums[key] = sums.get(key, 0) + whole_field(row, "debits_posted") - whole_field(row, "credits_posted")
         if any(sums.values()):
             raise AssertionError(f"debits are not credits, by tenant and ledger: {sums}")
-
-
-def number(word: str) -> int:
-    """An amount or id as tables write it. Raises `ValueError`."""
-    found = _NUMBER.fullmatch(word)
-    if found is None:
-        raise ValueError(f"{word} is no number")
-    whole, base, exponent, sign, more = found.groups()
-    if whole == "max":
-        value = (1 << 128) - 1
-    elif base is not None:
-        value = int(base) ** int(exponent)
-    else:
-        value = int(whole.replace(",", "").replace("_", ""))
-    if sign is not None:
-        value += int(more) if sign == "+" else -int(more)
-    if not 0 <= value < 1 << 128:
-        raise ValueError(f"{word} does not fit 128 bits")
-    return value
-
-
-def _duration(word: str) -> int:
-    found = _DURATION.fullmatch(word)
-    if found is None:
-        raise ValueError(f"{word} is no duration")
-    return int(found[1]) * _NS[found[2]]
-
-
-def _side(words: list[str]) -> Side:
-    named = [word for word in words if "=" not in word]
-    return _SIDES[named[0]] if named else Side.BOTH
-
-
-def _packed(kind: Kind, events: list[dict[str, int]]) -> bytes:
-    rows = np.zeros(len(events), EVENTS[kind])
-    for row, event in zip(rows, events, strict=True):
-        for name, value in event.items():
-            if f"{name}_lo" in (rows.dtype.names or ()):
-                row[f"{name}_lo"], row[f"{name}_hi"] = value & 0xFFFFFFFFFFFFFFFF, value >> 64
-            else:
-                row[name] = value
-    return rows.tobytes()
-
-
-def _whole(row: Any, name: str) -> int:
-    return int(row[f"{name}_lo"]) | int(row[f"{name}_hi"]) << 64
-
-
-def _name(status: Status) -> str:
-    return status.name.lower()
-
-
-def _expected(line: Line, kind: Kind) -> str:
-    """The name of the status; success is spelled as the table likes."""
-    success = "applied" if kind is Kind.CONTROL else "created"
-    expected = line.expected or success
-    if expected in ("created", "applied", "posted", "opened"):
-        return success
-    if expected.upper() not in _TABLES[kind].__members__:
-        raise line.invalid(f"{expected} is no status of a {kind.name.lower()}")
-    return expected
