@@ -46,7 +46,7 @@ def _has_message(socket: "zmq.Socket[bytes]") -> bool:
 class EngineEnd:
     """The engine's end: binds both sockets, whose folder only this user can enter.
 
-    `receive` belongs to one thread (the loop), `publish` to one thread (the writer), `wake` to any. Two engines on
+    `receive` belongs to one thread (the loop); `publish` to whoever writes, one at a time (ADR 0006); `wake` to any. Two engines on
     one data folder would take the sockets from each other: bind only while holding the engine's lock.
     """
 
@@ -107,7 +107,7 @@ class EngineEnd:
             return  # the pipe is full of earlier wakes, none of them seen yet
 
     def publish(self, topic: bytes, message: wire.Outbound) -> None:
-        """Tell whoever subscribed to `topic` (16 bytes). May be lost; never blocks. Only from the writer's thread."""
+        """Tell whoever subscribed to `topic` (16 bytes). May be lost; never blocks. One thread at a time."""
         self._outbound.send(topic + wire.encode(message), zmq.NOBLOCK)
 
     def close(self) -> None:

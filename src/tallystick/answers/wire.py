@@ -2,7 +2,7 @@
 
 Gateways PUSH to the engine: `Doorbell` (a block is durable in a lane) and queries. The engine PUBlishes: the topic
 is a lane's id (results of one of its blocks) or a client's id (the answer to its query). All of the engine's
-messages leave by one thread, after the block they saw is durable.
+messages leave by its writer, in order, after the block they saw is durable.
 """
 
 from typing import TypeAlias

@@ -31,7 +31,7 @@ SEAL = int(Kind.SEAL)
 
 
 class Gate(Protocol):
-    """Where durable outcomes go. Called by the writer's thread only."""
+    """Where durable outcomes go. Called by the writer only."""
 
     def decided(self, answers: list[Answer]) -> None:
         """Tell those who wait. May be lost on the way: a look-up is always right."""
