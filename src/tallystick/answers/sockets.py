@@ -46,8 +46,9 @@ def _has_message(socket: "zmq.Socket[bytes]") -> bool:
 class EngineEnd:
     """The engine's end: binds both sockets, whose folder only this user can enter.
 
-    `receive` belongs to one thread (the loop); `publish` to whoever writes, one at a time (ADR 0006); `wake` to any. Two engines on
-    one data folder would take the sockets from each other: bind only while holding the engine's lock.
+    `receive` belongs to one thread (the loop); `publish` to whoever writes, one at a time (ADR 0006); `wake`
+    to any. Two engines on one data folder would take the sockets from each other: bind only while holding the
+    engine's lock.
     """
 
     def __init__(self, where: Addresses) -> None:
