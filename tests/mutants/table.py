@@ -331,4 +331,152 @@ ENGINE = (
     ),
 )
 
-MUTANTS: tuple[Mutant, ...] = (*RECORDS, *STORAGE, *ENGINE)
+TRANSFER_TABLES = ("tests/scenarios/test_transfers.py",)
+CONTROL_TABLES = ("tests/scenarios/test_controls.py",)
+REQUEST_TABLES = ("tests/scenarios/test_requests.py",)
+LEDGER = (
+    Mutant(
+        name="freeze ignored",
+        promise="nothing leaves a frozen account",
+        file="src/tallystick/ledger/transfers.py",
+        old="    if debit.frozen & SIDE_DEBITS != 0:\n",
+        new="    if False:\n",
+        tests=CONTROL_TABLES,
+    ),
+    Mutant(
+        name="credit freeze ignored",
+        promise="nothing comes to an account whose credits are frozen",
+        file="src/tallystick/ledger/transfers.py",
+        old="    if credit.frozen & SIDE_CREDITS != 0:\n",
+        new="    if False:\n",
+        tests=CONTROL_TABLES,
+    ),
+    Mutant(
+        name="limit ignored",
+        promise="debits stay within credits and the credit limit",
+        file="src/tallystick/ledger/transfers.py",
+        old="        if u128.less(may_lo, may_hi, debits_lo, debits_hi):\n",
+        new="        if False:\n",
+        tests=CONTROL_TABLES,
+    ),
+    Mutant(
+        name="limit off by one",
+        promise="an account may spend all it has, and no more",
+        file="src/tallystick/ledger/transfers.py",
+        old="        if u128.less(may_lo, may_hi, debits_lo, debits_hi):\n",
+        new="        if not u128.less(debits_lo, debits_hi, may_lo, may_hi):\n",
+        tests=TRANSFER_TABLES,
+    ),
+    Mutant(
+        name="overflow ignored",
+        promise="sums never pass 128 bits",
+        file="src/tallystick/ledger/transfers.py",
+        old="    if over:\n        return TransferStatus.OVERFLOWS_CREDITS_POSTED\n",
+        new="    if False:\n        return TransferStatus.OVERFLOWS_CREDITS_POSTED\n",
+        tests=TRANSFER_TABLES,
+    ),
+    Mutant(
+        name="checks swapped",
+        promise="the first status that applies wins",
+        file="src/tallystick/ledger/transfers.py",
+        old="    if t.ledger == 0:\n"
+        "        return TransferStatus.LEDGER_MUST_NOT_BE_ZERO\n"
+        "    if t.code == 0:\n"
+        "        return TransferStatus.CODE_MUST_NOT_BE_ZERO\n",
+        new="    if t.code == 0:\n"
+        "        return TransferStatus.CODE_MUST_NOT_BE_ZERO\n"
+        "    if t.ledger == 0:\n"
+        "        return TransferStatus.LEDGER_MUST_NOT_BE_ZERO\n",
+        tests=("tests/scenarios/test_precedence.py",),
+    ),
+    Mutant(
+        name="id check off, in tables",
+        promise="a transfer's id is used once",
+        file="src/tallystick/ledger/kernel.py",
+        old="                if fetched_here != NOT_FETCHED:\n",
+        new="                if fetched_here < NOT_FETCHED:\n",
+        tests=TRANSFER_TABLES,
+    ),
+    Mutant(
+        name="id check off within a block",
+        promise="a transfer's id is used once",
+        file="src/tallystick/ledger/kernel.py",
+        old="                    if earlier != NOT_FETCHED:\n",
+        new="                    if earlier < NOT_FETCHED:\n",
+        tests=TRANSFER_TABLES,
+    ),
+    Mutant(
+        name="transient failure does not poison",
+        promise="after a refusal that may pass, the id is spent",
+        file="src/tallystick/ledger/transfers.py",
+        old="        if status == transient:\n            return True\n",
+        new="        if status == transient:\n            return False\n",
+        tests=TRANSFER_TABLES,
+    ),
+    Mutant(
+        name="exists tells its own time",
+        promise="exists repeats the timestamp of what exists",
+        file="src/tallystick/ledger/kernel.py",
+        old="        result.timestamp = there.timestamp\n",
+        new="        pass\n",
+        tests=TRANSFER_TABLES,
+    ),
+    Mutant(
+        name="tenant ignored",
+        promise="tenants see nothing of each other",
+        file="src/tallystick/ledger/kernel.py",
+        old="        tenant = commands[k].tenant\n",
+        new="        tenant = ONE\n",
+        tests=REQUEST_TABLES,
+    ),
+    Mutant(
+        name="fingerprint ignored, in tables",
+        promise="a reused key never shows another payment's result",
+        file="src/tallystick/engine/requests.py",
+        old='        same = (fingerprints[known] == details["fingerprint"]).all(axis=1)\n',
+        new="        same = np.ones(len(known), np.bool_)\n",
+        tests=REQUEST_TABLES,
+    ),
+    Mutant(
+        name="expiry off by one",
+        promise="a request is in time at its last nanosecond",
+        file="src/tallystick/ledger/kernel.py",
+        old="now > command.expires_at",
+        new="now >= command.expires_at",
+        tests=REQUEST_TABLES,
+    ),
+    Mutant(
+        name="invariants not required",
+        promise="a block that breaks a promise is never journaled",
+        file="src/tallystick/engine/deciding.py",
+        old="        invariants.require(int(violation), self.next_seq)\n",
+        new="",
+        tests=("tests/unit/ledger/test_invariants.py",),
+    ),
+    Mutant(
+        name="signed arithmetic",
+        promise="no uint64 meets a signed integer in compiled code",
+        file="src/tallystick/ledger/kernel.py",
+        old="        seq = first_seq + U64(k)\n",
+        new="        seq = first_seq + k\n",
+        tests=("tests/unit/ledger/test_typed_ir.py",),
+    ),
+    Mutant(
+        name="cache blind to layouts",
+        promise="a change in any compiled source is compiled",
+        file="src/tallystick/compose/kernel_cache.py",
+        old='SOURCES = ("ledger", "records", "engine", "statuses.py")',
+        new='SOURCES = ("ledger", "engine", "statuses.py")',
+        tests=("tests/unit/ledger/test_kernel_cache.py",),
+    ),
+    Mutant(
+        name="unkeyed hash",
+        promise="ids that somebody chose are as fast as random ones",
+        file="src/tallystick/ledger/hashing.py",
+        old="    first = fold(lo ^ keys[0], hi ^ keys[1])\n    result = fold(first ^ tenant ^ keys[2], keys[3] ^ hi)\n",
+        new="    first = fold(lo, hi)\n    result = fold(first ^ tenant, hi)\n",
+        tests=("tests/unit/ledger/test_hashing.py",),
+    ),
+)
+
+MUTANTS: tuple[Mutant, ...] = (*RECORDS, *STORAGE, *ENGINE, *LEDGER)

@@ -15,9 +15,13 @@ pytestmark = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reas
 
 
 @pytest.fixture(scope="module")
-def kernels():
+def walked():
+    """Every kernel, with every signature that was warmed."""
     warm()
-    return list(made._called_from_python)
+    walk = Walk()
+    for kernel in made._called_from_python:
+        walk.kernel(kernel)
+    return walk
 
 
 def faults(kernel, *arguments):
@@ -26,17 +30,11 @@ def faults(kernel, *arguments):
     return walk.faults
 
 
-def test_no_kernel_mixes_signed_and_unsigned_or_computes_with_floats(kernels):
-    walk = Walk()
-    for kernel in kernels:
-        walk.kernel(kernel)
-    assert walk.faults == []
+def test_no_kernel_mixes_signed_and_unsigned_or_computes_with_floats(walked):
+    assert walked.faults == []
 
 
-def test_the_walk_reaches_every_helper_of_the_ledger(kernels):
-    walk = Walk()
-    for kernel in kernels:
-        walk.kernel(kernel)
+def test_the_walk_reaches_every_helper_of_the_ledger(walked):
     for name in (
         "kernel.decide",
         "kernel.apply",
@@ -52,7 +50,7 @@ def test_the_walk_reaches_every_helper_of_the_ledger(kernels):
         "books.touch",
         "invariants._check_row",
     ):
-        assert f"tallystick.ledger.{name}" in walk.functions
+        assert f"tallystick.ledger.{name}" in walked.functions
 
 
 def helper(number):
