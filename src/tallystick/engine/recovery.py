@@ -10,7 +10,7 @@ import numpy as np
 from tallystick.engine.deciding import Decider, Judge
 from tallystick.engine.fetch import Fetcher
 from tallystick.engine.idindex import IdIndex
-from tallystick.errors import Corrupt
+from tallystick.errors import Corrupt, Invalid
 from tallystick.journal.port import JournalReader
 from tallystick.ledger import kernel
 from tallystick.ledger.books import Bookkeeper
@@ -32,7 +32,7 @@ def recover(
     judge: Judge = kernel.decide,
     progress: Progress | None = None,
 ) -> Decider:
-    """Apply the whole journal. Raises `Corrupt` where it contradicts itself."""
+    """Apply the whole journal. Raises `Corrupt` where it contradicts itself, `Invalid` if the books are too small."""
     decider = Decider(bookkeeper, transfer_index, request_index, Fetcher(journal), shard, judge=judge)
     end = journal.end()
     ids_from = min(transfer_index.covered, request_index.covered)
@@ -57,6 +57,11 @@ def _apply(decider: Decider, block: EntryBlock, ids_from: int) -> None:
         U64(ids_from),
     )
     if misfit != kernel.APPLIED_ALL:
+        if decider.bookkeeper.count() >= decider.bookkeeper.accounts_max:
+            raise Invalid(
+                "accounts_max",
+                f"the journal has more accounts than {decider.bookkeeper.accounts_max}: raise TALLY_ACCOUNTS_MAX",
+            )
         raise Corrupt(
             f"entry {block.header.first + int(misfit)} does not continue the books; "
             "the journal was written by another version, or this program is wrong"
