@@ -9,7 +9,6 @@ from tallystick.blockfile.cursor import Cursor
 from tallystick.blockfile.disk import Disk, Register
 from tallystick.blockfile.segments import DURABLE_END_NAME, Segments, segment_path, stored_segment_bytes
 from tallystick.errors import Corrupt
-from tallystick.records.blocks import CommandBlock, EntryBlock
 
 
 class BlockReader:
@@ -44,11 +43,6 @@ class BlockReader:
     def starts(self, end: int) -> list[int]:
         """Where the segments begin that hold a block below the durable end `end`."""
         return [start for start in self.segments.starts() if start < end]
-
-    def first_block(self, start: int, end: int) -> CommandBlock | EntryBlock | None:
-        """The first block of a segment, verified; None if it holds none below `end`."""
-        found = self.cursor(start, None).next(end)
-        return found[1] if found else None
 
     def modified_ns(self, start: int) -> int:
         """When a segment was last written, ns since the epoch; 0 if it is gone."""

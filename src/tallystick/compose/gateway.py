@@ -70,11 +70,11 @@ async def _run(settings: Settings) -> None:
         loop.add_signal_handler(number, end)
     settings.data.mkdir(parents=True, exist_ok=True)
     placeholder, port = reserve_port(settings.http_host, settings.http_port)
-    clock, entropy, metrics = SystemClock(), system_entropy, Metrics()
+    clock, entropy, disk, metrics = SystemClock(), system_entropy, SystemDisk(), Metrics()
     lanes = Lanes(
         FileIntake(
             settings.path("intake"),
-            SystemDisk(),
+            disk,
             clock,
             entropy,
             settings.lane_segment_bytes,
@@ -83,7 +83,7 @@ async def _run(settings: Settings) -> None:
         )
     )
     link = GatewayEnd(addresses(settings.data), entropy, lambda *push: requests.on_results(*push))
-    requests = Requests(settings, lanes.open, link, metrics, clock, end)
+    requests = Requests(settings, lanes.open, link, metrics, clock, end, disk.free_share)
     service = Service(settings.wait_s, requests, link, BodyReader(settings.body_bytes_max), metrics, clock)
     app = App(service, Keys(settings.keys_path), entropy)
     try:

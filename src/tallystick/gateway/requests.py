@@ -5,7 +5,6 @@ disk that is too full (503). These limits are looked at twenty times a second, n
 """
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,12 +46,12 @@ class Requests:
         metrics: Metrics,
         clock: Clock,
         on_fatal: Callable[[BaseException], None],
-        disk_free: Callable[[Path], float] | None = None,
+        disk_free: Callable[[Path], float],
     ) -> None:
-        """`disk_free` tells which share of a folder's disk is free; the machine's own by default."""
+        """`disk_free` tells which share of a folder's disk is free, 0 to 1 (`Disk.free_share`)."""
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._disk_free = disk_free or share_free
+        self._disk_free = disk_free
         self.disk_low = False
         self.stopping = False
         self.payments = self._sort(False, open_lane, link, metrics, clock, on_fatal)
@@ -179,9 +178,3 @@ class Requests:
         for timer in (self._sweeper, self._disk_timer):
             if timer is not None:
                 timer.cancel()
-
-
-def share_free(folder: Path) -> float:
-    """The share of the disk under `folder` that is free, 0 to 1."""
-    usage = shutil.disk_usage(folder)
-    return usage.free / usage.total if usage.total else 0.0
