@@ -1,4 +1,4 @@
-"""The four ways in which something fails, and what a caller may do about each.
+"""The ways in which something fails, and what a caller may do about each.
 
 A refusal ("insufficient funds") is no failure: it is an outcome with a status (`statuses.py`).
 Adapters translate every driver error into one of these, `raise … from`.
@@ -36,3 +36,7 @@ class Corrupt(TallystickError):
 
 class Violated(TallystickError):
     """A decided block breaks an invariant; nothing of it was journaled. This process must end and start again."""
+
+
+class Damaged(TallystickError):
+    """A derived file is not as it was written. This process must end; the next start makes the file anew."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tallystick.engine.drafts import Answer, Delivery, Draft
+from tallystick.engine.endings import Endings
 from tallystick.engine.fetch import Fetcher
 from tallystick.engine.idindex import IdIndex
 from tallystick.engine.requests import Admission, Admissions, Requests, admit, ranges, split
@@ -39,6 +40,10 @@ class Decider:
     last_timestamp: int = 0
     positions: dict[bytes, int] = field(default_factory=dict)
     judge: Judge = kernel.decide
+    endings: Endings = field(default_factory=Endings)
+    """How pending transfers ended that the books hold no longer."""
+    decided: Callable[[Draft], None] | None = None
+    """Called with each block as it was decided, the books being as they are after it (`engine.snapshots`)."""
 
     def decide(self, deliveries: list[Delivery], now: int, quarantine: bool = False) -> Draft:
         """Decide whole requests (at most 8,190 commands in all) at time `now`, ns, past `last_timestamp`.
@@ -67,6 +72,8 @@ class Decider:
         )
         self.fetcher.remember(draft)
         self.next_seq = draft.next_seq
+        if self.decided is not None and decided is not None:
+            self.decided(draft)
         return draft
 
     def _decide_new(self, commands: npt.NDArray[np.void], now: int, quarantine: bool) -> Outcome:
