@@ -142,7 +142,7 @@ class _Engine:
             while not self._stopping:
                 for message in end.receive(0 if decided else POLL_MS):
                     if not isinstance(message, wire.Doorbell):
-                        handoff.put(partial(end.publish, message.client, _reply(parts.decider, message)))
+                        handoff.put(partial(end.publish, message.client, reply(parts.decider, message)))
                 decided = loop.step()
                 if self._failure is not None:
                     raise self._failure
@@ -160,7 +160,7 @@ class _Engine:
         _log.info("engine stopped", entries=parts.decider.next_seq)
 
 
-def _reply(decider: "Decider", message: wire.Question) -> wire.Reply:
+def reply(decider: "Decider", message: wire.Question) -> wire.Reply:
     """What a look-up shows now; the writer sends it once all of that is durable."""
     from tallystick.engine import lookups
 
