@@ -22,7 +22,10 @@ class Settings(BaseSettings):
     intake: Literal["files", "memory"] = Field(default="files", description="Where requests are queued.")
 
     http_host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
-    http_port: int = Field(default=7400, ge=0, le=65535, description="Port the gateway listens on.")
+    http_port: int = Field(
+        default=7400, ge=0, le=65535, description="Port the gateway listens on; further ones take those after it."
+    )
+    gateways: int = Field(default=1, ge=1, le=64, description="How many gateways `tally up` runs.")
     keys_file: Path | None = Field(
         default=None, description="File of API key hashes; default keys.json in the data folder."
     )
@@ -49,6 +52,9 @@ class Settings(BaseSettings):
         default=None, description="Folder of compiled code; default in the user's cache folder."
     )
     accept_clock: bool = Field(default=False, description="Start although the clock is over 24 h ahead of the journal.")
+    clock_offset_file: Path | None = Field(
+        default=None, description="File of 8 bytes by which the wall clock is put off, in ns; for tests only."
+    )
 
     def path(self, *parts: str) -> Path:
         """A path inside the data folder."""

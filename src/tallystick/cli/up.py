@@ -25,6 +25,9 @@ def up(
     shard: Annotated[int | None, typer.Option(help="Number of the shard. [env TALLY_SHARD; 0]")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. [env TALLY_HTTP_HOST; 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on. [env TALLY_HTTP_PORT; 7400]")] = None,
+    gateways: Annotated[
+        int | None, typer.Option(help="How many gateways, on ports one after the other. [env TALLY_GATEWAYS; 1]")
+    ] = None,
     accept_clock: Annotated[
         bool | None,
         typer.Option("--accept-clock", help="Start although the clock is over 24 h ahead of the last entry."),
@@ -41,9 +44,12 @@ def up(
 
     - `tally up` everything, data in ./tally-data
     - `tally up --data /var/lib/tallystick --port 8080`
+    - `tally up --gateways 2` two gateways before one engine, here on ports 7400 and 7401
     - `tally up engine --shard 3` one process, for systemd or a container
     """
-    settings = options.settings(data=data, shard=shard, http_host=host, http_port=port, accept_clock=accept_clock)
+    settings = options.settings(
+        data=data, shard=shard, http_host=host, http_port=port, gateways=gateways, accept_clock=accept_clock
+    )
     from tallystick.compose import up as compose
 
     if name is not None:
@@ -51,10 +57,12 @@ def up(
             raise Invalid("", f"no process is called {name!r}; there are {', '.join(compose.PROCESSES)}")
         return _run_one(name, settings)
     if not as_json:
-        say(f"tally: data in {settings.data}, http://{settings.http_host}:{settings.http_port}; Ctrl-C stops")
+        last = settings.http_port + settings.gateways - 1
+        ports = f"{settings.http_port}" if settings.gateways == 1 else f"{settings.http_port} to {last}"
+        say(f"tally: data in {settings.data}, http://{settings.http_host}:{ports}; Ctrl-C stops")
         if not settings.keys_path.exists():
             say("tally: no API key yet, so nobody gets in; `tally key new NAME` makes one")
-    orderly = compose.supervise(settings, list(compose.PROCESSES), _report_json if as_json else _report)
+    orderly = compose.supervise(settings, _report_json if as_json else _report)
     return Exit.DONE if orderly else Exit.NEEDS_A_PERSON
 
 

@@ -98,7 +98,8 @@ class _Engine:
         from tallystick.engine.loop import EngineLoop, LaneSource
         from tallystick.engine.writer import Writer
 
-        settings, clock, entropy, disk = self._settings, SystemClock(), system_entropy, SystemDisk()
+        settings, entropy, disk = self._settings, system_entropy, SystemDisk()
+        clock = SystemClock(settings.clock_offset_file)
         started = clock.monotonic_ns()
         parts = open_files(
             settings.data,

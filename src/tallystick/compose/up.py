@@ -26,6 +26,19 @@ ORPHAN_LOOK_S = 0.01
 ORPHAN_LOOKS = 1000
 
 
+def specs(settings: Settings) -> list[Spec]:
+    """What `supervise` keeps running: each of `PROCESSES`, and as many gateways as the settings say.
+
+    Further gateways are called `gateway-2` and so on, and take the ports after the first one's; each has lanes of
+    its own on the one intake.
+    """
+    found = [Spec(name, _command(name, settings, settings.http_port)) for name in PROCESSES]
+    for number in range(2, settings.gateways + 1):
+        port = settings.http_port and settings.http_port + number - 1  # 0: each finds one
+        found.append(Spec(f"gateway-{number}", _command("gateway", settings, port)))
+    return found
+
+
 def run_one(name: str, settings: Settings) -> None:
     """Run one process here, until it ends. Raises what it raises; KeyError for a name that is no process."""
     _refuse_forgetful(settings)
@@ -33,8 +46,8 @@ def run_one(name: str, settings: Settings) -> None:
     run(settings)
 
 
-def supervise(settings: Settings, names: list[str], report: Callable[[Event], None]) -> bool:
-    """Keep the named processes running until SIGTERM or SIGINT, then stop them. Main thread only.
+def supervise(settings: Settings, report: Callable[[Event], None]) -> bool:
+    """Keep all processes of this machine (`specs`) running until SIGTERM or SIGINT, then stop them. Main thread only.
 
     Their output goes to this process's standard error. Returns False if one of them ended for good by itself.
     Raises `Unavailable` if the data folder is already being supervised, `Invalid` for adapters that forget.
@@ -44,8 +57,7 @@ def supervise(settings: Settings, names: list[str], report: Callable[[Event], No
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(settings):
         _end_orphans(settings)
-        specs = [Spec(name, _command(name, settings)) for name in names]
-        supervisor = Supervisor(specs, SystemLauncher(sys.stderr.fileno()), SystemClock(), report)
+        supervisor = Supervisor(specs(settings), SystemLauncher(sys.stderr.fileno()), SystemClock(), report)
         with Signals() as signals:
             told = None
             while not supervisor.finished:
@@ -67,13 +79,13 @@ def _refuse_forgetful(settings: Settings) -> None:
             raise Invalid(f"TALLY_{name.upper()}", "memory is for tests and `Ledger.in_memory`: set it to files")
 
 
-def _command(name: str, settings: Settings) -> tuple[str, ...]:
+def _command(name: str, settings: Settings, port: int) -> tuple[str, ...]:
     """How to start one process with these settings; what has no flag here it inherits from the environment."""
     flags = {
         "--data": settings.data.absolute(),
         "--shard": settings.shard,
         "--host": settings.http_host,
-        "--port": settings.http_port,
+        "--port": port,
     }
     accepted = ("--accept-clock",) if settings.accept_clock else ()
     words = [str(word) for flag in flags.items() for word in flag]

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -27,6 +27,7 @@ READY_S = 180.0
 """A first start compiles the ledger kernel, which takes a while on a small machine."""
 STOP_S = 20.0
 ACCOUNTS_A_REQUEST = 1000
+PORTS_TRIED = 50
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -54,11 +55,20 @@ class _Results(msgspec.Struct):
 class Instance:
     """A running instance. Leaving the context stops it."""
 
-    def __init__(self, folder: Path, clock: SystemClock | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: SystemClock | None = None,
+        gateways: int = 1,
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        """`settings` are those to change, by their names in `Settings`."""
         self.folder = folder
         self.clock = clock or SystemClock()
-        self.port = _free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.port = _free_ports(gateways)
+        self.urls = [f"http://127.0.0.1:{self.port + number}" for number in range(gateways)]
+        self.url = self.urls[0]
+        self._environment = [f"TALLY_{name.upper()}={value}" for name, value in (settings or {}).items()]
         self.key = auth.make_key(system_entropy)
         self.key_file = folder / "lab.key"
         self.log_path = folder / "log"
@@ -72,7 +82,12 @@ class Instance:
         self.key_file.write_text(self.key)
         with self.log_path.open("ab") as log:
             self._supervisor = subprocess.Popen(
-                [*tally("up"), "--data", str(self.folder), "--port", str(self.port), "--json"],
+                [
+                    *("env", *self._environment),
+                    *tally("up"),
+                    *("--data", str(self.folder), "--port", str(self.port), "--gateways", str(len(self.urls))),
+                    "--json",
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -107,24 +122,27 @@ class Instance:
         return code
 
     def wait_ready(self, seconds: float) -> None:
-        """Wait until a payment would be decided. Raises `Unavailable` with the end of the log if that takes longer."""
-        assert self._supervisor is not None
-        api = self.api(wait_s=2.0)
-        until_ns = self.clock.monotonic_ns() + round(seconds * 1e9)
-        while self.clock.monotonic_ns() < until_ns and self._supervisor.poll() is None:
-            try:
-                if api.ask("GET", "/ready").status == 200:
-                    api.close()
-                    return
-            except TallystickError:
-                pass
-            pause(0.05)
-        tail = "\n".join(self.log_path.read_text(errors="replace").splitlines()[-8:])
-        raise Unavailable(f"the instance in {self.folder} does not get ready; the end of its log:\n{tail}")
+        """Wait until payments would be decided, by every gateway.
 
-    def api(self, connections: int = 1, wait_s: float = 35.0) -> Api:
-        """A client with this instance's key."""
-        return Api(self.url, self.key, connections, wait_s)
+        Raises `Unavailable` with the end of the log if that takes longer.
+        """
+        assert self._supervisor is not None
+        until_ns = self.clock.monotonic_ns() + round(seconds * 1e9)
+        for gateway in range(len(self.urls)):
+            api = self.api(wait_s=2.0, gateway=gateway)
+            while not _is_ready(api):
+                if self.clock.monotonic_ns() > until_ns or self._supervisor.poll() is not None:
+                    raise self._not_ready()
+                pause(0.05)
+            api.close()
+
+    def _not_ready(self) -> Unavailable:
+        tail = "\n".join(self.log_path.read_text(errors="replace").splitlines()[-8:])
+        return Unavailable(f"the instance in {self.folder} does not get ready; the end of its log:\n{tail}")
+
+    def api(self, connections: int = 1, wait_s: float = 35.0, gateway: int = 0) -> Api:
+        """A client of one of the gateways, with this instance's key."""
+        return Api(self.urls[gateway], self.key, connections, wait_s)
 
     def processes(self) -> list[status.ProcessStatus]:
         """The processes as the supervisor's status file tells."""
@@ -210,6 +228,22 @@ def _slices(values: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     return (values[at : at + size] for at in range(0, len(values), size))
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def _is_ready(api: Api) -> bool:
+    try:
+        return api.ask("GET", "/ready").status == 200
+    except TallystickError:
+        return False
+
+
+def _free_ports(count: int) -> int:
+    """The first of so many free ports, one after the other. Raises `Unavailable` if there are none."""
+    for _ in range(PORTS_TRIED):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            first = int(listener.getsockname()[1])
+            try:
+                for port in range(first + 1, first + count):
+                    socket.create_server(("127.0.0.1", port)).close()
+            except OSError:
+                continue
+            return first
+    raise Unavailable(f"this machine has no {count} free ports one after the other")

@@ -88,3 +88,16 @@ def test_what_a_killed_supervisor_left_is_ended_by_the_next_one(tmp_path: Path) 
         with Instance(first.folder) as second:
             assert all(gone(pid) for pid in orphans)
             assert {process.starts for process in second.processes()} == {1}
+
+
+def test_two_gateways_serve_one_engine_and_each_comes_back_alone(tmp_path: Path) -> None:
+    with Instance(tmp_path / "data", gateways=2) as instance:
+        names = [process.name for process in instance.processes()]
+        assert names == ["engine", "gateway", "gateway-2"]
+        instance.open_accounts([1], limited=False)  # through the first gateway
+        assert instance.api(gateway=1).ask("GET", f"/v1/accounts/{1:032x}").status == 200
+        first = instance.pid("gateway")
+        instance.kill("gateway-2")
+        until(lambda: next(p for p in instance.processes() if p.name == "gateway-2").starts == 2, 10)
+        instance.wait_ready(60)
+        assert instance.pid("gateway") == first

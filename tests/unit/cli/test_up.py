@@ -97,5 +97,13 @@ def test_adapters_that_forget_are_refused(
 
 
 def test_a_clock_that_was_accepted_is_accepted_by_what_is_started() -> None:
-    assert "--accept-clock" in compose._command("engine", Settings(accept_clock=True))
-    assert "--accept-clock" not in compose._command("engine", Settings())
+    assert all("--accept-clock" in spec.command for spec in compose.specs(Settings(accept_clock=True)))
+    assert not any("--accept-clock" in spec.command for spec in compose.specs(Settings()))
+
+
+def test_further_gateways_take_the_ports_after_the_first_one_s() -> None:
+    started = {spec.name: spec.command for spec in compose.specs(Settings(gateways=3, http_port=8000))}
+    assert list(started) == ["engine", "gateway", "gateway-2", "gateway-3"]
+    ports = {name: command[command.index("--port") + 1] for name, command in started.items()}
+    assert (ports["gateway"], ports["gateway-2"], ports["gateway-3"]) == ("8000", "8001", "8002")
+    assert all(command[command.index("up") + 1] == name.partition("-")[0] for name, command in started.items())
