@@ -108,6 +108,7 @@ class TransferStatus(IntEnum):
     PENDING_TRANSFER_ALREADY_POSTED = 33
     PENDING_TRANSFER_ALREADY_VOIDED = 34
     PENDING_TRANSFER_EXPIRED = 35
+    PENDING_TRANSFER_IN_REVIEW = 1007
     IMPORTED_EVENT_TIMESTAMP_MUST_NOT_REGRESS = 60
     IMPORTED_EVENT_TIMESTAMP_MUST_POSTDATE_DEBIT_ACCOUNT = 61
     IMPORTED_EVENT_TIMESTAMP_MUST_POSTDATE_CREDIT_ACCOUNT = 62
@@ -125,16 +126,30 @@ class TransferStatus(IntEnum):
     OVERFLOWS_TIMEOUT = 53
     EXCEEDS_CREDITS = 54
     EXCEEDS_DEBITS = 55
+    REFUSED_BY_SCREENING = 1009
+    TOO_MANY_PENDING_TRANSFERS = 1010
 
 
 class ControlStatus(IntEnum):
-    """What was decided about a control command (freeze, unfreeze, credit limit)."""
+    """What was decided about a control command. What it shares with a transfer's post has that one's numbers."""
 
     APPLIED = 0xFFFFFFFF
     REQUEST_EXPIRED = 1003
     QUARANTINED = 1004
+    LINKED_EVENT_FAILED = 1
+    LINKED_EVENT_CHAIN_OPEN = 2
     RESERVED_FIELD = 4
     ACCOUNT_NOT_FOUND = 1005
+    PENDING_TRANSFER_NOT_FOUND = 25
+    PENDING_TRANSFER_NOT_PENDING = 26
+    PENDING_TRANSFER_ALREADY_POSTED = 33
+    PENDING_TRANSFER_ALREADY_VOIDED = 34
+    PENDING_TRANSFER_EXPIRED = 35
+    PENDING_TRANSFER_NOT_IN_REVIEW = 1008
+    DEBIT_ACCOUNT_ALREADY_CLOSED = 65
+    CREDIT_ACCOUNT_ALREADY_CLOSED = 66
+    DEBIT_ACCOUNT_FROZEN = 1001
+    CREDIT_ACCOUNT_FROZEN = 1002
 
 
 class RequestStatus(IntEnum):
@@ -157,6 +172,9 @@ TRANSIENT = frozenset(
         TransferStatus.CREDIT_ACCOUNT_ALREADY_CLOSED,
         TransferStatus.DEBIT_ACCOUNT_FROZEN,
         TransferStatus.CREDIT_ACCOUNT_FROZEN,
+        TransferStatus.PENDING_TRANSFER_IN_REVIEW,
+        TransferStatus.REFUSED_BY_SCREENING,
+        TransferStatus.TOO_MANY_PENDING_TRANSFERS,
     }
 )
 """Refusals that another moment might not have given. They poison the transfer's id.

@@ -9,7 +9,7 @@ from tallystick.lab.shard import Shard
 from tallystick.records.commands import COMMAND, Kind
 from tallystick.statuses import AccountStatus, ControlStatus, RequestStatus, TransferStatus
 from tests.properties.random_requests import NOW, RandomRequests
-from tests.scenarios.test_precedence import LATER_ACCOUNTS, LATER_IN_EVERY_TABLE, LATER_TRANSFERS
+from tests.scenarios.test_precedence import LATER_ACCOUNTS, LATER_CONTROLS, LATER_IN_EVERY_TABLE, LATER_TRANSFERS
 
 COMMANDS = 200_000
 
@@ -89,7 +89,7 @@ def test_kernel_and_model_agree_on_200_000_random_commands():
     for kind, table, later in (
         (Kind.TRANSFER, TransferStatus, LATER_TRANSFERS),
         (Kind.ACCOUNT, AccountStatus, LATER_ACCOUNTS | {"too_many_accounts"}),
-        (Kind.CONTROL, ControlStatus, set()),
+        (Kind.CONTROL, ControlStatus, LATER_CONTROLS),
     ):
         unmet = {status.name.lower() for status in table if not met[kind, int(status)]}
         assert unmet == later | LATER_IN_EVERY_TABLE, f"the stream is too tame, or a later version came: {kind.name}"

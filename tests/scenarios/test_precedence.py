@@ -78,7 +78,7 @@ ACCOUNT_FAULTS = {
 }
 CONTROL_FAULTS = {
     "request_expired": {"expires": "-1ns"},
-    "reserved_field": {"reserved_16": 1},
+    "reserved_field": {"flag_bits": 1},
     "account_not_found": {"id": "nobody"},
 }
 LATER_IN_EVERY_TABLE = {"quarantined"}  # tests/unit/engine/test_poison.py
@@ -115,6 +115,23 @@ LATER_TRANSFERS = {
     "overflows_debits",  # needs pending amounts: tests/unit/ledger/test_room.py puts them into the books by hand
     "overflows_credits",
     "overflows_timeout",
+    "pending_transfer_in_review",
+    "refused_by_screening",
+    "too_many_pending_transfers",
+}
+LATER_CONTROLS = {
+    "linked_event_failed",
+    "linked_event_chain_open",
+    "pending_transfer_not_found",
+    "pending_transfer_not_pending",
+    "pending_transfer_already_posted",
+    "pending_transfer_already_voided",
+    "pending_transfer_expired",
+    "pending_transfer_not_in_review",
+    "debit_account_already_closed",
+    "credit_account_already_closed",
+    "debit_account_frozen",
+    "credit_account_frozen",
 }
 LATER_ACCOUNTS = {
     "linked_event_failed",
@@ -228,7 +245,7 @@ def account_rows(case, fault, status):
 
 def control_rows(case, fault, status):
     number = fault.get("id", "third")
-    reserved = f"reserved_16={fault['reserved_16']}" if "reserved_16" in fault else ""
+    reserved = f"flag_bits={fault['flag_bits']}" if "flag_bits" in fault else ""
     yield from in_request(case, fault, f"freeze {number} {reserved} -> {status}")
 
 
@@ -286,7 +303,7 @@ def test_the_faults_stand_in_the_order_of_the_statuses(statuses):
 
 @pytest.mark.parametrize(
     ("statuses", "later"),
-    [(TransferStatus, LATER_TRANSFERS), (AccountStatus, LATER_ACCOUNTS), (ControlStatus, set())],
+    [(TransferStatus, LATER_TRANSFERS), (AccountStatus, LATER_ACCOUNTS), (ControlStatus, LATER_CONTROLS)],
     ids=lambda each: getattr(each, "__name__", ""),
 )
 def test_every_status_has_a_row_or_is_of_a_later_version(statuses, later):

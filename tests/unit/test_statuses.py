@@ -119,6 +119,9 @@ TRANSIENT = [
     "credit_account_already_closed",
     "debit_account_frozen",
     "credit_account_frozen",
+    "pending_transfer_in_review",
+    "refused_by_screening",
+    "too_many_pending_transfers",
 ]
 EVERY = [
     *AccountStatus.__members__.values(),

@@ -267,7 +267,7 @@ def _account_exists(a: Event, there: ModelAccount) -> AccountStatus:
 
 
 def _control_status(c: Event, account: ModelAccount | None) -> ControlStatus:
-    reserved = c["reserved_16"] or any(np.asarray(c["reserved_64"]).tolist())
+    reserved = c["flag_bits"] or any(np.asarray(c["reserved_64"]).tolist())
     if reserved or c["opcode"] not in (Opcode.FREEZE, Opcode.UNFREEZE, Opcode.CREDIT_LIMIT):
         return ControlStatus.RESERVED_FIELD
     if c["opcode"] != Opcode.CREDIT_LIMIT and c["value"] not in (Side.DEBITS, Side.CREDITS, Side.BOTH):

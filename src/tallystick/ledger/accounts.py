@@ -6,6 +6,8 @@ version does not act on are reserved: refused, never ignored.
 
 from typing import Any
 
+import numpy as np
+
 from tallystick.ledger import u128
 from tallystick.ledger.books import NO_ROW, number
 from tallystick.ledger.compiled import U64, ZERO, inlined
@@ -18,6 +20,7 @@ CLOSED = int(AccountFlag.CLOSED)
 BOTH_LIMITS = DEBITS_MUST_NOT_EXCEED_CREDITS | CREDITS_MUST_NOT_EXCEED_DEBITS
 KNOWN = BOTH_LIMITS | int(AccountFlag.HISTORY) | CLOSED
 SIDE_BOTH = U64(Side.BOTH)
+NOT_SIDES = np.uint32(0xFFFFFFFF ^ Side.BOTH)
 
 
 @inlined
@@ -87,7 +90,7 @@ def fill_account(account: Any, a: Any, seq: Any, timestamp: Any) -> Any:
 @inlined
 def check_control(c: Any, row: Any) -> Any:
     """The status of a control command on the account at `row`."""
-    if c.reserved_16 != 0 or c.opcode < Opcode.FREEZE or c.opcode > Opcode.CREDIT_LIMIT:
+    if c.flag_bits != 0 or c.opcode < Opcode.FREEZE or c.opcode > Opcode.CREDIT_LIMIT:
         return ControlStatus.RESERVED_FIELD
     for word in c.reserved_64:
         if word != ZERO:
@@ -117,5 +120,5 @@ def apply_control(account: Any, before: Any, c: Any, seq: Any) -> Any:
         account.frozen = account.frozen | c.value_lo
     else:
         account.frozen = account.frozen & ~c.value_lo
-        before.frozen_throughout = before.frozen_throughout & account.frozen
+        before.barred_throughout = before.barred_throughout & (account.frozen | NOT_SIDES)
     number(account, seq)

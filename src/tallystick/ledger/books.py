@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tallystick.ledger import hashing
+from tallystick.ledger import hashing, pendings
 from tallystick.ledger.compiled import ONE, U64, ZERO, compiled, inlined, records
-from tallystick.records.commands import ACCOUNT_EVENT, COMMANDS_MAX, u128
+from tallystick.ledger.pendings import NO_ROW, PENDING
+from tallystick.records.commands import ACCOUNT_EVENT, COMMANDS_MAX, AccountFlag, u128
 
 ROW = np.dtype(
     [
@@ -35,21 +36,27 @@ assert ROW.itemsize == 256
 TOUCHED = np.dtype(
     [
         ("row", "<u8"),
-        *u128("debits_posted"),  # before the block
+        *u128("debits_pending"),  # before the block; `invariants.check` adds what its entries say
+        *u128("debits_posted"),
+        *u128("credits_pending"),
         *u128("credits_posted"),
-        *u128("debits_moved"),  # by the block, summed apart from the rows
-        *u128("credits_moved"),
         *u128("credit_limit_max"),  # the highest limit in force in the block
-        ("frozen_throughout", "<u4"),  # sides that were frozen all the time
-        ("reserved", "<u4"),
+        ("barred_throughout", "<u4"),  # `Side` bits that were frozen, and `BARRED_CLOSED`, all the time
+        ("moved_sides", "<u4"),  # `Side` bits of new movements, not those resolved by a void or expiry
     ]
 )
 """What `invariants.check` needs to know about a row that this block touched."""
+assert TOUCHED.itemsize == 96
 
-TOUCHED_MAX = 2 * COMMANDS_MAX
+BARRED_CLOSED = 4
+CLOSED = int(AccountFlag.CLOSED)
+CLOSED_TO_BARRED = 3
+"""Shift from `AccountFlag.CLOSED` to `BARRED_CLOSED`."""
+assert CLOSED >> CLOSED_TO_BARRED == BARRED_CLOSED
+EXPIRIES_MAX = COMMANDS_MAX
+"""Expiries in a block; the rest wait for the next."""
+TOUCHED_MAX = 2 * (COMMANDS_MAX + EXPIRIES_MAX)
 MIGRATED_A_BLOCK = 2 * COMMANDS_MAX
-NO_ROW = -1
-
 
 class Counter(IntEnum):
     """Places in `Books.counters`."""
@@ -58,6 +65,22 @@ class Counter(IntEnum):
     TOUCHED = 1
     TRANSFER_IDS = 2
     REQUEST_IDS = 3
+    PENDINGS = 4  # rows of `pendings` ever used; those not open are in the free list
+    PENDINGS_FREE = 5
+    HEAP = 6
+    RESOLVED = 7
+    TENANTS = 8
+
+
+TENANT = np.dtype(
+    [
+        ("tenant", "<u8"),
+        ("last_account", "<u8"),  # ns, the highest effective timestamp of each kind: imports must pass it
+        ("last_transfer", "<u8"),
+        ("spare", "<u8"),
+    ]
+)
+PENDINGS_MAX = 65_536
 
 
 class Books(NamedTuple):
@@ -72,6 +95,17 @@ class Books(NamedTuple):
     counters: npt.NDArray[np.uint64]
     account_keys: npt.NDArray[np.uint64]
     id_keys: npt.NDArray[np.uint64]
+    pendings: npt.NDArray[np.void]
+    pending_slots: npt.NDArray[np.uint64]
+    pending_free: npt.NDArray[np.uint32]  # a stack of rows, `Counter.PENDINGS_FREE` high
+    heap: npt.NDArray[np.uint64]  # (n, 3): expires at, created at, row of `pendings` (`expiry`)
+    heap_at: npt.NDArray[np.uint32]  # by row of `pendings`: 1 + its place in the heap; 0: it never expires
+    resolved: npt.NDArray[np.int64]  # rows of `pendings` that this block resolved
+    tenants: npt.NDArray[np.void]
+    tenant_slots: npt.NDArray[np.uint64]
+    saved_rows: npt.NDArray[np.void]  # of a chain: rows before each of its members (`chains`)
+    saved_pendings: npt.NDArray[np.void]
+    saved_tenant: npt.NDArray[np.void]
 
 
 _ROW_BITS = U64(0xFFFFFFFF)
@@ -149,17 +183,18 @@ def touch(touched: Any, counters: Any, account: Any, row: Any) -> Any:
     place = np.int64(counters[Counter.TOUCHED])
     before = touched[place]
     before.row = U64(row)
+    before.debits_pending_lo = account.debits_pending_lo
+    before.debits_pending_hi = account.debits_pending_hi
     before.debits_posted_lo = account.debits_posted_lo
     before.debits_posted_hi = account.debits_posted_hi
+    before.credits_pending_lo = account.credits_pending_lo
+    before.credits_pending_hi = account.credits_pending_hi
     before.credits_posted_lo = account.credits_posted_lo
     before.credits_posted_hi = account.credits_posted_hi
-    before.debits_moved_lo = ZERO
-    before.debits_moved_hi = ZERO
-    before.credits_moved_lo = ZERO
-    before.credits_moved_hi = ZERO
     before.credit_limit_max_lo = account.credit_limit_lo
     before.credit_limit_max_hi = account.credit_limit_hi
-    before.frozen_throughout = account.frozen
+    before.barred_throughout = np.uint32(account.frozen | (account.flag_bits & CLOSED) >> CLOSED_TO_BARRED)
+    before.moved_sides = np.uint32(0)
     counters[Counter.TOUCHED] = U64(place) + ONE
     account.touched = U64(place) + ONE
     return place
@@ -194,6 +229,7 @@ class Bookkeeper:
     id_keys: npt.NDArray[np.uint64]
     transfer_ids: InitVar[npt.NDArray[np.uint64]]
     request_ids: InitVar[npt.NDArray[np.uint64]]
+    pendings_max: int = PENDINGS_MAX
     books: Books = field(init=False)
     _migrated: int = field(init=False, default=0)
 
@@ -208,6 +244,17 @@ class Bookkeeper:
             counters=np.zeros(len(Counter), "<u8"),
             account_keys=self.account_keys,
             id_keys=self.id_keys,
+            pendings=records(np.zeros(self.pendings_max, PENDING)),
+            pending_slots=np.zeros(pendings.slots_for(self.pendings_max), "<u8"),
+            pending_free=np.zeros(self.pendings_max, "<u4"),
+            heap=np.zeros((self.pendings_max, 3), "<u8"),
+            heap_at=np.zeros(self.pendings_max, "<u4"),
+            resolved=np.zeros(COMMANDS_MAX + EXPIRIES_MAX, "<i8"),
+            tenants=records(np.zeros(self.accounts_max, TENANT)),
+            tenant_slots=np.zeros(65_536, "<u8"),
+            saved_rows=records(np.zeros(2 * COMMANDS_MAX, ROW)),
+            saved_pendings=records(np.zeros(COMMANDS_MAX, PENDING)),
+            saved_tenant=records(np.zeros(1, TENANT)),
         )
 
     def make_room(self) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from tallystick.errors import Violated
 from tallystick.ledger import u128
-from tallystick.ledger.accounts import CLOSED, CREDITS_MUST_NOT_EXCEED_DEBITS, DEBITS_MUST_NOT_EXCEED_CREDITS
-from tallystick.ledger.books import NO_ROW, Counter
+from tallystick.ledger.accounts import CREDITS_MUST_NOT_EXCEED_DEBITS, DEBITS_MUST_NOT_EXCEED_CREDITS
+from tallystick.ledger.books import BARRED_CLOSED, NO_ROW, Counter
 from tallystick.ledger.compiled import ONE, ZERO, compiled, inlined
 from tallystick.ledger.kernel import TRANSFER
 from tallystick.ledger.transfers import CREATED_STORED, SIDE_CREDITS, SIDE_DEBITS, is_transient
@@ -97,30 +97,27 @@ def _sum_up(entry: Any, debit_row: Any, credit_row: Any, rows: Any, touched: Any
     if debit.touched == ZERO or credit.touched == ZERO:
         return BALANCE_IS_NOT_THE_SUM
     of_debit = touched[debit.touched - ONE]
-    lo, hi, over = u128.add(of_debit.debits_moved_lo, of_debit.debits_moved_hi, entry.moved_lo, entry.moved_hi)
-    of_debit.debits_moved_lo = lo
-    of_debit.debits_moved_hi = hi
+    lo, hi, over = u128.add(of_debit.debits_posted_lo, of_debit.debits_posted_hi, entry.moved_lo, entry.moved_hi)
+    of_debit.debits_posted_lo = lo
+    of_debit.debits_posted_hi = hi
     of_credit = touched[credit.touched - ONE]
-    lo, hi, other = u128.add(of_credit.credits_moved_lo, of_credit.credits_moved_hi, entry.moved_lo, entry.moved_hi)
-    of_credit.credits_moved_lo = lo
-    of_credit.credits_moved_hi = hi
+    lo, hi, other = u128.add(of_credit.credits_posted_lo, of_credit.credits_posted_hi, entry.moved_lo, entry.moved_hi)
+    of_credit.credits_posted_lo = lo
+    of_credit.credits_posted_hi = hi
+    if not u128.is_zero(entry.moved_lo, entry.moved_hi):
+        of_debit.moved_sides = of_debit.moved_sides | SIDE_DEBITS
+        of_credit.moved_sides = of_credit.moved_sides | SIDE_CREDITS
     return BALANCE_IS_NOT_THE_SUM if over or other else NONE
 
 
 @inlined
 def _check_row(before: Any, row: Any) -> Any:
-    lo, hi, over = u128.add(
-        before.debits_posted_lo, before.debits_posted_hi, before.debits_moved_lo, before.debits_moved_hi
-    )
-    if over or lo != row.debits_posted_lo or hi != row.debits_posted_hi:
+    if before.debits_posted_lo != row.debits_posted_lo or before.debits_posted_hi != row.debits_posted_hi:
         return BALANCE_IS_NOT_THE_SUM
-    lo, hi, over = u128.add(
-        before.credits_posted_lo, before.credits_posted_hi, before.credits_moved_lo, before.credits_moved_hi
-    )
-    if over or lo != row.credits_posted_lo or hi != row.credits_posted_hi:
+    if before.credits_posted_lo != row.credits_posted_lo or before.credits_posted_hi != row.credits_posted_hi:
         return BALANCE_IS_NOT_THE_SUM
-    debited = not u128.is_zero(before.debits_moved_lo, before.debits_moved_hi)
-    credited = not u128.is_zero(before.credits_moved_lo, before.credits_moved_hi)
+    debited = before.moved_sides & SIDE_DEBITS != 0
+    credited = before.moved_sides & SIDE_CREDITS != 0
     if debited and row.flag_bits & DEBITS_MUST_NOT_EXCEED_CREDITS != 0:
         may_lo, may_hi = u128.add_saturated(
             row.credits_posted_lo, row.credits_posted_hi, before.credit_limit_max_lo, before.credit_limit_max_hi
@@ -133,11 +130,11 @@ def _check_row(before: Any, row: Any) -> Any:
         and u128.less(row.debits_posted_lo, row.debits_posted_hi, row.credits_posted_lo, row.credits_posted_hi)
     ):
         return CREDITS_EXCEED_DEBITS
-    if debited and before.frozen_throughout & SIDE_DEBITS != 0:
+    if debited and before.barred_throughout & SIDE_DEBITS != 0:
         return FROZEN_ACCOUNT_MOVED
-    if credited and before.frozen_throughout & SIDE_CREDITS != 0:
+    if credited and before.barred_throughout & SIDE_CREDITS != 0:
         return FROZEN_ACCOUNT_MOVED
-    if (debited or credited) and row.flag_bits & CLOSED != 0:
+    if (debited or credited) and before.barred_throughout & BARRED_CLOSED != 0:
         return CLOSED_ACCOUNT_MOVED
     return NONE
 

@@ -28,11 +28,12 @@ from tallystick.records.entries import VERSION as ENTRY_VERSION
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
 MAGIC = b"TALLYBLK"
-VERSION = 1
+VERSION = 2
 HEADER_SIZE = 128
 LANE_SIZE = 24
 HASH_AT = 96
 ENTRIES_MAX = 2 * COMMANDS_MAX + 1
+"""As many expiries, as many commands, and the seal."""
 LANES_MAX = 1024
 BLOCK_SIZE_MAX = HEADER_SIZE + LANES_MAX * LANE_SIZE + ENTRIES_MAX * (ENTRY_SIZE + DETAILS_SIZE)
 
@@ -213,6 +214,6 @@ _COMMANDS_LEGAL = {
 }
 _ENTRIES_LEGAL = {
     "version": frozenset({ENTRY_VERSION}),
-    "kind": frozenset({Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL, Kind.SEAL}),
+    "kind": frozenset({Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL, Kind.SEAL, Kind.EXPIRY}),
 }
 _DETAILS_LEGAL = {"version": frozenset({DETAILS_VERSION})}

@@ -23,12 +23,13 @@ VERSION = 1
 
 
 class Kind(IntEnum):
-    """What a command asks for, and what its entry is about. SEAL and JSON are kinds of entries only."""
+    """What a command asks for, and what its entry is about. SEAL and EXPIRY are kinds of entries only."""
 
     TRANSFER = 1
     ACCOUNT = 2
     CONTROL = 3
     SEAL = 4
+    EXPIRY = 5
 
 
 class AccountFlag(IntFlag):
@@ -56,12 +57,21 @@ class TransferFlag(IntFlag):
     IMPORTED = 1 << 8
 
 
+class ControlFlag(IntFlag):
+    """A control command's flags."""
+
+    LINKED = 1 << 0
+    """Stands or falls with the next one, so that a chain under review is approved as a chain."""
+
+
 class Opcode(IntEnum):
-    """What a control command does to its account."""
+    """What a control command does: to its account, or to the pending transfer in review whose id is its `value`."""
 
     FREEZE = 1
     UNFREEZE = 2
     CREDIT_LIMIT = 3
+    APPROVE = 4
+    REJECT = 5
 
 
 class Side(IntFlag):
@@ -109,11 +119,11 @@ _ACCOUNT_EVENT = [
 ]
 _CONTROL_EVENT = [
     *u128("account_id"),
-    *u128("value"),  # sides of a freeze, or the credit limit in minor units
+    *u128("value"),  # sides of a freeze, the credit limit in minor units, or the id of a transfer in review
     *u128("actor"),  # opaque id of the person who did it
     ("reason", "<u4"),
     ("opcode", "<u2"),
-    ("reserved_16", "<u2"),
+    ("flag_bits", "<u2"),
     ("reserved_64", "<u8", (9,)),
 ]
 _FRAME = [

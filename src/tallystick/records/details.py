@@ -1,16 +1,27 @@
-"""The details of a decision: private, 96 bytes, beside the entries of the same block and covered by its seal.
+"""The details of a decision: private, 104 bytes, beside the entries of the same block and covered by its seal.
 
 They are not in the leaf on purpose (ADR 0004): a receipt shows its whole entry, and must not tell a suspect that
 they are suspected, nor a customer how many sales a shop makes. The row of a seal holds its 32-byte salt where
 others hold the fingerprint.
 """
 
+from enum import IntEnum
+
 import numpy as np
 
-DETAILS_SIZE = 96
-VERSION = 1
+DETAILS_SIZE = 104
+VERSION = 2
 NO_POSITION = 0xFFFFFFFFFFFFFFFF
 """`…_previous` of an account's first entry."""
+
+
+class Verdict(IntEnum):
+    """What screening says of a command before it is decided."""
+
+    ALLOW = 0
+    REVIEW = 1
+    REFUSE = 2
+
 
 DETAILS = np.dtype(
     [
@@ -19,6 +30,7 @@ DETAILS = np.dtype(
         ("debit_previous", "<u8"),  # seq of the entry before it there
         ("credit_sequence", "<u8"),
         ("credit_previous", "<u8"),
+        ("pending_seq", "<u8"),  # seq of the pending transfer that this entry resolves; else 0
         ("device_pseudonym", "<u8"),
         ("network_pseudonym", "<u8"),
         ("reasons", "<u8"),  # screening: reason bits

@@ -66,12 +66,13 @@ ACCOUNT_MEANING = {
     "timestamp": _TIMESTAMP_ASKED,
 }
 CONTROL_MEANING = {
-    "account_id": "the account it is about",
-    "value": "freeze and unfreeze: sides (debits 1, credits 2, both 3); credit limit: minor units",
+    "account_id": "the account it is about; approve and reject: zero",
+    "value": "freeze and unfreeze: sides (debits 1, credits 2, both 3); credit limit: minor units; "
+    "approve and reject: id of the pending transfer in review",
     "actor": "opaque id of the person who did it",
     "reason": "reason code, the tenant's own",
-    "opcode": "1 freeze, 2 unfreeze, 3 credit limit",
-    "reserved_16": "zero",
+    "opcode": "1 freeze, 2 unfreeze, 3 credit limit, 4 approve, 5 reject",
+    "flag_bits": "linked 1: stands or falls with the next; other bits zero",
     "reserved_64": "zero",
 }
 SEAL_MEANING = {
@@ -97,7 +98,8 @@ FRAME_MEANING = {
 }
 ENTRY_MEANING = {
     "length": "254, **big-endian**: what follows is a leaf of the tree, framed as in a C2SP entry bundle",
-    "kind": "1 transfer, 2 account, 3 control, 4 seal",
+    "kind": "1 transfer, 2 account, 3 control, 4 seal, 5 expiry (of a pending transfer; its event is a transfer event "
+    "with id zero)",
     "version": "of this layout: 1",
     "shard": "whose journal this is",
     "status": "what was decided: the low 16 bits of the status; 65,535 is created or applied",
@@ -107,7 +109,7 @@ ENTRY_MEANING = {
     "seq": "position in the journal, from 0, without a gap",
     "timestamp": "ns since the epoch, strictly increasing; zero for a seal",
     "event": "the event as asked, or the seal event (above)",
-    "moved": "minor units that moved",
+    "moved": "minor units that moved: reserved by a pending transfer, posted by a post, released by a void or expiry",
     "tenant": "whose it is",
     "request_id": "the request it came in; zero for an expiry",
     "submitted_at": "ns since the epoch, by the gateway's clock",
@@ -120,14 +122,16 @@ DETAILS_MEANING = {
     "debit_previous": "seq of the entry before it in that account; 2^64 − 1: it is the first",
     "credit_sequence": "the same for the credited account",
     "credit_previous": "the same for the credited account",
+    "pending_seq": "seq of the pending transfer's entry, where this one posts, voids, expires, approves or rejects it; "
+    "else 0",
     "device_pseudonym": "keyed pseudonym, as in the command",
     "network_pseudonym": "keyed pseudonym, as in the command",
     "reasons": "screening: reason bits",
     "model_version": "screening: which model decided",
     "score": "screening: its score",
     "count": "commands of the request, beside its first entry; else zero",
-    "verdict": "screening: what it said",
-    "version": "of this layout: 1",
+    "verdict": "screening: what it said: 0 allow, 1 review, 2 refuse",
+    "version": "of this layout: 2",
 }
 RESULT_MEANING = {
     "timestamp": "ns since the epoch, when it was decided; of `exists`, when the existing one was created",
@@ -136,7 +140,7 @@ RESULT_MEANING = {
 }
 HEADER_ROWS = (
     ("magic", 8, "bytes", "`TALLYBLK`"),
-    ("version", 2, "u16", "of the block format: 1"),
+    ("version", 2, "u16", "of the block format: 2"),
     ("kind", 2, "u16", "1 commands (intake), 2 entries (journal)"),
     ("shard", 2, "u16", "whose block it is"),
     ("reserved", 2, "u16", "zero"),

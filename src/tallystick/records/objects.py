@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tallystick.errors import Invalid
-from tallystick.records.commands import AccountFlag, Opcode, Side, TransferFlag
+from tallystick.records.commands import AccountFlag, ControlFlag, Opcode, Side, TransferFlag
 from tallystick.statuses import AccountStatus, ControlStatus, TransferStatus
 
 _LOW = 0xFFFFFFFFFFFFFFFF
@@ -62,13 +62,15 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
-    """A control command: freeze, unfreeze or credit limit of one account."""
+    """A control command: freeze, unfreeze or credit limit of one account; approve or reject (`value`: its id, account
+    zero) of one pending transfer in review."""
 
     account_id: int
     opcode: Opcode
     value: int
     reason: int = 0
     actor: int = 0
+    flags: ControlFlag = ControlFlag(0)
 
 
 class CreateAccountResult(msgspec.Struct, frozen=True):
@@ -160,7 +162,7 @@ def pack_control(c: Control) -> bytes:
             c.actor >> 64,
             c.reason,
             c.opcode,
-            0,
+            c.flags,
             *([0] * 9),
         )
     except (struct.error, TypeError) as error:
@@ -184,6 +186,7 @@ _CONTROL_MAX = {
     **dict.fromkeys(("account_id", "value", "actor"), _U128),
     "reason": (1 << 32) - 1,
     "opcode": (1 << 16) - 1,
+    "flags": (1 << 16) - 1,
 }
 
 

@@ -252,7 +252,7 @@ def test_a_freeze_arrives_as_a_control_record(account_id: int, reason: int, acto
     assert Side(wide(row, "value")) is Side[side.upper()]
     assert int(row["opcode"]) == Opcode.FREEZE
     assert not row["reserved_64"].any()
-    assert not row["reserved_16"]
+    assert not row["flag_bits"]
 
 
 @given(unsigned(128), unsigned(128))

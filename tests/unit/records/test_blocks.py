@@ -63,7 +63,7 @@ def test_nothing_and_zeros_are_no_block(data):
 
 
 @BOTH
-@pytest.mark.parametrize("version", [0, 2, 65_535])
+@pytest.mark.parametrize("version", [0, 1, 3, 65_535])
 def test_another_version_of_the_block_is_refused_with_the_advice_to_upgrade(block, version):
     refused(changed(block, version=version), f"version {version} .* upgrade")
 
@@ -197,8 +197,8 @@ def test_a_command_of_unknown_kind_or_version_is_refused_with_the_advice_to_upgr
         (176 + 2, b"{", "kind .* upgrade"),
         (176 + 3, b"\0", "version .* upgrade"),
         (176 + 256 + 3, b"\2", "version .* upgrade"),
-        (176 + 512 + 95, b"\0", "version .* upgrade"),
-        (176 + 512 + 96 + 95, b"\2", "version .* upgrade"),
+        (176 + 512 + 103, b"\0", "version .* upgrade"),
+        (176 + 512 + 104 + 103, b"\1", "version .* upgrade"),
     ],
 )
 def test_an_entry_or_details_of_unknown_kind_or_version_are_refused_with_the_advice_to_upgrade(offset, data, message):
@@ -249,9 +249,9 @@ def test_what_is_put_into_a_command_block_comes_out(data):
 def test_what_is_put_into_a_journal_block_comes_out(data):
     count = data.draw(st.integers(1, 8))
     entries = np.frombuffer(data.draw(st.binary(min_size=256 * count, max_size=256 * count)), ENTRY).copy()
-    entries["length"], entries["kind"], entries["version"] = 254, data.draw(st.integers(1, 4)), 1
-    details = np.frombuffer(data.draw(st.binary(min_size=96 * count, max_size=96 * count)), DETAILS).copy()
-    details["version"] = 1
+    entries["length"], entries["kind"], entries["version"] = 254, data.draw(st.integers(1, 5)), 1
+    details = np.frombuffer(data.draw(st.binary(min_size=104 * count, max_size=104 * count)), DETAILS).copy()
+    details["version"] = 2
     u64 = st.integers(0, U64_MAX)
     positions = data.draw(st.dictionaries(st.binary(min_size=16, max_size=16), u64, max_size=9))
     first, epoch = data.draw(u64), data.draw(u64)
