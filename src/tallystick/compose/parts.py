@@ -7,21 +7,31 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+import structlog
+
 from tallystick.blockfile.disk import Disk
 from tallystick.clock import Clock, Entropy
 from tallystick.compose.handoff import Chore
 from tallystick.compose.warm import warm
 from tallystick.engine import idkey
 from tallystick.engine.deciding import Decider
+from tallystick.engine.endings import FileEndings
 from tallystick.engine.idindex import IdIndex
 from tallystick.engine.poison import Poison, Registers
 from tallystick.engine.recovery import Progress, recover
+from tallystick.engine.snapshot_files import FileSnapshots
+from tallystick.engine.snapshots import Cadence, Keeper
 from tallystick.engine.timekeeping import Timekeeper
 from tallystick.errors import Corrupt
-from tallystick.journal.files import FileJournal
+from tallystick.journal.files import FileJournal, FileJournalReader
 from tallystick.journal.memory import MemoryJournal
 from tallystick.journal.port import Journal
 from tallystick.ledger.books import Bookkeeper
+
+SNAPSHOTS = "snapshots"
+_log = structlog.get_logger("tallystick.compose.parts")
 
 
 @dataclass
@@ -54,8 +64,9 @@ def open_files(
     shard: int = 0,
     crash_noted: bool = False,
     progress: Progress | None = None,
+    cadence: Cadence | None = None,
 ) -> Parts:
-    """An engine on block files in `folder`: compiled code warmed, lock taken, journal replayed.
+    """An engine on block files in `folder`: compiled code warmed, lock taken, snapshot read, the tail replayed.
 
     Raises `Fenced` if another engine holds the folder, `Corrupt` if what is stored breaks a promise,
     `Unavailable` for a full disk or a clock far ahead of the journal.
@@ -70,12 +81,28 @@ def open_files(
         for index in indexes:
             stack.callback(index.close)
         bookkeeper = Bookkeeper(accounts_max, idkey.random_key(entropy), key, indexes[0].current, indexes[1].current)
-        decider = recover(journal, bookkeeper, indexes[0], indexes[1], shard, progress=progress)
+        keeper = _keeper(folder, disk, key, cadence or Cadence(), stack)
+        decider = recover(journal, bookkeeper, indexes[0], indexes[1], shard, progress=progress, keeper=keeper)
         timekeeper = Timekeeper(clock, decider.last_timestamp, accept_clock)
         registers = _registers(folder / "engine", disk)
         poison = Poison(registers, crash_noted, decider.next_seq)
-        chores: list[Chore] = [journal.prepare, *(index.step for index in indexes)]
+        chores: list[Chore] = [journal.prepare, *(index.step for index in indexes), keeper.step]
         return Parts(journal, decider, timekeeper, poison, entropy, chores, stack.pop_all())
+
+
+def _keeper(folder: Path, disk: Disk, key: npt.NDArray[np.uint64], cadence: Cadence, stack: ExitStack) -> Keeper:
+    """What takes snapshots, in files. It reads the journal by a reader of its own, from the housekeeper's thread."""
+    reader = FileJournalReader(folder / "journal", disk)
+    stack.callback(reader.close)
+    kept = folder / SNAPSHOTS
+
+    def load_endings(upto: int) -> FileEndings | None:
+        endings = FileEndings.load(disk, kept, key, upto)
+        if endings is not None:
+            stack.callback(endings.close)
+        return endings
+
+    return Keeper(FileSnapshots(disk, kept), reader, load_endings, cadence, _log.warning)
 
 
 def open_memory(clock: Clock, entropy: Entropy, *, accounts_max: int, window_ids: int) -> Parts:

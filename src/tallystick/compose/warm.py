@@ -11,10 +11,13 @@ import numpy as np
 from tallystick.engine import lookups
 from tallystick.engine.deciding import Decider
 from tallystick.engine.drafts import Delivery
+from tallystick.engine.endings import Endings
 from tallystick.engine.idindex import IdIndex
 from tallystick.engine.recovery import recover
+from tallystick.engine.snapshot_files import MemorySnapshots
+from tallystick.engine.snapshots import Cadence, Keeper
 from tallystick.engine.writer import Writer
-from tallystick.journal.memory import MemoryJournal
+from tallystick.journal.memory import MemoryJournal, MemoryJournalReader
 from tallystick.ledger.books import Bookkeeper, migrate
 from tallystick.ledger.compiled import stop_compiling
 from tallystick.records.commands import ACCOUNT_EVENT, CONTROL_EVENT, TRANSFER_EVENT, Kind, Opcode, Side, frame
@@ -46,8 +49,9 @@ def warm() -> None:
 
 def _drive() -> None:
     migrate(np.zeros(16, "<u8"), np.zeros(32, "<u8"), 0, 16)  # else met when the table of accounts grows
-    journal = MemoryJournal()
-    decider = _decider(journal)
+    journal, snapshots = MemoryJournal(), MemorySnapshots()
+    keeper = _keeper(journal, snapshots)
+    decider = _decider(journal, keeper)
     writer = Writer(journal, _Silent(), lambda count: bytes([1] * count))
     now = 1
     for _ in range(2):  # the second time all are repeats
@@ -57,19 +61,25 @@ def _drive() -> None:
     for request in range(20, 60):  # the window of 16 ids turns over, and runs are made
         writer.step(decider.decide([_transfer(request, request)], now))
         now += 10
-        while decider.transfer_index.step() or decider.request_index.step():
+        while decider.transfer_index.step() or decider.request_index.step() or keeper.step():
             pass
     writer.step(decider.decide([_transfer(61, 20), _transfer(62, 62), _transfer(62, 62)], now, quarantine=True))
     lookups.accounts(decider, TENANT, [1, 9])
     lookups.transfers(decider, TENANT, [20, 99])
     lookups.results(decider, TENANT, 20, b"")
     _decider(journal)
+    _decider(journal, _keeper(journal, snapshots))
 
 
-def _decider(journal: MemoryJournal) -> Decider:
+def _decider(journal: MemoryJournal, keeper: Keeper | None = None) -> Decider:
     key = np.arange(1, 5, dtype="<u8")
     transfers, requests = IdIndex(key, 16), IdIndex(key, 16)
-    return recover(journal, Bookkeeper(64, key, key, transfers.current, requests.current), transfers, requests)
+    books = Bookkeeper(64, key, key, transfers.current, requests.current)
+    return recover(journal, books, transfers, requests, keeper=keeper)
+
+
+def _keeper(journal: MemoryJournal, snapshots: MemorySnapshots) -> Keeper:
+    return Keeper(snapshots, MemoryJournalReader(journal.kept), Endings, Cadence(1, 1, 1))
 
 
 def _deliveries() -> list[Delivery]:

@@ -4,7 +4,7 @@
 
 The books hold only what is open. A pending transfer of last month that was posted, voided or expired is asked for
 here, by the seq of its entry. `note` takes what a block changed; `capture`, at the position of a snapshot, sets the
-changes aside, and the job of `write` brings them to the file once the journal is durable past that position. So the
+changes aside, and `write` brings them to the file once the journal is durable past that position. So the
 file is never ahead of the journal, and complete up to the last snapshot; the rest is noted again by replay.
 
 The file is pages of one sector each, which a power cut leaves old or new but never torn: a keyed hash, then 496
@@ -115,20 +115,18 @@ class Endings:
         if len(seqs):
             self._changes.note(np.ascontiguousarray(seqs, "<u8"), np.ascontiguousarray(endings, "u1"))
 
-    def capture(self, position: int) -> Job:
-        """Set aside what changed before entry `position`, where the books stand; returns the job that writes it.
+    def capture(self, position: int) -> None:
+        """Set aside what changed before entry `position`, where the books stand now, to be written by `write`."""
 
-        The job may run in another thread, once the journal is durable up to `position`; only then comes the next.
+    def write(self) -> Job:
+        """Write what was captured, if it is not written yet; for another thread, once the journal is durable so far.
+
+        **Durable** when the job ends; if it fails it may be begun again. Only after it comes the next `capture`.
         """
-        return nothing_to_do()
+        yield from ()
 
     def _stored(self, seqs: Seqs) -> Bytes:
         return np.zeros(len(seqs), np.uint8)
-
-
-def nothing_to_do() -> Job:
-    """A job with nothing to do."""
-    yield from ()
 
 
 class FileEndings(Endings):
@@ -156,17 +154,16 @@ class FileEndings(Endings):
             return None
         return endings
 
-    def capture(self, position: int) -> Job:
+    def capture(self, position: int) -> None:
         if self._captured is not None:
             raise RuntimeError("the endings captured before are not written yet")
         captured = self._captured = self._changes
         captured.reach(position - captured.base)
         self._changes = _Changes(position)
-        return self.retry()
 
-    def retry(self) -> Job:
-        """The job of what was captured and is not written, from its beginning: for when it failed."""
-        return self._write(self._captured) if self._captured is not None else nothing_to_do()
+    def write(self) -> Job:
+        if self._captured is not None:
+            yield from self._write(self._captured)
 
     def close(self) -> None:
         """Let go of the file."""

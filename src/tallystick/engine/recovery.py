@@ -1,15 +1,19 @@
-"""Start-up, the one recovery path: the journal read from entry 0 and applied, never decided again.
+"""Start-up, the one recovery path: a snapshot of the books, then the journal's tail, applied and never decided again.
 
-What comes out is a `Decider` whose books are exactly those that the last durable block left.
+What comes out is a `Decider` whose books are exactly those that the last durable block left. Without a snapshot the
+tail is the whole journal.
 """
 
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from tallystick.engine.deciding import Decider, Judge
 from tallystick.engine.fetch import Fetcher
 from tallystick.engine.idindex import IdIndex
+from tallystick.engine.idtail import enter_ids
+from tallystick.engine.snapshots import Keeper
 from tallystick.errors import Corrupt, Invalid
 from tallystick.journal.port import JournalReader
 from tallystick.ledger import kernel
@@ -31,15 +35,27 @@ def recover(
     shard: int = 0,
     judge: Judge = kernel.decide,
     progress: Progress | None = None,
+    keeper: Keeper | None = None,
 ) -> Decider:
-    """Apply the whole journal. Raises `Corrupt` where it contradicts itself, `Invalid` if the books are too small."""
+    """Books as the journal left them. `keeper` has the snapshots to start from, and takes new ones from then on.
+
+    Raises `Corrupt` where the journal contradicts itself, `Invalid` if the books are too small.
+    """
     decider = Decider(bookkeeper, transfer_index, request_index, Fetcher(journal), shard, judge=judge)
+    rows_from = keeper.restore(decider) if keeper is not None else 0
     end = journal.end()
     ids_from = min(transfer_index.covered, request_index.covered)
-    for block in journal.read(0) if end else ():
-        _apply(decider, block, ids_from)
+    begin = min(ids_from, rows_from)
+    for block in journal.read(begin) if end > begin else ():
+        if block.header.next <= rows_from:
+            _enter_ids(decider, block, ids_from)
+        else:
+            _apply(decider, block, ids_from)
         if progress is not None:
-            progress(decider.next_seq, end)
+            progress(decider.next_seq - begin, end - begin)
+    decider.next_seq = end
+    if keeper is not None:
+        keeper.follow(decider)
     return decider
 
 
@@ -66,6 +82,27 @@ def _apply(decider: Decider, block: EntryBlock, ids_from: int) -> None:
             f"entry {block.header.first + int(misfit)} does not continue the books; "
             "the journal was written by another version, or this program is wrong"
         )
+    _note_ids(decider, entries, ids_from)
+    times = np.ascontiguousarray(entries.view(WORK)["timestamp"])
+    decider.last_timestamp = max(decider.last_timestamp, int(times.max()))  # a seal has none: 0
+    decider.next_seq = block.header.next
+    decider.positions = dict(block.positions)
+
+
+def _enter_ids(decider: Decider, block: EntryBlock, ids_from: int) -> None:
+    """A block whose rows a snapshot has, and whose ids perhaps no run."""
+    if block.header.next <= ids_from:
+        return
+    decider.make_room()
+    entries = block.entries.view(np.uint8).copy()
+    work, transfers = records(entries.view(WORK)), records(entries.view(TRANSFER_WORK))
+    enter_ids(work, transfers, decider.bookkeeper.books, U64(ids_from), U64(block.header.next))
+    _note_ids(decider, entries, ids_from)
+    decider.next_seq = block.header.next
+
+
+def _note_ids(decider: Decider, entries: npt.NDArray[np.uint8], ids_from: int) -> None:
+    """Let the id indexes know the range of what was entered."""
     work, transfers = entries.view(WORK), entries.view(TRANSFER_WORK)
     kinds = work["kind"].copy()
     entered = (kinds != Kind.SEAL) & (work["seq"] >= ids_from)
@@ -79,6 +116,3 @@ def _apply(decider: Decider, block: EntryBlock, ids_from: int) -> None:
         np.ascontiguousarray(work["request_id_hi"]),
         entered & (work["index"] == 0),
     )
-    decider.last_timestamp = max(decider.last_timestamp, int(work["timestamp"].max()))  # a seal has none: 0
-    decider.next_seq = block.header.next
-    decider.positions = dict(block.positions)

@@ -12,6 +12,7 @@ from tallystick.blockfile.simulated import PowerCut, SimulatedDisk
 from tallystick.compose.parts import open_files
 from tallystick.engine.drafts import Answer, Draft
 from tallystick.engine.loop import EngineLoop, LaneSource
+from tallystick.engine.snapshots import Cadence
 from tallystick.engine.writer import LookedUp, Writer
 from tallystick.errors import OutcomeUnknown, Unavailable
 from tallystick.intake.files import FileIntake, FileLane
@@ -23,6 +24,7 @@ JOURNAL, INTAKE = DATA / "journal", DATA / "intake"
 SEGMENT_BYTES = 16_384
 LANE_SEGMENT_BYTES = 4_096
 WINDOW_IDS = 16
+CADENCE = Cadence(rows=4, entries_min=8, entries_max=30, parts_max=3)
 BATCH_MAX = 20
 BLOCK_MAX = 12
 """Commands in a lane's block."""
@@ -144,6 +146,7 @@ class Engine:
             segment_bytes=SEGMENT_BYTES,
             accept_clock=True,
             crash_noted=crash_noted,
+            cadence=CADENCE,
         )
         self.decider = self.parts.decider
         self.decider.judge = self._judge

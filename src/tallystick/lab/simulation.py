@@ -17,7 +17,7 @@ from tallystick.blockfile.reader import BlockReader
 from tallystick.blockfile.segments import segment_path
 from tallystick.blockfile.simulated import Fault, PowerCut, SimulatedDisk
 from tallystick.engine import lookups
-from tallystick.errors import Corrupt, OutcomeUnknown, Unavailable
+from tallystick.errors import Corrupt, Damaged, OutcomeUnknown, Unavailable
 from tallystick.journal.files import FileJournalReader
 from tallystick.lab.simulated_clients import Clients
 from tallystick.lab.simulated_history import Asked, Fold, History, whole
@@ -189,7 +189,7 @@ class Simulation:
             if not self._reads_fail:
                 raise
             self._cut()  # a person looked at it, and the disk reads again
-        except (Unavailable, OutcomeUnknown):
+        except (Unavailable, OutcomeUnknown, Damaged):
             self._crash_noted = True  # its last words, though no request is to blame
             self._kill_engine()
 

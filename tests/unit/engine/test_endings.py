@@ -48,6 +48,11 @@ class Story:
         assert self.endings.of(asked).tolist() == [self.known.get(seq, Ending.NONE) for seq in range(self.next_seq)]
 
 
+def write(story):
+    story.endings.capture(story.next_seq)
+    list(story.endings.write())
+
+
 def test_in_memory_each_ending_is_the_last_one_noted():
     story = Story(1, Endings())
     for _ in range(30):
@@ -63,7 +68,8 @@ def test_what_is_written_behind_is_told_before_while_and_after_it_is_written(see
     for _ in range(6):
         for _ in range(story.random.randint(0, 6)):
             story.block()
-        for _ in story.endings.capture(story.next_seq):
+        story.endings.capture(story.next_seq)
+        for _ in story.endings.write():
             story.block()
             story.check()
         story.check_all()
@@ -76,7 +82,7 @@ def test_after_a_start_the_file_tells_of_all_before_the_snapshot():
     story = Story(2, FileEndings(disk, FOLDER, KEY))
     for _ in range(20):
         story.block()
-    list(story.endings.capture(story.next_seq))
+    write(story)
     story.endings = FileEndings.load(disk.cut(), FOLDER, KEY, story.next_seq)
     story.check_all()
     story.block()
@@ -89,7 +95,7 @@ def test_a_file_with_a_changed_bit_is_not_loaded_and_not_read(at):
     story = Story(3, FileEndings(disk, FOLDER, KEY))
     while story.next_seq < 4_000:
         story.block()
-    list(story.endings.capture(story.next_seq))
+    write(story)
     disk.flip_bit(FOLDER / "endings", at * 8 + 3)
     assert FileEndings.load(disk.another_process(), FOLDER, KEY, story.next_seq) is None
     with pytest.raises(Damaged):
@@ -100,7 +106,7 @@ def test_a_file_that_is_too_short_missing_or_made_under_another_key_is_not_loade
     disk = SimulatedDisk(1)
     story = Story(4, FileEndings(disk, FOLDER, KEY))
     story.block()
-    list(story.endings.capture(story.next_seq))
+    write(story)
     assert FileEndings.load(disk, FOLDER, KEY, story.next_seq) is not None
     assert FileEndings.load(disk, FOLDER, KEY, story.next_seq + 496) is None
     assert FileEndings.load(disk, FOLDER, KEY + np.uint64(1), story.next_seq) is None
@@ -113,7 +119,7 @@ def test_pages_wiped_at_rest_are_no_pages_without_pending_transfers():
     story = Story(5, FileEndings(disk, FOLDER, KEY))
     while story.next_seq < 3_000:
         story.block()
-    list(story.endings.capture(story.next_seq))
+    write(story)
     disk.wipe(FOLDER / "endings", 2 * PAGE, PAGE)
     assert FileEndings.load(disk, FOLDER, KEY, story.next_seq) is None
 
@@ -124,13 +130,13 @@ def test_a_power_cut_at_any_write_leaves_what_the_snapshot_before_promises(seed)
     story = Story(seed, FileEndings(disk, FOLDER, KEY))
     for _ in range(8):
         story.block()
-    list(story.endings.capture(story.next_seq))
+    write(story)
     promised, before = story.next_seq, dict(story.known)
     for _ in range(8):
         story.block()
     disk.cut_after(seed % 12)
     with contextlib.suppress(PowerCut):
-        list(story.endings.capture(story.next_seq))
+        write(story)
     endings = FileEndings.load(disk.cut(), FOLDER, KEY, promised)
     assert endings is not None
     found = endings.of(np.arange(promised, dtype="<u8")).tolist()
@@ -150,11 +156,11 @@ def test_what_could_not_be_written_is_still_told_and_written_at_the_next_attempt
         story.block()
     disk.inject(fault)
     with pytest.raises((Unavailable, OutcomeUnknown)):
-        list(story.endings.capture(story.next_seq))
+        write(story)
     story.block()
     story.check_all()
-    list(story.endings.retry())
-    list(story.endings.capture(story.next_seq))
+    list(story.endings.write())
+    write(story)
     story.check_all()
     story.endings = FileEndings.load(disk.cut(), FOLDER, KEY, story.next_seq)
     story.check_all()
@@ -164,7 +170,7 @@ def test_a_page_that_cannot_be_read_is_damage_of_a_derived_file_and_not_of_the_j
     disk = SimulatedDisk(7)
     story = Story(7, FileEndings(disk, FOLDER, KEY))
     story.block()
-    list(story.endings.capture(story.next_seq))
+    write(story)
     disk.inject(Fault.READ_ERROR)
     with pytest.raises(Damaged):
         story.check_all()
