@@ -43,15 +43,32 @@ class File(Protocol):
         """Bytes the file has."""
         ...
 
-    def view(self, size: int) -> Bytes:
+    def view(self, size: int) -> "View":
         """The first `size` bytes as read-only memory, for files that no longer change.
 
         It may be read from the disk only when touched, and stays valid after `close` and after the name is removed.
         """
         ...
 
+    def forget(self, at: int, size: int) -> None:
+        """Let the next read of these bytes come from the disk itself, where the system can: advice, no promise."""
+        ...
+
     def close(self) -> None:
         """Let go of it; no sync is implied."""
+        ...
+
+
+class View(Protocol):
+    """A file as memory."""
+
+    @property
+    def memory(self) -> Bytes:
+        """Its bytes."""
+        ...
+
+    def forget(self) -> None:
+        """Give back the memory that touching it took; what is touched again is read again."""
         ...
 
 
@@ -176,14 +193,29 @@ class SystemFile:
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size
 
-    def view(self, size: int) -> Bytes:
+    def view(self, size: int) -> View:
         with _nothing_written("map", self._path):
-            return memoryview(mmap.mmap(self._descriptor, size, access=mmap.ACCESS_READ))
+            return SystemView(mmap.mmap(self._descriptor, size, access=mmap.ACCESS_READ))
+
+    def forget(self, at: int, size: int) -> None:
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self._descriptor, at, size, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+class SystemView:
+    """A memory map. Its pages are the system's own copy of the file, but count as this process's once touched."""
+
+    def __init__(self, mapped: mmap.mmap) -> None:
+        self._mapped = mapped
+        self.memory: Bytes = memoryview(mapped)
+
+    def forget(self) -> None:
+        self._mapped.madvise(mmap.MADV_DONTNEED)
 
 
 class SystemRegister:

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 
 from tallystick.blockfile import platter
-from tallystick.blockfile.disk import File, Lock, Register
+from tallystick.blockfile.disk import File, Lock, Register, View
 from tallystick.blockfile.platter import Cell, Folder, Inode
 from tallystick.blockfile.segments import SECTOR
 from tallystick.clock import Clock
@@ -321,11 +321,22 @@ class _SimulatedFile:
     def size(self) -> int:
         return len(self._inode.seen)
 
-    def view(self, size: int) -> Bytes:
-        return self._disk.read(self._inode, self._path, 0, size)
+    def view(self, size: int) -> View:
+        return _SimulatedView(self._disk.read(self._inode, self._path, 0, size))
+
+    def forget(self, at: int, size: int) -> None:
+        """Every read comes from the platter."""
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+@dataclass(frozen=True, slots=True)
+class _SimulatedView:
+    memory: Bytes
+
+    def forget(self) -> None:
+        pass
 
 
 class _SimulatedRegister:

@@ -29,6 +29,10 @@ from tallystick.ledger.compiled import U64
 from tallystick.records.commands import COMMANDS_MAX
 
 RUNS_MERGED = 8
+PROBES_FORGOTTEN = 131_072
+"""Ids looked for, after which the runs' mapped memory is given back: one in a hundred touches a page or two."""
+SLICES_FORGOTTEN = 64
+"""Slices of a merge, after which that of its sources is: they were read from end to end."""
 Job = Generator[None, None, None]
 Column = npt.NDArray[np.uint64]
 
@@ -88,6 +92,7 @@ class IdIndex:
         self._which = np.empty(COMMANDS_MAX, "<i8")
         self._positions = np.empty(COMMANDS_MAX, "<u8")
         self._passed = np.empty(COMMANDS_MAX + 1, "<i8")
+        self._probed = 0
 
     @property
     def current(self) -> Rows:
@@ -147,6 +152,7 @@ class IdIndex:
         reached = np.empty(len(published.runs), np.bool_)
         if not len(reached) or not idprobes.reach(published.bounds, ids_lo, ids_hi, mask, reached):
             return found
+        self._probed += len(hashes)
         for place in np.flatnonzero(reached).tolist():
             run, bounds = published.runs[place], published.bounds[place]
             found = int(
@@ -185,6 +191,10 @@ class IdIndex:
 
         Raises what the disk raises; the work is begun again at the next call.
         """
+        if self._probed > PROBES_FORGOTTEN:
+            self._probed = 0
+            for run in self._published.runs:
+                run.forget()
         with self._working:
             if self._clearing is not None:
                 self._clearing = _advance(self._clearing)
@@ -259,8 +269,11 @@ class IdIndex:
         """Make one run of eight. Their files go only when the new one is durable."""
         writer = self._keeper.writer(_label_of_all(eight))
         try:
-            for rows in idsorting.merged([run.rows for run in eight]):
+            for number, rows in enumerate(idsorting.merged([run.rows for run in eight])):
                 writer.add(rows)
+                if number % SLICES_FORGOTTEN == 0:
+                    for each in eight:
+                        each.forget()
                 yield
             run = yield from writer.finish()
         finally:

@@ -6,13 +6,13 @@ reaches past the journal's end or leaves a gap is deleted, with all that follow 
 
 A file is a header of 256 bytes, then the rows. It is written under its own name: until the last byte is durable its
 hash does not fit, and what it replaces is still there. The rows are read through a memory map (16 bytes an id would
-be too much memory for ids of years), the filters are kept in memory.
+be too much memory for ids of years) and let go of now and then, the filters are kept in memory.
 """
 
 import hashlib
 import re
 import struct
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,8 @@ class IdRun:
     label: Label
     rows: Rows
     words: npt.NDArray[np.uint64]
+    forget: Callable[[], None] = lambda: None
+    """Gives back the memory that probing the rows took: mapped pages count as ours once they are touched."""
 
 
 class MemoryRuns:
@@ -245,17 +247,19 @@ def _checked(file: File, label: Label, key: bytes) -> Generator[None, None, IdRu
     """The run of this file, its filter made on the way, if all rows are those that were hashed when it was made."""
     hashed = hashlib.sha256(label.header(key))
     words = bloom.empty(label.count)
-    rows = np.frombuffer(file.view(HEADER_SIZE + label.count * ROW_SIZE), "<u8", offset=HEADER_SIZE).reshape(-1, 2)
+    view = file.view(HEADER_SIZE + label.count * ROW_SIZE)
+    rows = np.frombuffer(view.memory, "<u8", offset=HEADER_SIZE).reshape(-1, 2)
     for begin in range(0, label.count, SLICE_ROWS):
         part = rows[begin : begin + SLICE_ROWS]
         # Where the disk cannot read, this raises; touching memory it cannot fill would end the process.
         file.read(HEADER_SIZE + begin * ROW_SIZE, part.nbytes)
         hashed.update(part.data)
         bloom.add(words, part)
+        view.forget()  # or all that was checked would stay ours, 16 bytes an id
         yield
     if file.read(_FIELDS.size, _HASH_SIZE) != hashed.digest():
         return None
-    return IdRun(label, rows, words)
+    return IdRun(label, rows, words, view.forget)
 
 
 def _at_once(slices: Generator[None, None, IdRun | None]) -> IdRun | None:
