@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from tallystick.blockfile.disk import Disk
+from tallystick.blockfile.disk import Disk, Register
 from tallystick.clock import Clock, Entropy
 from tallystick.compose.handoff import Chore
 from tallystick.compose.warm import warm
@@ -21,6 +21,8 @@ from tallystick.engine.endings import FileEndings
 from tallystick.engine.idindex import IdIndex
 from tallystick.engine.poison import Poison, Registers
 from tallystick.engine.recovery import Progress, recover
+from tallystick.engine.scrub import NAMES as SCRUB_NAMES
+from tallystick.engine.scrub import Scrub, ScrubRegisters
 from tallystick.engine.snapshot_files import FileSnapshots
 from tallystick.engine.snapshots import Cadence, Keeper
 from tallystick.engine.timekeeping import Timekeeper
@@ -28,9 +30,10 @@ from tallystick.errors import Corrupt
 from tallystick.journal.files import FileJournal, FileJournalReader
 from tallystick.journal.memory import MemoryJournal
 from tallystick.journal.port import Journal
-from tallystick.ledger.books import Bookkeeper
+from tallystick.ledger.books import PENDINGS_MAX, Bookkeeper
 
 SNAPSHOTS = "snapshots"
+POISON_NAMES = ("deciding", "alone", "crashed-at", "crashes", "suspect", "quarantined-at")
 _log = structlog.get_logger("tallystick.compose.parts")
 
 
@@ -65,6 +68,7 @@ def open_files(
     crash_noted: bool = False,
     progress: Progress | None = None,
     cadence: Cadence | None = None,
+    scrub_bytes_s: int = 0,
 ) -> Parts:
     """An engine on block files in `folder`: compiled code warmed, lock taken, snapshot read, the tail replayed.
 
@@ -80,13 +84,17 @@ def open_files(
         indexes = [IdIndex(key, window_ids, disk, folder / "index" / name, end) for name in ("transfers", "requests")]
         for index in indexes:
             stack.callback(index.close)
-        bookkeeper = Bookkeeper(accounts_max, idkey.random_key(entropy), key, indexes[0].current, indexes[1].current)
+        bookkeeper = Bookkeeper(
+            accounts_max, idkey.random_key(entropy), key, indexes[0].current, indexes[1].current, pendings_max
+        )
         keeper = _keeper(folder, disk, key, cadence or Cadence(), stack)
         decider = recover(journal, bookkeeper, indexes[0], indexes[1], shard, progress=progress, keeper=keeper)
         timekeeper = Timekeeper(clock, decider.last_timestamp, accept_clock)
-        registers = _registers(folder / "engine", disk)
+        registers = Registers(*_registers(folder / "engine", disk, POISON_NAMES))
         poison = Poison(registers, crash_noted, decider.next_seq)
         chores: list[Chore] = [journal.prepare, *(index.step for index in indexes), keeper.step]
+        if scrub_bytes_s:
+            chores.append(_scrub(folder, disk, clock, scrub_bytes_s, stack).step)
         return Parts(journal, decider, timekeeper, poison, entropy, chores, stack.pop_all())
 
 
@@ -105,6 +113,13 @@ def _keeper(folder: Path, disk: Disk, key: npt.NDArray[np.uint64], cadence: Cade
     return Keeper(FileSnapshots(disk, kept), reader, load_endings, cadence, _log.warning)
 
 
+def _scrub(folder: Path, disk: Disk, clock: Clock, bytes_s: int, stack: ExitStack) -> Scrub:
+    reader = FileJournalReader(folder / "journal", disk, fresh=True)
+    stack.callback(reader.close)
+    registers = ScrubRegisters(*_registers(folder / "engine", disk, SCRUB_NAMES))
+    return Scrub(reader, registers, clock, bytes_s, _log.error)
+
+
 def open_memory(clock: Clock, entropy: Entropy, *, accounts_max: int, window_ids: int) -> Parts:
     """An engine that forgets: nothing is written anywhere."""
     warm()
@@ -117,15 +132,15 @@ def open_memory(clock: Clock, entropy: Entropy, *, accounts_max: int, window_ids
     return Parts(journal, decider, Timekeeper(clock, 0), poison, entropy, [index.step for index in indexes])
 
 
-def _registers(folder: Path, disk: Disk) -> Registers:
+def _registers(folder: Path, disk: Disk, names: Sequence[str]) -> list[Register]:
     disk.make_folder(folder)
     found = []
-    for name in ("deciding", "alone", "crashed-at", "crashes", "suspect", "quarantined-at"):
+    for name in names:
         register = disk.register(folder / name, writable=True)
         if register is None:
             raise Corrupt(f"{folder / name} cannot be opened; remove it and start again")
         found.append(register)
-    return Registers(*found)
+    return found
 
 
 class _Remembered:
