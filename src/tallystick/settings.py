@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     window_ids: int = Field(default=1_000_000, ge=16, description="Ids in one of the two generations of the id window.")
     segment_bytes: int = Field(default=67_108_864, ge=4096, description="Size of a journal segment.")
     lane_segment_bytes: int = Field(default=16_777_216, ge=4096, description="Size of an intake segment.")
+    scrub_bytes_s: int = Field(
+        default=1_048_576,
+        ge=0,
+        description="Bytes a second of the journal read again in the background to find damage; 0: none.",
+    )
     intake_retention_s: float = Field(default=86_400.0, ge=0, description="How long decided intake blocks are kept.")
     kernel_cache: Path | None = Field(
         default=None, description="Folder of compiled code; default in the user's cache folder."

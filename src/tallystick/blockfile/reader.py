@@ -14,8 +14,10 @@ from tallystick.errors import Corrupt
 class BlockReader:
     """Reads a block file that may not exist yet. Not safe for concurrent calls."""
 
-    def __init__(self, folder: Path, disk: Disk) -> None:
+    def __init__(self, folder: Path, disk: Disk, fresh: bool = False) -> None:
+        """`fresh`: read from the disk itself, where the system can, and not what it has in memory."""
         self.folder = folder
+        self._fresh = fresh
         self._disk = disk
         self._register: Register | None = None
         self._segments: Segments | None = None
@@ -33,7 +35,7 @@ class BlockReader:
             segment_bytes = stored_segment_bytes(self.folder, self._disk)
             if segment_bytes is None:
                 raise Corrupt(f"{self.folder}: blocks are durable, but the size of its segments is not known")
-            self._segments = Segments(self.folder, self._disk, segment_bytes)
+            self._segments = Segments(self.folder, self._disk, segment_bytes, self._fresh)
         return self._segments
 
     def cursor(self, at: int, expected: int | None) -> Cursor:

@@ -74,9 +74,10 @@ def _is_segment(name: str) -> bool:
 class Segments:
     """The segment files of one block file, opened as they are read. Not safe for concurrent calls."""
 
-    def __init__(self, folder: Path, disk: Disk, segment_bytes: int) -> None:
+    def __init__(self, folder: Path, disk: Disk, segment_bytes: int, fresh: bool = False) -> None:
         self.folder = folder
         self.segment_bytes = segment_bytes
+        self._fresh = fresh
         self._disk = disk
         self._files: dict[int, File] = {}
 
@@ -101,6 +102,8 @@ class Segments:
         file = self._files.get(start)
         if file is None:
             file = self._open(start)
+        if self._fresh:
+            file.forget(at - start, size)
         return file.read(at - start, size)
 
     def size(self, start: int) -> int:

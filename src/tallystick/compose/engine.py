@@ -112,6 +112,7 @@ class _Engine:
             accept_clock=settings.accept_clock,
             shard=settings.shard,
             crash_noted=crash_noted,
+            scrub_bytes_s=settings.scrub_bytes_s,
         )
         note.truncate(0)  # only now has it been counted: a start that fails, or finds the lock held, leaves it
         intake = FileIntake(

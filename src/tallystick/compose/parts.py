@@ -68,6 +68,7 @@ def open_files(
     crash_noted: bool = False,
     progress: Progress | None = None,
     cadence: Cadence | None = None,
+    pendings_max: int = PENDINGS_MAX,
     scrub_bytes_s: int = 0,
 ) -> Parts:
     """An engine on block files in `folder`: compiled code warmed, lock taken, snapshot read, the tail replayed.

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -10,6 +11,25 @@ from prometheus_client.registry import Collector
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SUBMIT_BUCKETS_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 _COMMANDS_BUCKETS = (1, 4, 16, 64, 256, 1024, 4096, 8190)
+
+
+class ScrubSeen(Protocol):
+    """What is known of the journal's scrub (`engine.scrub`)."""
+
+    @property
+    def scrubbed(self) -> int:
+        """Entries read again in the round at hand."""
+        ...
+
+    @property
+    def completed_at_ns(self) -> int:
+        """When the last round ended; 0: none yet."""
+        ...
+
+    @property
+    def damaged(self) -> int:
+        """1 + the entry that could not be read; 0: all is well."""
+        ...
 
 
 class Metrics(Collector):
@@ -27,6 +47,8 @@ class Metrics(Collector):
         """Blocks whose results had to be asked for, request by request."""
         self.undecided: Callable[[], dict[str, tuple[int, float]]] = dict
         """By lane sort: undecided commands, and the age of the oldest in seconds."""
+        self.scrub: Callable[[], ScrubSeen | None] = lambda: None
+        """How far the engine has read the journal again, and whether it found damage."""
         self._registry = CollectorRegistry(auto_describe=False)
         self._submit_s = Histogram(
             "tally_gateway_submit_seconds",
@@ -83,6 +105,15 @@ class Metrics(Collector):
             ("pushes_lost", "Blocks whose results had to be asked for.", self.pushes_lost),
         ):
             yield CounterMetricFamily(f"tally_gateway_{name}", meaning, value=count)
+
+        if (scrub := self.scrub()) is not None:
+            for name, meaning, number in (
+                ("scrubbed_entries", "Entries of the journal read again in the round at hand.", scrub.scrubbed),
+                ("completed_timestamp_seconds", "When the last round ended; 0: none yet.", scrub.completed_at_ns / 1e9),
+                ("damaged", "1: a block of the journal cannot be read. Page a person.", int(scrub.damaged > 0)),
+                ("damaged_entry", "The entry at which that block begins, if there is one.", max(0, scrub.damaged - 1)),
+            ):
+                yield GaugeMetricFamily(f"tally_scrub_{name}", meaning, value=number)
 
     def render(self) -> bytes:
         """The exposition text."""

@@ -29,8 +29,9 @@ _GAP_MAX = 8192
 class FileJournalReader:
     """Reads a journal folder, which need not exist yet: then it is empty. Not safe for concurrent calls."""
 
-    def __init__(self, folder: Path, disk: Disk) -> None:
-        self._reader = BlockReader(folder, disk)
+    def __init__(self, folder: Path, disk: Disk, fresh: bool = False) -> None:
+        """`fresh`: read from the disk itself, not what the system still has in memory, as a scrub must."""
+        self._reader = BlockReader(folder, disk, fresh)
         self._index = SeqIndex(self._reader)
 
     def end(self) -> int:
