@@ -2,7 +2,7 @@
 and the library, which differ only in where requests come from and where answers go.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,18 +18,19 @@ from tallystick.compose.warm import warm
 from tallystick.engine import idkey
 from tallystick.engine.deciding import Decider
 from tallystick.engine.endings import FileEndings
+from tallystick.engine.fetch import Fetcher
 from tallystick.engine.idindex import IdIndex
 from tallystick.engine.poison import Poison, Registers
 from tallystick.engine.recovery import Progress, recover
 from tallystick.engine.scrub import NAMES as SCRUB_NAMES
 from tallystick.engine.scrub import Scrub, ScrubRegisters
-from tallystick.engine.snapshot_files import FileSnapshots
+from tallystick.engine.snapshot_files import FileSnapshots, Say
 from tallystick.engine.snapshots import Cadence, Keeper
 from tallystick.engine.timekeeping import Timekeeper
 from tallystick.errors import Corrupt
 from tallystick.journal.files import FileJournal, FileJournalReader
 from tallystick.journal.memory import MemoryJournal
-from tallystick.journal.port import Journal
+from tallystick.journal.port import Journal, JournalReader
 from tallystick.ledger.books import PENDINGS_MAX, Bookkeeper
 
 SNAPSHOTS = "snapshots"
@@ -48,6 +49,8 @@ class Parts:
     entropy: Entropy
     chores: Sequence[Chore] = ()
     closing: ExitStack = field(default_factory=ExitStack)
+    capture_now: Callable[[], None] = lambda: None
+    """Take a snapshot, due or not, between blocks; the chores write it."""
 
     def close(self) -> None:
         """Let go of files and locks."""
@@ -88,7 +91,7 @@ def open_files(
         bookkeeper = Bookkeeper(
             accounts_max, idkey.random_key(entropy), key, indexes[0].current, indexes[1].current, pendings_max
         )
-        keeper = _keeper(folder, disk, key, cadence or Cadence(), stack)
+        keeper = _keeper(folder, disk, key, cadence or Cadence(), _log.warning, stack)
         decider = recover(journal, bookkeeper, indexes[0], indexes[1], shard, progress=progress, keeper=keeper)
         timekeeper = Timekeeper(clock, decider.last_timestamp, accept_clock)
         registers = Registers(*_registers(folder / "engine", disk, POISON_NAMES))
@@ -96,10 +99,54 @@ def open_files(
         chores: list[Chore] = [journal.prepare, *(index.step for index in indexes), keeper.step]
         if scrub_bytes_s:
             chores.append(_scrub(folder, disk, clock, scrub_bytes_s, stack).step)
-        return Parts(journal, decider, timekeeper, poison, entropy, chores, stack.pop_all())
+        return Parts(
+            journal, decider, timekeeper, poison, entropy, chores, stack.pop_all(), capture_now=keeper.capture_now
+        )
 
 
-def _keeper(folder: Path, disk: Disk, key: npt.NDArray[np.uint64], cadence: Cadence, stack: ExitStack) -> Keeper:
+def open_twice(
+    folder: Path,
+    disk: Disk,
+    entropy: Entropy,
+    *,
+    accounts_max: int,
+    window_ids: int,
+    shard: int,
+    say: Say,
+    stack: ExitStack,
+) -> tuple[JournalReader, Keeper, Decider, Decider]:
+    """For `tally rebuild --verify`: books as a start would make them, and empty ones. The caller holds the lock.
+
+    Nothing is deleted, and what is not used is told with `say`.
+    """
+    warm()
+    reader = FileJournalReader(folder / "journal", disk)
+    stack.callback(reader.close)
+    key = idkey.load_or_make(disk, folder / "index" / "key", entropy)
+    end = reader.end()
+    indexes = [
+        IdIndex(key, window_ids, disk, folder / "index" / name, end, sweep=False) for name in ("transfers", "requests")
+    ]
+    for index in indexes:
+        stack.callback(index.close)
+    keeper = _keeper(folder, disk, key, Cadence(), say, stack, sweep=False)
+    account_key = idkey.random_key(entropy)
+    books = Bookkeeper(accounts_max, account_key, key, indexes[0].current, indexes[1].current)
+    saved = recover(reader, books, indexes[0], indexes[1], shard, keeper=keeper)
+    empty = [IdIndex(key, 16) for _ in range(2)]
+    books = Bookkeeper(accounts_max, account_key, key, empty[0].current, empty[1].current)
+    return reader, keeper, saved, Decider(books, empty[0], empty[1], Fetcher(reader), shard)
+
+
+def _keeper(
+    folder: Path,
+    disk: Disk,
+    key: npt.NDArray[np.uint64],
+    cadence: Cadence,
+    say: Say,
+    stack: ExitStack,
+    sweep: bool = True,
+) -> Keeper:
     """What takes snapshots, in files. It reads the journal by a reader of its own, from the housekeeper's thread."""
     reader = FileJournalReader(folder / "journal", disk)
     stack.callback(reader.close)
@@ -111,7 +158,7 @@ def _keeper(folder: Path, disk: Disk, key: npt.NDArray[np.uint64], cadence: Cade
             stack.callback(endings.close)
         return endings
 
-    return Keeper(FileSnapshots(disk, kept), reader, load_endings, cadence, _log.warning)
+    return Keeper(FileSnapshots(disk, kept), reader, load_endings, cadence, say, sweep)
 
 
 def _scrub(folder: Path, disk: Disk, clock: Clock, bytes_s: int, stack: ExitStack) -> Scrub:

@@ -66,7 +66,7 @@ class Marks:
         numbers = np.flatnonzero(self._accounts[:count])
         self._accounts[:count] = 0
         self.count = 0
-        rows = _words(self._bookkeeper.books.rows)[numbers]
+        rows = words(self._bookkeeper.books.rows)[numbers]
         return [Changed(ACCOUNTS, count, numbers.astype("<u8"), rows)]
 
 
@@ -83,7 +83,7 @@ def resized(bookkeeper: Bookkeeper, name: str, count: int) -> Words:
             f"the books have more accounts than {bookkeeper.accounts_max}: raise TALLY_ACCOUNTS_MAX",
         )
     bookkeeper.books.counters[Counter.ACCOUNTS] = count
-    return _words(bookkeeper.books.rows)
+    return words(bookkeeper.books.rows)
 
 
 def index(bookkeeper: Bookkeeper) -> None:
@@ -97,7 +97,14 @@ def index(bookkeeper: Bookkeeper) -> None:
     migrate(values, bookkeeper.books.slots, 0, count)
 
 
-def _words(rows: npt.NDArray[np.void]) -> Words:
+def comparable(bookkeeper: Bookkeeper) -> list[tuple[str, npt.NDArray[np.void]]]:
+    """Each table, as copies of its rows without what is of the moment: for comparing two books of one journal."""
+    accounts = bookkeeper.books.rows.view(np.ndarray)[: bookkeeper.count()].copy()
+    accounts["touched"] = 0
+    return [(ACCOUNTS, accounts)]
+
+
+def words(rows: npt.NDArray[np.void]) -> Words:
     """The rows as unsigned words: NumPy moves rows of many fields field by field."""
     return rows.view(np.ndarray).view("<u8").reshape(len(rows), -1)
 

@@ -70,16 +70,18 @@ class IdIndex:
         disk: Disk | None = None,
         folder: Path | None = None,
         end: int = 0,
+        sweep: bool = True,
     ) -> None:
         """Over the runs in `folder` (None: in memory only) that `key`, four secret uint64, was used for.
 
         `window_ids` is how many ids a generation takes before `is_full`; a block more finds room. `end` is the seq
-        after the journal's last durable entry: a run past it is discarded, since its entries were lost.
+        after the journal's last durable entry: a run past it is discarded, since its entries were lost. `sweep`
+        deletes the files of discarded runs.
         """
         self._key = key
         self._window_ids = window_ids
         self._keeper = MemoryRuns() if disk is None or folder is None else FileRuns(disk, folder, key)
-        self._published = _Runs.of(tuple(self._keeper.load(end)))
+        self._published = _Runs.of(tuple(self._keeper.load(end, sweep)))
         slots = windows.slots_for(window_ids + COMMANDS_MAX)
         self._clean = [_touched_table(slots)]
         self._current = self._open_generation()
@@ -109,6 +111,11 @@ class IdIndex:
     def runs(self) -> tuple[Label, ...]:
         """What there is, oldest first."""
         return tuple(run.label for run in self._published.runs)
+
+    @property
+    def whole_runs(self) -> tuple[IdRun, ...]:
+        """The runs themselves, oldest first."""
+        return self._published.runs
 
     def hashes(self, tenant: Any, ids_lo: Column, ids_hi: Column) -> Column:
         """The keyed hash of each (tenant, id); `tenant` is a uint64."""

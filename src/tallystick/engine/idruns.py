@@ -81,7 +81,7 @@ class IdRun:
 class MemoryRuns:
     """Where runs are kept if they are not kept: in memory, until the process ends."""
 
-    def load(self, end: int) -> list[IdRun]:
+    def load(self, end: int, sweep: bool = True) -> list[IdRun]:
         """None: all ids are entered again from the journal."""
         return []
 
@@ -102,10 +102,11 @@ class FileRuns:
         self._key = hashlib.sha256(b"tallystick/id-key\0" + key.tobytes()).digest()
         disk.make_folder(path)
 
-    def load(self, end: int) -> list[IdRun]:
+    def load(self, end: int, sweep: bool = True) -> list[IdRun]:
         """All runs that can be trusted, from position 0 on without a gap, none past `end`, the journal's end.
 
-        All other run files are deleted, durably: one that reaches past the end now must not look right later.
+        With `sweep` all other run files are deleted, durably: one that reaches past the end now must not look right
+        later.
         """
         left = {(int(m[1]), int(m[2])): name for name in self._disk.list(self._path) if (m := _NAME.fullmatch(name))}
         runs: list[IdRun] = []
@@ -113,7 +114,7 @@ class FileRuns:
         while (run := self._next(left, covered, end)) is not None:
             runs.append(run)
             covered = run.label.stop
-        if left:
+        if left and sweep:
             for name in left.values():
                 self._disk.remove(self._path / name)
             self._disk.sync_folder(self._path)

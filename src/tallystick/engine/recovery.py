@@ -50,7 +50,7 @@ def recover(
         if block.header.next <= rows_from:
             _enter_ids(decider, block, ids_from)
         else:
-            _apply(decider, block, ids_from)
+            apply_block(decider, block, ids_from)
         if progress is not None:
             progress(decider.next_seq - begin, end - begin)
     decider.next_seq = end
@@ -59,7 +59,10 @@ def recover(
     return decider
 
 
-def _apply(decider: Decider, block: EntryBlock, ids_from: int) -> None:
+def apply_block(decider: Decider, block: EntryBlock, ids_from: int) -> None:
+    """Apply one block to the books of `decider`; ids at positions from `ids_from` on go into the window. Raises as
+    `recover`.
+    """
     decider.make_room()
     entries = block.entries.view(np.uint8).copy()  # kernels are warmed for writable memory
     details = records(block.details.copy())

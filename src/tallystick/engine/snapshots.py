@@ -62,8 +62,13 @@ class Keeper:
         load_endings: LoadEndings,
         cadence: Cadence = Cadence(),
         say: Say = lambda message: None,
+        sweep: bool = True,
     ) -> None:
-        """`reader` is for this alone: it reads the journal from whatever thread calls."""
+        """`reader` is for this alone: it reads the journal from whatever thread calls.
+
+        `sweep` deletes at start what can never be used again.
+        """
+        self._sweep = sweep
         self._snapshots = snapshots
         self._reader = reader
         self._load_endings = load_endings
@@ -83,17 +88,17 @@ class Keeper:
         """The position from which a start would replay."""
         return self._chain[-1].label.stop if self._chain else 0
 
-    def restore(self, decider: Decider, sweep: bool = True) -> int:
+    def restore(self, decider: Decider) -> int:
         """Fill empty books from the newest snapshot that can be trusted; returns its position, 0 if there is none.
 
-        `sweep` deletes what can never be used again. Raises `Invalid` if the books are too small.
+        Raises `Invalid` if the books are too small.
         """
         bookkeeper = decider.bookkeeper
-        chain = self._snapshots.load(self._reader.end(), self._fits, self._say, sweep)
+        chain = self._snapshots.load(self._reader.end(), self._fits, self._say, self._sweep)
         endings = self._load_endings(chain[-1].label.stop if chain else 0)
         if endings is None:
             self._say("how pending transfers ended cannot be read back: the books are made again from entry 0")
-            if sweep:
+            if self._sweep:
                 self._snapshots.remove([part.label for part in chain])
             chain, endings = [], self._load_endings(0)
         assert endings is not None
@@ -114,6 +119,11 @@ class Keeper:
         self._decider, self._marks = decider, booktables.Marks(decider.bookkeeper)
         self._marks.mark_since(self._stop)
         decider.decided = self._on_decided
+
+    def capture_now(self) -> None:
+        """Take a snapshot whether one is due or not, between blocks; `step` writes it."""
+        if self._captured is None and self._decider.next_seq > self._stop:
+            self._capture(self._decider.next_seq)
 
     def step(self) -> bool:
         """One slice of background work, a few milliseconds; False if there is no more to do now.

@@ -6,7 +6,7 @@ from tallystick.blockfile.simulated import SimulatedDisk
 from tallystick.conformance.samples import next_block
 from tallystick.engine.scrub import NAMES, ROUND_NS_MIN, Scrub, ScrubRegisters, seen
 from tallystick.journal.files import FileJournal, FileJournalReader
-from tallystick.lab.simulated_processes import SimulatedClock
+from tallystick.lab.simulated_clock import SimulatedClock
 
 JOURNAL, ENGINE = Path("/data/journal"), Path("/data/engine")
 SECOND = 1_000_000_000
@@ -94,7 +94,7 @@ def test_damage_is_told_kept_and_gone_when_a_whole_round_passes(block):
     for number, found in enumerate(shard.journal.read(0)):
         if number == block:
             position = found.header.first
-    path, bit = JOURNAL / f"{block // 3 * 4096:020d}", ((block % 3) * 1536 + 200) * 8
+    path, bit = JOURNAL / f"{block // 2 * 4096:020d}", ((block % 2) * 1536 + 200) * 8
     shard.disk.flip_bit(path, bit)
     shard.go_on(20)
     told = shard.seen()

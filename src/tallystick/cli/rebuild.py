@@ -1,0 +1,75 @@
+"""`tally rebuild`: make what is derived from the journal anew, or see that it is what the journal says."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tallystick.cli import options
+from tallystick.cli.exits import Exit
+
+Progress = Callable[[int, int], None]
+
+
+def rebuild(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="Folder of everything that is kept; else TALLY_DATA.")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Change nothing; compare with a rebuild from entry 0.")
+    ] = False,
+    as_json: options.Json = False,
+) -> int:
+    """Make snapshots, id runs and endings anew from the journal, which alone is the truth. The engine must be down.
+
+    With `--verify` nothing is changed: what a start would begin with is compared with what the journal makes from
+    entry 0, every account, pending transfer, id run and ending. The first difference is named; exit code 1.
+
+    **Examples**
+
+    - `tally rebuild --verify tally-data`
+    - `tally rebuild tally-data`
+    """
+    from tallystick.compose import rebuild as compose
+
+    settings = options.settings(data=folder)
+    with _bar("comparing" if verify else "rebuilding", as_json) as progress:
+        done = (compose.verify if verify else compose.rebuild)(settings, progress)
+    rate = done.entries / done.seconds if done.seconds else 0.0
+    if as_json:
+        told = {
+            "entries": done.entries,
+            "seconds": round(done.seconds, 3),
+            "entries_a_second": round(rate),
+            "started_from": done.started_from,
+            "difference": done.difference,
+            "notes": done.notes,
+        }
+        sys.stdout.write(json.dumps(told) + "\n")
+        return Exit.REFUSED if done.difference else Exit.DONE
+    for note in done.notes:
+        options.say(f"note: {note}")
+    at = f"{done.entries:,} entries in {done.seconds:.1f} s, {rate:,.0f} a second"
+    if not verify:
+        sys.stdout.write(f"rebuilt: {at}\n")
+    elif done.difference is None:
+        sys.stdout.write(f"all is as the journal says: {at}; a start replays from entry {done.started_from:,}\n")
+    else:
+        sys.stdout.write(f"differs: {done.difference}\n")
+        options.say("`tally rebuild` makes it anew; keep a copy for whoever looks into it")
+    return Exit.REFUSED if done.difference else Exit.DONE
+
+
+@contextmanager
+def _bar(what: str, quiet: bool) -> Iterator[Progress]:
+    """A progress bar on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    with Bars(console=Console(stderr=True), transient=True, disable=quiet or not sys.stderr.isatty()) as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
