@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tallystick.cli import bench, demo, key, pay, up
+from tallystick.cli import bench, demo, key, pay, rebuild, up
 from tallystick.cli.exits import EPILOG, Exit, fail
 from tallystick.errors import Corrupt, Fenced, OutcomeUnknown, TallystickError
 
@@ -23,6 +23,7 @@ app.add_typer(key.app, name="key")
 app.command("pay", epilog=EPILOG)(pay.pay)
 app.add_typer(bench.app, name="bench")
 app.command("demo", epilog=EPILOG)(demo.demo)
+app.command("rebuild", epilog=EPILOG)(rebuild.rebuild)
 
 # Typer brings click as a private module or as a dependency, depending on its version; a public error's base tells.
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
