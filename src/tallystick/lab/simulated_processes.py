@@ -1,35 +1,30 @@
-"""The processes of a simulation: the engine and a gateway as steps, and the time they see."""
+"""The engine's process of a simulation: its loop, its writer and its chores as steps, and what stands between them."""
 
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from random import Random
+from functools import partial
 from typing import Any
 
-from tallystick.blockfile.simulated import PowerCut, SimulatedDisk
+from tallystick.answers import wire
+from tallystick.compose.engine import reply
 from tallystick.compose.parts import open_files
 from tallystick.engine.drafts import Answer, Draft
 from tallystick.engine.loop import EngineLoop, LaneSource
 from tallystick.engine.snapshots import Cadence
 from tallystick.engine.writer import LookedUp, Writer
-from tallystick.errors import OutcomeUnknown, Unavailable
-from tallystick.intake.files import FileIntake, FileLane
-from tallystick.lab.simulated_history import Asked, History
+from tallystick.errors import Unavailable
+from tallystick.lab.simulated_post import Inbox
+from tallystick.lab.simulated_world import DATA, World
 from tallystick.ledger import kernel
 
-DATA = Path("/data")
-JOURNAL, INTAKE = DATA / "journal", DATA / "intake"
 SEGMENT_BYTES = 16_384
-LANE_SEGMENT_BYTES = 4_096
-WINDOW_IDS = 16
-CADENCE = Cadence(rows=4, entries_min=8, entries_max=30, parts_max=3)
+ACCOUNTS_MAX = 64
+PENDINGS_MAX = 64
+CADENCE = Cadence(rows=4, entries_min=4, entries_max=12, parts_max=3)
+"""Snapshots every other block, and merges of them."""
 BATCH_MAX = 20
-BLOCK_MAX = 12
-"""Commands in a lane's block."""
 CONTROL_MAX = 4
-START_NS = 1_800_000_000_000_000_000
 
 
 class Killed(BaseException):
@@ -40,113 +35,28 @@ class Crashed(BaseException):
     """The engine crashed while it decided, and left word of it."""
 
 
-class SimulatedClock:
-    """Time that passes when it is told to."""
-
-    def __init__(self) -> None:
-        self._now_ns = START_NS
-        self._jumped_ns = 0
-
-    def wall_ns(self) -> int:
-        return self._now_ns + self._jumped_ns
-
-    def monotonic_ns(self) -> int:
-        return self._now_ns - START_NS
-
-    def advance(self, ns: int) -> None:
-        """Let time pass."""
-        self._now_ns += ns
-
-    def jump(self, ns: int) -> None:
-        """Set the wall clock forward, or back."""
-        self._jumped_ns += ns
-
-
-@dataclass
-class World:
-    """What all processes of one machine share. `disk` is any process's view of it."""
-
-    random: Random
-    clock: SimulatedClock
-    disk: SimulatedDisk
-    history: History
-
-    def intake(self, disk: SimulatedDisk) -> FileIntake:
-        """The lanes, as a process sees them."""
-        return FileIntake(INTAKE, disk, self.clock, self.random.randbytes, LANE_SEGMENT_BYTES, retention_s=0)
-
-
-class Gateway:
-    """A gateway's process: submits what clients hand it, and opens another lane when one is spent."""
-
-    def __init__(self, world: World) -> None:
-        self.disk = world.disk.another_process()
-        self._history = world.history
-        self._random = world.random
-        self._intake = world.intake(self.disk)
-        self._lanes: dict[bool, FileLane] = {}
-        self.waiting: dict[bool, deque[Asked]] = {True: deque(), False: deque()}
-
-    def submit(self, control: bool) -> None:
-        """Submit some of what waits. Raises `PowerCut`, and what opening a lane raises."""
-        waiting = self.waiting[control]
-        if not waiting:
-            return
-        lane = self._lanes.get(control)
-        if lane is None:
-            lane = self._lanes[control] = self._intake.open_lane(control)
-        requests, size = [waiting[0]], len(waiting[0].commands)
-        for request in list(waiting)[1 : self._random.randint(1, 5)]:
-            size += len(request.commands)
-            if size > BLOCK_MAX * 256:
-                break
-            requests.append(request)
-        try:
-            number = lane.submit(b"".join(request.commands for request in requests))
-        except Unavailable:
-            return  # nothing was written: it waits on
-        except OutcomeUnknown:
-            self._history.doubt(lane.id, requests)
-            self._lanes.pop(control).close()
-            return  # to be submitted again, in another lane
-        except PowerCut:
-            self._history.doubt(lane.id, requests)
-            raise
-        self._history.acknowledge(lane.id, number, requests)
-        for _ in requests:
-            waiting.popleft()
-
-    def prepare(self) -> None:
-        """The background work of its lanes."""
-        for control, lane in list(self._lanes.items()):
-            try:
-                lane.prepare()
-            except OutcomeUnknown:
-                self._lanes.pop(control).close()
-            except Unavailable:
-                pass
-
-
 class Engine:
-    """The engine's process: its loop and its writer as steps, and what stands between them."""
+    """The engine's process."""
 
     def __init__(self, world: World, crash_noted: bool) -> None:
         self.disk = world.disk.another_process()
         self._world = world
         self._queue: deque[Draft | LookedUp] = deque()
         self._journaled: Mapping[bytes, int] = {}
+        self._inbox: Inbox = deque()
         self.kill_at = ""
         self.parts = open_files(
             DATA,
             self.disk,
             world.clock,
             world.random.randbytes,
-            accounts_max=64,
-            window_ids=WINDOW_IDS,
+            accounts_max=ACCOUNTS_MAX,
+            window_ids=world.window_ids,
             segment_bytes=SEGMENT_BYTES,
             accept_clock=True,
             crash_noted=crash_noted,
             cadence=CADENCE,
+            pendings_max=PENDINGS_MAX,
         )
         self.decider = self.parts.decider
         self.decider.judge = self._judge
@@ -156,6 +66,8 @@ class Engine:
         self._loop = EngineLoop(
             source, self.decider, self.parts.timekeeper, self.parts.poison, self.put, batch_max=BATCH_MAX
         )
+        world.post.engine_is(self._inbox)
+        world.say("the engine starts at entry {}", self.decider.next_seq)
 
     def _judge(self, *arguments: Any) -> None:
         kernel.decide(*arguments)
@@ -182,12 +94,27 @@ class Engine:
         """One step of the writer; False if there was nothing to write."""
         if not self._queue:
             return False
-        self._writer.step(self._queue.popleft())
+        work = self._queue.popleft()
+        if isinstance(work, Draft) and work.outcome is not None:
+            self._world.say("the writer makes entries {} to {} durable", work.first_seq, work.next_seq - 1)
+        self._writer.step(work)
         return True
 
     def loop(self) -> int:
-        """One step of the loop."""
-        return self._loop.step()
+        """As the loop of the process: hear what arrived, take what waits, decide. Returns how much it decided."""
+        while self._inbox:
+            message = wire.decode_inbound(self._inbox.popleft()[1])
+            if not isinstance(message, wire.Doorbell):
+                self.put(partial(self._world.post.publish, message.client, reply(self.decider, message)))
+        decided = self._loop.step()
+        if decided:
+            self._world.say("the engine decides {} commands, up to entry {}", decided, self.decider.next_seq - 1)
+        return decided
+
+    @property
+    def heard(self) -> bool:
+        """Whether a doorbell or a question waits, so that it would not sleep until its next poll."""
+        return bool(self._inbox)
 
     def keep_house(self) -> None:
         """Some slices of each chore, and word to the intake of what is done."""
@@ -199,16 +126,18 @@ class Engine:
         self._intake.done(self._journaled)
 
     def decided(self, answers: list[Answer]) -> None:
-        """The writer's gate: push results to the gateways; some pushes are lost."""
+        """The writer's gate: push results to the gateways."""
         self._die("answer")
         for answer in answers:
-            if answer.delivery.lane and self._world.random.random() < 0.7:
-                self._world.history.answer(answer.delivery, answer.rows)
+            if answer.delivery.lane:
+                results = wire.BlockResults(answer.delivery.number, answer.rows.tobytes())
+                self._world.post.publish(answer.delivery.lane, results)
 
     def durable(self, positions: Mapping[bytes, int]) -> None:
         """The writer's gate: what the intake may forget."""
         self._journaled = positions
 
     def rest(self) -> bool:
-        """Whether nothing waits, neither in lanes nor to be written."""
-        return not self._queue and not self._intake.receive(self.decider.positions, CONTROL_MAX, BATCH_MAX)
+        """Whether nothing waits: neither in lanes, nor to be written, nor to be heard."""
+        waits = self._queue or self._inbox or self._intake.receive(self.decider.positions, CONTROL_MAX, BATCH_MAX)
+        return not waits

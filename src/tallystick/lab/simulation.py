@@ -1,70 +1,119 @@
-"""A whole shard in one thread: gateways, the engine, a follower, clients, on a disk that fails; all from one seed.
+"""A whole shard in one thread: gateways, the engine, a follower, clients, on a machine that fails; all from one seed.
 
     Simulation(seed).run()
 
-The processes are the real ones' `step` functions, called in an order that the seed draws. Between any two steps a
-process may be killed, the power may fail, the disk may be full; within a step too, at any write or sync. After every
-start of the engine, and at the end, the journal is held against what clients were told (`simulated_history`).
+The processes are the real ones' steps, called in an order that the seed draws; messages between them are lost, late
+and out of order. Between any two steps a process may be killed, the power may fail, the disk may be full, the clock
+may jump; within a step too, at any write or sync. What clients were told and what a follower read goes into a
+history, and each story ends in the checker of histories (`lab.history`), which has the model decide all of it again.
 Whatever is wrong raises; the same seed fails the same way again.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, MutableMapping
 from random import Random
+from typing import Any
 
 import numpy as np
+import structlog
 
 from tallystick.blockfile.reader import BlockReader
 from tallystick.blockfile.segments import segment_path
 from tallystick.blockfile.simulated import Fault, PowerCut, SimulatedDisk
-from tallystick.engine import lookups
-from tallystick.errors import Corrupt, Damaged, OutcomeUnknown, Unavailable
+from tallystick.errors import Corrupt, OutcomeUnknown, Unavailable
+from tallystick.gateway.metrics import Metrics
 from tallystick.journal.files import FileJournalReader
-from tallystick.lab.simulated_clients import Clients
-from tallystick.lab.simulated_history import Asked, Fold, History, whole
-from tallystick.lab.simulated_processes import INTAKE, JOURNAL, Crashed, Engine, Gateway, Killed, SimulatedClock, World
-from tallystick.statuses import RequestStatus
+from tallystick.lab.history.calls import Block, LookUpRequest, ReadBlock, Submit, Told
+from tallystick.lab.history.check import check
+from tallystick.lab.history.faults import Verdict
+from tallystick.lab.history.file import History
+from tallystick.lab.simulated_clients import ACCOUNTS, TENANTS, Clients
+from tallystick.lab.simulated_clock import SimulatedClock
+from tallystick.lab.simulated_gateway import Gateway, SteppedLoop
+from tallystick.lab.simulated_post import Post
+from tallystick.lab.simulated_processes import Crashed, Engine, Killed
+from tallystick.lab.simulated_world import INTAKE, JOURNAL, World
+from tallystick.records.commands import Kind
+from tallystick.records.entries import WORK
+from tallystick.statuses import TransferStatus
 
 GATEWAYS = 2
+LENGTHS = (60, 120)
+"""Steps of a story, at least and at most; of one in eight it is four times as many."""
 HARMFUL = [fault for fault in Fault if not fault.name.startswith("READ")]
+COMMAND_KINDS = (Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL)
+ROUNDS_MAX = 400
+"""So often may everybody have a turn until all is answered."""
+_METRICS = Metrics()  # what is counted interests nobody here, and making one costs as much as a block
+
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 class Simulation:
     """One machine, its processes and its clients. `run` lives through one story."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, story: Callable[[str], None] | None = None) -> None:
+        """`story` hears every line of it, as it happens."""
         self.seed = seed
         self.random = Random(seed)
         clock = SimulatedClock()
-        self.world = World(self.random, clock, SimulatedDisk(seed, clock=clock), History())
-        self.history = self.world.history
-        self.clients = Clients(self.random, self.history, clock.wall_ns)
-        self.fold = Fold()  # what the follower has read
+        self.history = History(seed)
+        post = Post(Random(self.random.getrandbits(64)))
+        self.world = World(self.random, clock, SimulatedDisk(seed, clock=clock), self.history, post, story)
+        self.world.window_ids = self.random.choice((2, 4, 16))
+        self.clients = Clients(self.random, clock.wall_ns)
+        self.verdict: Verdict | None = None
         self.gateways: list[Gateway | None] = [None] * GATEWAYS
         self.engine: Engine | None = None
         self.counts = {"starts": 0, "cuts": 0, "kills": 0, "crashes": 0, "faults": 0}
+        self._loop = SteppedLoop(clock)
         self._crash_noted = False
         self._reads_fail = False
         self._follower: FileJournalReader | None = None
+        self._followed = 0
 
     def run(self) -> dict[str, int]:
         """Live through the story; returns how much happened. Raises `AssertionError` for whatever went wrong."""
+        before = structlog.get_config()
+        structlog.configure(processors=[self._logged], cache_logger_on_first_use=False)
+        try:
+            self._live()
+            self._finish()
+        finally:
+            structlog.configure(**before)
+            for number in range(GATEWAYS):
+                self._kill_gateway(number)
+            self._loop.close()
+        assert self.verdict is not None
+        return self.counts | {
+            "requests": self.verdict.acknowledged,
+            "entries": self.verdict.entries,
+            "messages lost": self.world.post.lost,
+        }
+
+    def _logged(self, _: Any, level: str, line: MutableMapping[str, Any]) -> str:
+        """What a process logs is a line of the story."""
+        self.world.say("log {}: {}", level, line)
+        raise structlog.DropEvent
+
+    def _live(self) -> None:
         acts: list[tuple[Callable[[], None], int]] = [
             (self._ask, 12),
             (self._submit, 10),
-            (self._decide, 12),
+            (self._engine_turn, 12),
             (self._write, 8),
+            (self._gateway_turn, 10),
+            (self._deliver, 12),
             (self._follow, 4),
-            (self._look_up, 4),
+            (self._look_up, 5),
             (self._keep_house, 5),
-            (self._pass_time, 4),
+            (self._pass_time, 5),
             (self._make_trouble, 3),
         ]
         steps, weights = [act for act, _ in acts], [weight for _, weight in acts]
-        length = self.random.randint(60, 180) * self.random.choice((1, 1, 1, 1, 1, 1, 1, 4))
+        length = self.random.randint(*LENGTHS) * self.random.choice((1, 1, 1, 1, 1, 1, 1, 4))
         for step in self.random.choices(steps, weights, k=length):
             self._survive(step)
-        self._finish()
-        return self.counts | {"requests": len(self.history.acknowledged), "entries": self.fold.next_seq}
 
     # What happens
 
@@ -72,20 +121,29 @@ class Simulation:
         gateway = self._gateway()
         if gateway is not None:
             for _ in range(self.random.randint(1, 3)):
-                request = self.clients.request()
-                gateway.waiting[request.control].append(request)
+                gateway.take(self.clients.request())
 
     def _submit(self) -> None:
         gateway = self._gateway()
         if gateway is not None:
-            control = not gateway.waiting[False] or self.random.random() < 0.3
-            gateway.submit(control)
+            gateway.submit(self.random.random() < 0.3)
 
-    def _decide(self) -> None:
-        self._started().loop()
+    def _engine_turn(self) -> None:
+        """The engine wakes up if somebody rang, and now and then by itself."""
+        engine = self._started()
+        if engine.heard or self.random.random() < 0.5:
+            engine.loop()
 
     def _write(self) -> None:
         self._started().write()
+
+    def _gateway_turn(self) -> None:
+        for gateway in self.gateways:
+            if gateway is not None:
+                gateway.turn()
+
+    def _deliver(self) -> None:
+        self.world.post.deliver(self.random.randint(1, 5))
 
     def _keep_house(self) -> None:
         self._started().keep_house()
@@ -99,66 +157,60 @@ class Simulation:
             if self.engine is None:
                 return  # after a power cut the durable end is stale until the engine has started
             self._follower = FileJournalReader(JOURNAL, self.world.disk.another_process())
-        for block in self._follower.read(self.fold.next_seq):
-            self.fold.take(block)
+        start = self.world.instant()
+        for block in self._follower.read(self._followed):
+            header = block.header
+            assert header.first == self._followed, f"block {header.first} was read where {self._followed} is due"
+            end = self.world.instant()
+            self.history.add(ReadBlock(start_ns=start, end_ns=end, first=header.first, hash=header.hash))
+            self._followed = header.next
 
     def _look_up(self) -> None:
-        engine = self._started()
-        if self.random.random() < 0.4:
-            self._look_up_account(engine)
-        elif self.history.asked:
-            self._look_up_results(engine, self.random.choice(self.history.asked))
-
-    def _look_up_results(self, engine: Engine, request: Asked) -> None:
-        told = (request.key, request.fingerprint) in self.history.told
-        found = lookups.results(engine.decider, request.tenant, request.id, request.fingerprint)
-
-        def tell() -> None:
-            if found.status == RequestStatus.NOT_DECIDED:
-                assert not told, f"request {request.id:x} was answered before, and now is not decided"
-            else:
-                self.history.tell(request.key, request.fingerprint, found.results)
-
-        engine.put(tell)
-
-    def _look_up_account(self, engine: Engine) -> None:
-        tenant, number = self.clients.account()
-        shown, extra = lookups.accounts(engine.decider, tenant, [number])
-
-        def tell() -> None:
-            # All that the look-up saw is durable now, and nothing that was decided later.
-            self._follow()
-            account = self.fold.accounts.get((tenant, number))
-            assert (account is None) == (len(shown) == 0)
-            if account is not None:
-                found = (whole(shown[0], "debits_posted"), whole(shown[0], "credits_posted"), int(extra[0]["frozen"]))
-                assert found == (account.debits, account.credits, account.frozen), f"account {number} shown ahead"
-
-        engine.put(tell)
+        gateway = self._gateway()
+        if gateway is None:
+            return
+        chance = self.random.random()
+        if chance < 0.4:
+            tenant, number = self.clients.account()
+            gateway.look_up_accounts(tenant, sorted({number, self.random.randint(1, ACCOUNTS)}))
+        elif chance < 0.6:
+            tenant, number = self.clients.transfer()
+            gateway.look_up_transfers(tenant, sorted({number, 1}))
+        elif self.clients.asked:
+            gateway.look_up_request(self.random.choice(self.clients.asked))
 
     def _pass_time(self) -> None:
-        self.world.clock.advance(self.random.choice((1_000, 1_000_000, 100_000_000, 2_000_000_000)))
+        self.world.clock.advance(self.random.choice((1, 1_000, 1_000_000, 100_000_000, 1_000_000_000, 2_000_000_000)))
         if self.random.random() < 0.1:
-            self.world.clock.jump(self.random.randint(-10_000_000_000, 10_000_000_000))
+            jump = self.random.randint(-10_000_000_000, 10_000_000_000)
+            self.world.clock.jump(jump)
+            self.world.say("the wall clock jumps by {:.3f} s", jump / 1e9)
 
     def _make_trouble(self) -> None:
         self.counts["faults"] += 1
-        machine = self.world.disk.machine
+        disk, machine = self.world.disk, self.world.disk.machine
         kind = self.random.random()
         if kind < 0.25:
-            self.world.disk.cut_after(self.random.randint(0, 40))
+            after = self.random.randint(0, 40)
+            self.world.say("the power will fail {} operations of the disk from now", after)
+            disk.cut_after(after)
         elif kind < 0.55:
-            self.world.disk.inject(self.random.choice(HARMFUL), self.random.randint(0, 10))
+            fault = self.random.choice(HARMFUL)
+            self.world.say("soon: {}", fault)
+            disk.inject(fault, self.random.randint(0, 10))
         elif kind < 0.60:
             self._reads_fail = True
-            self.world.disk.inject(Fault.READ_ERROR, self.random.randint(0, 10))
+            self.world.say("soon: {}", Fault.READ_ERROR)
+            disk.inject(Fault.READ_ERROR, self.random.randint(0, 10))
         elif kind < 0.75 and self.engine is not None:
             self.engine.kill_at = self.random.choice(("decide", "answer", "crash"))
+            self.world.say("the engine will die: {}", self.engine.kill_at)
         elif kind < 0.82:
             self._kill_engine()
         elif kind < 0.88:
             self._kill_gateway(self.random.randrange(GATEWAYS))
         elif kind < 0.94:
+            self.world.say("the disk is full")
             machine.capacity_bytes = 0  # full, until somebody makes room
         else:
             self._cut()
@@ -184,12 +236,15 @@ class Simulation:
         except Crashed:
             self.counts["crashes"] += 1
             self._crash_noted = True
+            self.world.say("the engine crashes while it decides")
             self._kill_engine()
-        except Corrupt:
+        except Corrupt as error:
             if not self._reads_fail:
                 raise
+            self.world.say("a read failed: {}", error)
             self._cut()  # a person looked at it, and the disk reads again
-        except (Unavailable, OutcomeUnknown, Damaged):
+        except (Unavailable, OutcomeUnknown) as error:
+            self.world.say("the engine ends: {}", error)
             self._crash_noted = True  # its last words, though no request is to blame
             self._kill_engine()
 
@@ -198,42 +253,18 @@ class Simulation:
             noted, self._crash_noted = self._crash_noted, False
             self.engine = Engine(self.world, noted)
             self.counts["starts"] += 1
-            self._check_start(self.engine)
+            for lane, position in self._journaled_positions().items():
+                found = self.engine.decider.positions.get(lane, 0)
+                assert found == position, f"lane {lane.hex()} is taken up to {found}; the journal says {position}"
+            self._follower = None
         return self.engine
-
-    def _check_start(self, engine: Engine) -> None:
-        """The journal as it now stands, against all that anyone ever saw of it, and against the books."""
-        fold = Fold()
-        for block in engine.parts.journal.read(0):
-            fold.take(block)
-        seen = self.fold.hashes
-        assert fold.hashes[: len(seen)] == seen, "entries that a reader saw are gone"
-        self.history.check(fold)
-        self.fold, self._follower = fold, None
-        self._check_books(engine)
-
-    def _check_books(self, engine: Engine) -> None:
-        """Books and positions are those of the follower's fold; for an engine with nothing on its way."""
-        decider = engine.decider
-        assert decider.next_seq == self.fold.next_seq
-        assert decider.last_timestamp == self.fold.last_timestamp
-        assert decider.bookkeeper.count() == len(self.fold.accounts)
-        for (tenant, number), account in self.fold.accounts.items():
-            rows = decider.bookkeeper.account(tenant, number)
-            assert rows is not None, f"account {number} is not in the books"
-            row = np.array(rows)[0]
-            found = (whole(row, "debits_posted"), whole(row, "credits_posted"), whole(row, "credit_limit"))
-            assert found == (account.debits, account.credits, account.limit), f"account {number}: {found}"
-            assert (row["frozen"], row["sequence"]) == (account.frozen, account.sequence), f"account {number}"
-        for lane, position in self.fold.positions.items():
-            assert decider.positions[lane] >= position, f"lane {lane.hex()} was taken further than the engine knows"
 
     def _gateway(self) -> Gateway | None:
         """One of the gateways, started if it is down; None if it cannot start just now."""
         number = self.random.randrange(GATEWAYS)
         if self.gateways[number] is None:
             try:
-                self.gateways[number] = Gateway(self.world)
+                self.gateways[number] = Gateway(self.world, number + 1, self._loop, _METRICS)
             except (Unavailable, OutcomeUnknown):
                 return None
         return self.gateways[number]
@@ -242,12 +273,16 @@ class Simulation:
         gateway, self.gateways[number] = self.gateways[number], None
         if gateway is not None:
             self.counts["kills"] += 1
+            self.world.say("gateway {} dies", number + 1)
+            gateway.die()
             self.world.disk = gateway.disk.kill()
 
     def _kill_engine(self) -> None:
         engine, self.engine = self.engine, None
+        self.world.post.engine_is(None)
         if engine is not None:
             self.counts["kills"] += 1
+            self.world.say("the engine dies")
             self.world.disk = engine.disk.kill()
         else:  # it died while it started
             self._release_journal()
@@ -260,56 +295,165 @@ class Simulation:
 
     def _cut(self) -> None:
         self.counts["cuts"] += 1
+        self.world.say("the power fails")
+        for number in range(GATEWAYS):
+            self._kill_gateway(number)
         self.world.disk = self.world.disk.cut()
         self.world.disk.machine.capacity_bytes = None
+        self.world.post.lose_all()
         self.engine, self._follower, self._reads_fail = None, None, False
-        self.gateways = [None] * GATEWAYS
 
     # The end
 
     def _finish(self) -> None:
         """All is well again: what was acknowledged gets its results, and keeps them when asked for once more."""
-        machine = self.world.disk.machine
-        machine.injected.clear()
-        machine.cut_at, machine.capacity_bytes = None, None
+        self._calm_down()
         if self.random.random() < 0.5:
             self._cut()
         else:
             self._kill_engine()
         self._drain()
-        self.history.check_complete(self.fold, self.counts["crashes"] // 3)
-        entries = self.fold.next_seq
-        self._retry_all()
-        self._drain()
-        if any(key not in self.fold.requests for key, _ in self.history.acknowledged):
-            raise AssertionError("a retry was not decided")
-        assert self.fold.next_seq == entries, "a retry made an entry"
-        self._damage()
+        self._resolve_all()
+        if self.random.random() < 0.3:
+            self._retry_all()
+        self._show_all()
+        self._start_again()
+        self._follow()
+        self._judge()
+        if self.random.random() < 0.3:
+            self._damage()
+
+    def _calm_down(self) -> None:
+        machine = self.world.disk.machine
+        machine.injected.clear()
+        machine.cut_at, machine.capacity_bytes = None, None
+        self.world.post.calm = True
+        if self.engine is not None:
+            self.engine.kill_at = ""
 
     def _drain(self) -> None:
-        engine = self._started()
-        while not engine.rest():
+        """Everybody has turns until nobody waits. That it ends at all is what gateways promise their clients."""
+        for _ in range(ROUNDS_MAX):
+            engine = self._started()
+            self.world.post.deliver(1_000)
             engine.loop()
             engine.write()
-        self._follow()
-        self.history.check(self.fold)
-        self._check_books(engine)
-        for (lane, number), _ in self.history.blocks.items():
-            assert engine.decider.positions.get(lane, 0) >= number, f"lane {lane.hex()}: block {number} was not taken"
+            for gateway in self.gateways:
+                if gateway is not None:
+                    gateway.submit(True)
+                    gateway.submit(False)
+                    gateway.turn()
+            if engine.rest() and all(gateway is None or gateway.idle for gateway in self.gateways):
+                return
+            self.world.clock.advance(250_000_000)
+        raise AssertionError("somebody waits for ever")
+
+    def _one_gateway(self) -> Gateway:
+        gateway = None
+        while gateway is None:
+            gateway = self._gateway()
+        return gateway
+
+    def _resolve_all(self) -> None:
+        """Whoever was not told the outcome asks for it, until somebody answers."""
+        asked = {(each.tenant, each.id, each.fingerprint): each for each in self.clients.asked}
+        since = self.world.instant()
+        for _ in range(ROUNDS_MAX):
+            unresolved = self._unresolved(since)
+            if not unresolved:
+                return
+            for key in unresolved:
+                self._one_gateway().look_up_request(asked[key])
+            self._drain()
+        raise AssertionError("a look-up is never answered")
+
+    def _unresolved(self, since: int) -> list[tuple[int, int, bytes]]:
+        """Requests whose outcome was left open, and not told later; and not found undecided from `since` on."""
+        unresolved: dict[tuple[int, int, bytes], bool] = {}
+        digests = {(each.tenant, each.id, each.events): each.fingerprint for each in self.clients.asked}
+        for call in self.history.calls:
+            if isinstance(call, Submit):
+                digest = digests[call.tenant, call.request_id, call.events]
+            elif isinstance(call, LookUpRequest):
+                digest = call.fingerprint
+            else:
+                continue
+            if call.told in (Told.UNKNOWN, Told.ACCEPTED):
+                unresolved[call.tenant, call.request_id, digest] = True
+            elif call.told in (Told.DECIDED, Told.KEY_REUSED) or call.start_ns > since:
+                unresolved[call.tenant, call.request_id, digest] = False
+        return [key for key, is_open in unresolved.items() if is_open]
 
     def _retry_all(self) -> None:
-        gateway = Gateway(self.world)
-        for request in self.history.acknowledged.values():
-            gateway.waiting[request.control].append(request)
-        for control in (True, False):
-            while gateway.waiting[control]:
-                gateway.submit(control)
-        engine = self._started()
-        for request in self.history.acknowledged.values():
-            self._look_up_results(engine, request)
+        """Every client sends again what was durable; it must get the same results, and make no entry."""
+        durable = {
+            (call.tenant, call.request_id, call.events)
+            for call in self.history.calls
+            if isinstance(call, Submit) and call.told in (Told.DECIDED, Told.ACCEPTED, Told.KEY_REUSED)
+        }
+        again = {each.commands: each for each in self.clients.asked if (each.tenant, each.id, each.events) in durable}
+        entries = self._commands_entered()
+        for each in again.values():
+            self._one_gateway().take(each)
+        self._drain()
+        self._resolve_all()
+        assert self._commands_entered() == entries, "a retry made an entry"
+
+    def _commands_entered(self) -> int:
+        """Entries of commands; time may have brought expiries."""
+        blocks = self._started().parts.journal.read(0)
+        return sum(int(np.isin(block.entries["kind"], COMMAND_KINDS).sum()) for block in blocks)
+
+    def _show_all(self) -> None:
+        """Every account, until somebody answers: the last position is proved by all that was answered before."""
+        for tenant in TENANTS:
+            self._one_gateway().look_up_accounts(tenant, list(range(1, ACCOUNTS + 1)))
+            number = self.clients.transfer()[1]
+            self._one_gateway().look_up_transfers(tenant, [number])
+        self._drain()
+
+    def _start_again(self) -> None:
+        """What a start makes of the journal is what the live engine had."""
+        live = _rows(self._started())
+        if self.random.random() < 0.3:
+            self._cut()
+        else:
+            self._kill_engine()
+        again = _rows(self._started())
+        for name in sorted(live.keys() | again.keys()):
+            assert live.get(name) == again.get(name), f"after a start {name} is {again.get(name)}, not {live.get(name)}"
+
+    def _journaled_positions(self) -> dict[bytes, int]:
+        positions: dict[bytes, int] = {}
+        if self.engine is not None:
+            for block in self.engine.parts.journal.read(0):
+                for lane, position in block.positions.items():
+                    assert position >= positions.get(lane, 0), (
+                        f"block {block.header.first}: lane {lane.hex()} went back"
+                    )
+                positions = dict(block.positions)
+        return positions
+
+    def _judge(self) -> None:
+        """The whole story, before the checker of histories."""
+        quarantined = 0
+        previous = bytes(32)
+        for block in self._started().parts.journal.read(0):
+            header = block.header
+            assert header.previous == previous, f"block {header.first} does not continue the chain of hashes"
+            previous = header.hash
+            entries, details = block.entries.tobytes(), block.details.tobytes()
+            self.history.add(Block(first=header.first, hash=header.hash, entries=entries, details=details))
+            work = np.frombuffer(entries, WORK)
+            quarantined += int(((work["status"] == TransferStatus.QUARANTINED) & (work["index"] == 0)).sum())
+        assert quarantined <= self.counts["crashes"] // 3, "a request was quarantined, but did not crash alone"
+        self.verdict = check(self.history)
+        assert self.verdict.ok, "; ".join(f"{fault.wrong}: {fault.what}" for fault in self.verdict.faults)
+        self.world.say("the checker finds nothing wrong with {} entries", self.verdict.entries)
 
     def _damage(self) -> None:
         """One bit of a last block changes at rest: no start may take that for a tear, nor go on."""
+        self._started().loop()  # after a power cut the durable ends of lanes are stale until the engine looked
         disk = self.world.disk.another_process()
         lanes = [INTAKE / name for name in disk.list(INTAKE) if "." in name and not name.endswith(".lock")]
         readers = [BlockReader(folder, disk) for folder in (JOURNAL, *lanes)]
@@ -325,6 +469,7 @@ class Simulation:
         path, bit = segment_path(reader.folder, start), (at - start) * 8 + self.random.randrange(size * 8)
         self._cut()
         self.world.disk.flip_bit(path, bit)
+        self.world.say("bit {} of {} changes", bit, path)
         try:
             self._started().loop()
         except Corrupt:
@@ -332,4 +477,18 @@ class Simulation:
         else:
             raise AssertionError(f"bit {bit} of {path} changed, and nobody noticed")
         self._cut()
-        self._drain()
+        self._started()
+
+
+def _rows(engine: Engine) -> dict[str, object]:
+    """What books hold, by account; and how far lanes and time have come."""
+    decider = engine.decider
+    found: dict[str, object] = {"next_seq": decider.next_seq, "last_timestamp": decider.last_timestamp}
+    for tenant in TENANTS:
+        for number in range(1, ACCOUNTS + 1):
+            row = decider.bookkeeper.account(tenant, number)
+            if row is not None:
+                found[f"account {number} of tenant {tenant}"] = {
+                    name: row[name][0].tolist() for name in row.dtype.names or ()
+                }
+    return found

@@ -9,7 +9,7 @@ import pytest
 from tallystick.blockfile.simulated import PowerCut, SimulatedDisk
 from tallystick.conformance.samples import command_bytes
 from tallystick.intake.files import FileIntake
-from tallystick.lab.simulated_processes import SimulatedClock
+from tallystick.lab.simulated_clock import SimulatedClock
 
 
 def test_a_segment_that_the_reader_has_yet_to_leave_is_not_deleted():

@@ -6,8 +6,12 @@ import numpy as np
 
 from tallystick.blockfile.simulated import SimulatedDisk
 from tallystick.engine import lookups
-from tallystick.lab.simulated_history import Fold, History
-from tallystick.lab.simulated_processes import Engine, SimulatedClock, World
+from tallystick.lab.history.file import History
+from tallystick.lab.simulated_clock import SimulatedClock
+from tallystick.lab.simulated_history import Fold
+from tallystick.lab.simulated_post import Post
+from tallystick.lab.simulated_processes import Engine
+from tallystick.lab.simulated_world import World
 from tallystick.records.commands import ACCOUNT_EVENT, COMMAND, CONTROL_EVENT, TRANSFER_EVENT, Kind, frame
 
 NOW = 1_800_000_000_000_000_000
@@ -59,7 +63,7 @@ class Shard:
 
     def __init__(self, seed=1):
         clock = SimulatedClock()
-        self.world = World(Random(seed), clock, SimulatedDisk(seed, clock=clock), History())
+        self.world = World(Random(seed), clock, SimulatedDisk(seed, clock=clock), History(), Post(Random(seed)))
         self.clock = clock
         self.lanes = {}
         self.intake = self.world.intake(self.world.disk)

@@ -6,7 +6,7 @@ import pytest
 
 from tallystick.engine.timekeeping import AHEAD_NS_MAX, JUMP_NS, SLEW_DIVISOR, Timekeeper
 from tallystick.errors import Unavailable
-from tallystick.lab.simulated_processes import START_NS, SimulatedClock
+from tallystick.lab.simulated_clock import START_NS, SimulatedClock
 from tallystick.statuses import CREATED
 from tests.unit.engine.shard import Shard, accounts, transfers
 
