@@ -38,6 +38,10 @@ CLOCK_ALLOWED = {
     "lab/simulated_clients.py": {"random"},
     "lab/simulated_processes.py": {"random"},
     "lab/simulation.py": {"random"},
+    "lab/torture/clients.py": {"random"},
+    "lab/torture/orders.py": {"random"},
+    "lab/torture/run.py": {"random"},
+    "lab/torture/wounds.py": {"random"},
 }
 SYSTEM_ALLOWED_IN = ("compose/", "lab/", "cli/", "conformance/", "clock.py", "blockfile/disk.py")
 

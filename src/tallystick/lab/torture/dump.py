@@ -1,0 +1,94 @@
+"""The journal as evidence: read while the platform runs, as a follower does, and whole at the end."""
+
+import threading
+from pathlib import Path
+
+from tallystick.blockfile.disk import SystemDisk
+from tallystick.blockfile.reader import BlockReader
+from tallystick.clock import SystemClock
+from tallystick.errors import Unavailable
+from tallystick.intake.files import CONTROL_SUFFIX, PAY_SUFFIX
+from tallystick.journal.files import FileJournalReader
+from tallystick.lab.history.calls import Block, ReadBlock
+from tallystick.lab.history.file import HistoryFile
+from tallystick.lab.instance import pause
+
+POLL_S = 0.05
+
+
+def follow(data: Path, history: HistoryFile, clock: SystemClock, stopped: threading.Event) -> None:
+    """Note every block as soon as it is durable, until told to stop. Raises `Corrupt` for one that is damaged."""
+    reader = FileJournalReader(data / "journal", SystemDisk())
+    seq = 0
+    try:
+        while not stopped.wait(POLL_S):
+            start_ns = clock.monotonic_ns()
+            for block in reader.read(seq):
+                header = block.header
+                history.add(
+                    ReadBlock(start_ns=start_ns, end_ns=clock.monotonic_ns(), first=header.first, hash=header.hash)
+                )
+                seq = header.next
+    finally:
+        reader.close()
+
+
+def dump(data: Path, history: HistoryFile) -> int:
+    """The whole journal into the history; returns how many entries. Raises `Corrupt` if a block fails."""
+    reader = FileJournalReader(data / "journal", SystemDisk())
+    seq = 0
+    try:
+        for block in reader.read(0):
+            header = block.header
+            entries, details = block.entries.tobytes(), block.details.tobytes()
+            history.add(Block(first=header.first, hash=header.hash, entries=entries, details=details))
+            seq = header.next
+    finally:
+        reader.close()
+    return seq
+
+
+def wait_drained(data: Path, clock: SystemClock, seconds: float) -> None:
+    """Wait until all that any lane holds is decided, so that "not decided" means "never". Raises `Unavailable`."""
+    until_ns = clock.monotonic_ns() + round(seconds * 1e9)
+    while waiting := _waiting(data):
+        if clock.monotonic_ns() > until_ns:
+            raise Unavailable(f"after {seconds:.0f} s of rest, blocks still wait in {', '.join(waiting)}")
+        pause(POLL_S)
+
+
+def _waiting(data: Path) -> list[str]:
+    """Lanes that hold a durable block which the journal does not know yet."""
+    ends = {}
+    for folder in (data / "intake").iterdir():
+        if folder.suffix in (PAY_SUFFIX, CONTROL_SUFFIX):
+            reader = BlockReader(folder, SystemDisk())
+            try:
+                ends[bytes.fromhex(folder.stem)] = _last(reader)
+            finally:
+                reader.close()
+    positions = _positions(data)
+    return [lane.hex() for lane, last in ends.items() if last > positions.get(lane, 0)]
+
+
+def _last(reader: BlockReader) -> int:
+    """Number of the last durable block of a lane, 0 for none."""
+    end = reader.end()
+    if not end:
+        return 0
+    cursor, last = reader.cursor(reader.starts(end)[-1], None), 0
+    while found := cursor.next_header(end):
+        last = found[1].first
+    return last
+
+
+def _positions(data: Path) -> dict[bytes, int]:
+    reader = FileJournalReader(data / "journal", SystemDisk())
+    positions: dict[bytes, int] = {}
+    try:
+        end = reader.end()
+        for block in reader.read(max(end - 1, 0)):
+            positions = block.positions
+    finally:
+        reader.close()
+    return positions
