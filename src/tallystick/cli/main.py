@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tallystick.cli import bench, demo, key, pay, rebuild, torture, up
+from tallystick.cli import bench, demo, key, pay, rebuild, simulate, torture, up
 from tallystick.cli.exits import EPILOG, Exit, fail
 from tallystick.errors import Corrupt, Fenced, OutcomeUnknown, TallystickError
 
@@ -25,6 +25,7 @@ app.add_typer(bench.app, name="bench")
 app.command("demo", epilog=EPILOG)(demo.demo)
 app.command("rebuild", epilog=EPILOG)(rebuild.rebuild)
 app.add_typer(torture.app, name="torture")
+app.command("simulate-faults", epilog=EPILOG)(simulate.simulate_faults)
 
 # Typer brings click as a private module or as a dependency, depending on its version; a public error's base tells.
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]

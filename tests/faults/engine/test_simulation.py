@@ -7,11 +7,14 @@ from collections import Counter
 
 import pytest
 
+from tallystick.clock import SystemClock
+from tallystick.lab import simulation_seeds
 from tallystick.lab.history.calls import LookUpAccounts, LookUpRequest, LookUpTransfers, Submit, Told
 from tallystick.lab.simulation import Simulation
 from tallystick.statuses import TransferStatus
 
 STORIES = range(200)
+FRESH_S = 120.0
 
 
 @pytest.mark.parametrize("seed", STORIES)
@@ -71,3 +74,12 @@ def test_what_is_asked_is_decided_in_many_ways(stories):
     refused = (TransferStatus.EXCEEDS_CREDITS, TransferStatus.REQUEST_EXPIRED, TransferStatus.ID_ALREADY_FAILED)
     for status in (TransferStatus.CREATED, TransferStatus.DEBIT_ACCOUNT_NOT_FOUND, *refused):
         assert statuses[f"transfer {status.name.lower()}"] > 1, status
+
+
+@pytest.mark.service
+def test_fresh_seeds_end_as_well_as_the_fixed_ones():
+    first = SystemClock().wall_ns() // 1_000_000_000 * 100_000
+    print(f"tally simulate-faults --from {first} --seconds {FRESH_S:.0f}")  # pytest shows it where it failed
+    report = simulation_seeds.run(first, simulation_seeds.SEEDS_MAX, FRESH_S, lambda report: None)
+    assert report.failures == {}
+    assert report.seeds > 500
