@@ -61,6 +61,7 @@ class Topic:
 TRANSFER = Topic(Kind.TRANSFER, "transfer", "id", _meanings(TransferStatus))
 ACCOUNT = Topic(Kind.ACCOUNT, "account", "id", _meanings(AccountStatus))
 CONTROL = Topic(Kind.CONTROL, "control", "account_id", _meanings(ControlStatus))
+REVIEW = Topic(Kind.CONTROL, "control", "transfer_id", _meanings(ControlStatus))
 TOPICS = {topic.word: topic for topic in (TRANSFER, ACCOUNT, CONTROL)}
 
 
@@ -102,7 +103,7 @@ def one(topic: Topic, subject: bytes, request_id: int, rows: bytes) -> Answer:
         f'{{"{topic.noun}":"{subject[::-1].hex()}","status":"{told.name}","timestamp":"{timestamp}",'
         f'"request_id":"{request_id:032x}"}}'
     )
-    http = 200 if topic is CONTROL else told.http
+    http = 200 if topic.kind is Kind.CONTROL else told.http
     return http, JSON, _REPLAYED if replayed else _NONE, body.encode()
 
 

@@ -41,6 +41,7 @@ transfer_decoder = msgspec.json.Decoder(shapes.TransferRequest)
 transfers_decoder = msgspec.json.Decoder(shapes.TransfersRequest)
 accounts_decoder = msgspec.json.Decoder(shapes.AccountsRequest)
 freeze_decoder = msgspec.json.Decoder(shapes.FreezeRequest)
+review_decoder = msgspec.json.Decoder(shapes.ReviewRequest)
 credit_limit_decoder = msgspec.json.Decoder(shapes.CreditLimitRequest)
 lookup_decoder = msgspec.json.Decoder(shapes.LookupRequest)
 
@@ -179,6 +180,11 @@ def credit_limit_event(account: bytes, body: shapes.CreditLimitRequest) -> bytes
     """A control record that sets the credit limit of the account with these 16 bytes of id."""
     limit = money.parse(body.credit_limit, "credit_limit").to_bytes(16, "little")
     return _CONTROL.pack(account, limit, id_bytes(body.actor, "actor"), body.reason, Opcode.CREDIT_LIMIT)
+
+
+def review_event(transfer: bytes, opcode: Opcode, body: shapes.ReviewRequest) -> bytes:
+    """A control record that approves or rejects the pending transfer with these 16 bytes of id."""
+    return _CONTROL.pack(_ZERO, transfer, id_bytes(body.actor, "actor"), body.reason, opcode)
 
 
 def _commitment(text: str, field: str) -> bytes:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from tallystick.records.commands import COMMANDS_MAX
+from tallystick.records.commands import COMMANDS_MAX, AccountFlag, TransferFlag
 
 _HEX = "^[0-9a-fA-F]{32}$"
 
@@ -17,6 +17,11 @@ _HEX = "^[0-9a-fA-F]{32}$"
 def _documented(description: str, **schema: Any) -> Meta:
     """A meaning for the schema that the decoder does not check: `decoding` does, and names the field."""
     return Meta(description=description, extra_json_schema=schema)
+
+
+def _one_of(known: type[TransferFlag] | type[AccountFlag]) -> Meta:
+    """A flag's name, for the schema alone."""
+    return Meta(extra_json_schema={"enum": [str(flag.name).lower() for flag in known]})
 
 
 Id = Annotated[str, _documented("32 hex digits, or a UUID in any usual spelling.", examples=["0" * 31 + "1"])]
@@ -28,9 +33,11 @@ U64 = Annotated[str | int, _documented("0 to 2^64 - 1: a string of digits, or an
 U32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 U16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Commitment = Annotated[str, _documented("32 bytes as 64 hex digits.", pattern="^[0-9a-fA-F]{64}$")]
-TransferFlags = Annotated[list[str], _documented("Names of TigerBeetle's transfer flags, such as `linked`.")]
+TransferFlags = Annotated[
+    list[Annotated[str, _one_of(TransferFlag)]], _documented("Names of TigerBeetle's transfer flags.")
+]
 AccountFlags = Annotated[
-    list[str], _documented("Names of TigerBeetle's account flags, such as `debits_must_not_exceed_credits`.")
+    list[Annotated[str, _one_of(AccountFlag)]], _documented("Names of TigerBeetle's account flags.")
 ]
 
 OutId = Annotated[str, _documented("32 hex digits.", pattern=_HEX)]
@@ -114,6 +121,15 @@ class CreditLimitRequest(Struct, forbid_unknown_fields=True):
     expires_at: Instant | UnsetType = UNSET
 
 
+class ReviewRequest(Struct, forbid_unknown_fields=True):
+    """What people decided about a pending transfer in review: a reason code, and the opaque id of who it was."""
+
+    reason: U32
+    actor: Id
+    request_id: Annotated[str, _documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    expires_at: Instant | UnsetType = UNSET
+
+
 class LookupRequest(Struct, forbid_unknown_fields=True):
     """Up to 8,190 ids."""
 
@@ -148,6 +164,15 @@ class ControlOutcome(Struct, frozen=True):
     """A freeze, unfreeze or credit limit was applied."""
 
     account_id: OutId
+    status: str
+    timestamp: OutInstant
+    request_id: OutId
+
+
+class ReviewOutcome(Struct, frozen=True):
+    """A pending transfer in review was approved or rejected."""
+
+    transfer_id: OutId
     status: str
     timestamp: OutInstant
     request_id: OutId
@@ -239,6 +264,7 @@ class ProblemOut(Struct, frozen=True):
     transient: bool | UnsetType = UNSET
     id: OutId | UnsetType = UNSET
     account_id: OutId | UnsetType = UNSET
+    transfer_id: OutId | UnsetType = UNSET
     timestamp: OutInstant | UnsetType = UNSET
     request_id: OutId | UnsetType = UNSET
     scope: str | UnsetType = UNSET

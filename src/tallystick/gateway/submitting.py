@@ -3,10 +3,10 @@
 from msgspec import UNSET, UnsetType
 
 from tallystick.gateway import answering, headers
-from tallystick.gateway.answering import CONTROL, Answer, Topic
+from tallystick.gateway.answering import Answer, Topic
 from tallystick.gateway.calls import Call
 from tallystick.gateway.undecided import NOT_KNOWN
-from tallystick.records.commands import EVENT_SIZE, fingerprint, frame, pack_one
+from tallystick.records.commands import EVENT_SIZE, Kind, fingerprint, frame, pack_one
 
 SUBMIT_PROBLEMS = (
     "malformed_body",
@@ -27,8 +27,9 @@ async def single(
     metadata: bytes,
     request_id: int,
     expires_at: Expiry,
+    subject: bytes = b"",
 ) -> Answer:
-    """Submit a request of one event, wait, answer about the id that the event begins with."""
+    """Submit a request of one event, wait, answer about `subject`, or else about the id that the event begins with."""
     service, tenant = call.service, call.principal.tenant
     given = call.headers
     expiry = 0
@@ -38,11 +39,11 @@ async def single(
     now_ns = service.clock.wall_ns()
     record, digest = pack_one(event, topic.kind, tenant, request_id, now_ns, expiry, metadata)
     requests = service.requests
-    sort = requests.control if topic is CONTROL else requests.payments
+    sort = requests.control if topic.kind is Kind.CONTROL else requests.payments
     rows = await requests.submit(sort, tenant, request_id, digest, record, 1, wait_s)
     if rows is NOT_KNOWN:
         return answering.not_decided(request_id, digest, topic)
-    return answering.one(topic, event[:16], request_id, rows)
+    return answering.one(topic, subject or event[:16], request_id, rows)
 
 
 async def batch(

@@ -163,6 +163,9 @@ class StandIn:
             return CREATED
         if command["kind"] == Kind.CONTROL:
             event = commands.view(CONTROL)[index]
+            if event["opcode"] in (Opcode.APPROVE, Opcode.REJECT):
+                known = (tenant, wide(event, "value")) in books.transfers
+                return ControlStatus.APPLIED if known else ControlStatus.PENDING_TRANSFER_NOT_FOUND
             account = books.accounts.get((tenant, wide(event, "account_id")))
             if account is None:
                 return ControlStatus.ACCOUNT_NOT_FOUND

@@ -262,6 +262,22 @@ def test_a_credit_limit_arrives_as_a_control_record(account_id: int, limit: int)
     assert (wide(row, "account_id"), wide(row, "value"), int(row["opcode"])) == (account_id, limit, Opcode.CREDIT_LIMIT)
 
 
+@given(unsigned(128), unsigned(32), unsigned(128), st.sampled_from([Opcode.APPROVE, Opcode.REJECT]))
+def test_a_review_arrives_as_a_control_record_about_a_transfer(
+    transfer_id: int, reason: int, actor: int, opcode: Opcode
+) -> None:
+    body = shapes.ReviewRequest(reason, f"{actor:032x}")
+    row = np.frombuffer(decoding.review_event(transfer_id.to_bytes(16, "little"), opcode, body), CONTROL_EVENT)[0]
+    assert (wide(row, "account_id"), wide(row, "value"), wide(row, "actor")) == (0, transfer_id, actor)
+    assert (int(row["reason"]), int(row["opcode"]), int(row["flag_bits"])) == (reason, opcode, 0)
+
+
+def test_a_review_by_nobody_is_refused() -> None:
+    with pytest.raises(Invalid) as caught:
+        decoding.review_event(bytes(16), Opcode.APPROVE, shapes.ReviewRequest(1, "me"))
+    assert caught.value.field == "actor"
+
+
 def test_an_unknown_side_is_refused() -> None:
     with pytest.raises(Invalid) as caught:
         decoding.freeze_event(bytes(16), Opcode.FREEZE, shapes.FreezeRequest("left", 1, "0" * 32))

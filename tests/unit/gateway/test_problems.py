@@ -13,7 +13,7 @@ from tallystick.gateway import answering, problems, shapes
 from tallystick.gateway.openapi import document, route_problems
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.routes import accounts, operations, requests, transfers
-from tallystick.records.commands import EVENT_SIZE
+from tallystick.records.commands import EVENT_SIZE, AccountFlag, TransferFlag
 from tallystick.statuses import AccountStatus, ControlStatus, RequestStatus, TransferStatus
 
 ROUTES = (*transfers.ROUTES, *accounts.ROUTES, *requests.ROUTES, *operations.ROUTES)
@@ -43,6 +43,13 @@ def test_an_invalid_field_is_named_and_a_malformed_body_is_a_problem_of_its_own(
 
 
 OPENAPI: dict[str, Any] = json.loads(msgspec.json.encode(document(ROUTES)))
+
+
+def test_the_description_names_every_flag() -> None:
+    schemas = OPENAPI["components"]["schemas"]
+    for shape, known in (("TransferIn", TransferFlag), ("AccountIn", AccountFlag)):
+        names = schemas[shape]["properties"]["flags"]["items"]["enum"]
+        assert names == [str(flag.name).lower() for flag in known]
 
 
 def references(value: Any) -> set[str]:

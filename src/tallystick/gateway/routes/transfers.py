@@ -7,13 +7,13 @@ from msgspec.structs import astuple
 from tallystick import ids
 from tallystick.errors import Invalid
 from tallystick.gateway import decoding, headers, shapes
-from tallystick.gateway.answering import BINARY, JSON, TRANSFER, Answer
-from tallystick.gateway.auth import PAY, READ
+from tallystick.gateway.answering import BINARY, JSON, REVIEW, TRANSFER, Answer
+from tallystick.gateway.auth import CONTROL, PAY, READ
 from tallystick.gateway.calls import Call, Route
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.routes import looking
 from tallystick.gateway.submitting import SUBMIT_PROBLEMS, batch, single
-from tallystick.records.commands import EVENT_SIZE
+from tallystick.records.commands import EVENT_SIZE, Opcode
 
 SLICE = 256
 """Transfers of a batch decoded at a stretch: single payments get their turn in between."""
@@ -76,6 +76,26 @@ async def look_up(call: Call) -> Answer:
     return looking.answer(shapes.TransfersOut([looking.transfer(row) for row in rows]))
 
 
+async def approve(call: Call) -> Answer:
+    """Let a pending transfer in review go."""
+    return await _review(call, Opcode.APPROVE)
+
+
+async def reject(call: Call) -> Answer:
+    """Stop a pending transfer in review."""
+    return await _review(call, Opcode.REJECT)
+
+
+async def _review(call: Call, opcode: Opcode) -> Answer:
+    body = call.body
+    asked = decoding.decode(decoding.review_decoder, body)
+    decoding.refuse_repeated_keys(body, decoding.set_count(astuple(asked)))
+    transfer = looking.path_id(call).to_bytes(16, "little")
+    event = decoding.review_event(transfer, opcode, asked)
+    request_id = headers.request_id(call.headers, asked.request_id or None)
+    return await single(call, REVIEW, event, b"", request_id, asked.expires_at, transfer)
+
+
 ROUTES = (
     Route(
         "POST",
@@ -123,5 +143,23 @@ ROUTES = (
         {JSON: shapes.LookupRequest},
         {200: {JSON: shapes.TransfersOut}},
         looking.LOOKUP_PROBLEMS,
+    ),
+    *(
+        Route(
+            "POST",
+            f"/v1/transfers/{{id}}/{name}",
+            name,
+            handle,
+            summary,
+            CONTROL,
+            {JSON: shapes.ReviewRequest},
+            {200: {JSON: shapes.ReviewOutcome}, 202: {JSON: shapes.NotDecided}},
+            (*SUBMIT_PROBLEMS, "refused"),
+            request=True,
+        )
+        for name, handle, summary in (
+            ("approve", approve, "Let a pending transfer in review go, as if nobody had stopped it."),
+            ("reject", reject, "Stop a pending transfer in review: what it reserved is given back."),
+        )
     ),
 )
