@@ -9,19 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tallystick.compose.library import AsyncLedger, Ledger
+    from tallystick.records.changes import AccountBalance, ChangeEvent, ChangeEventType
     from tallystick.records.commands import AccountFlag, Side, TransferFlag
+    from tallystick.records.filters import (
+        AccountFilter,
+        AccountFilterFlag,
+        ChangeEventsFilter,
+        QueryFilter,
+        QueryFilterFlag,
+    )
     from tallystick.records.objects import Account, CreateAccountResult, CreateTransferResult, Transfer
     from tallystick.statuses import AccountStatus, ControlStatus, TransferStatus
 
 __all__ = [
     "Account",
+    "AccountBalance",
+    "AccountFilter",
+    "AccountFilterFlag",
     "AccountFlag",
     "AccountStatus",
     "AsyncLedger",
+    "ChangeEvent",
+    "ChangeEventType",
+    "ChangeEventsFilter",
     "ControlStatus",
     "CreateAccountResult",
     "CreateTransferResult",
     "Ledger",
+    "QueryFilter",
+    "QueryFilterFlag",
     "Side",
     "Transfer",
     "TransferFlag",
@@ -30,6 +46,14 @@ __all__ = [
 
 _HOMES = {
     "tallystick.compose.library": {"AsyncLedger", "Ledger"},
+    "tallystick.records.changes": {"AccountBalance", "ChangeEvent", "ChangeEventType"},
+    "tallystick.records.filters": {
+        "AccountFilter",
+        "AccountFilterFlag",
+        "ChangeEventsFilter",
+        "QueryFilter",
+        "QueryFilterFlag",
+    },
     "tallystick.records.commands": {"AccountFlag", "Side", "TransferFlag"},
     "tallystick.records.objects": {"Account", "CreateAccountResult", "CreateTransferResult", "Transfer"},
     "tallystick.statuses": {"AccountStatus", "ControlStatus", "TransferStatus"},

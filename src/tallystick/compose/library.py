@@ -21,8 +21,9 @@ from tallystick import ids
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import Clock, Entropy, SystemClock, system_entropy
 from tallystick.compose import kernel_cache
+from tallystick.compose.querying import AsyncLedgerQueries, LedgerQueries, Queries
 from tallystick.compose.waiters import CoroutineWaiter, ThreadWaiter
-from tallystick.errors import Invalid
+from tallystick.errors import Invalid, Unavailable
 from tallystick.records import commands as records
 from tallystick.records import objects
 from tallystick.records.commands import COMMANDS_MAX, EVENTS, Kind, Opcode, Side
@@ -44,7 +45,7 @@ WINDOW_IDS = 262_144
 SEGMENT_BYTES = 67_108_864
 
 
-class Ledger:
+class Ledger(LedgerQueries):
     """A ledger in this process, with TigerBeetle's operations. Open one with `open` or `in_memory`; close it.
 
     Every call takes whole requests of 1 to 8,190 events and returns when their outcome is durable. `request_id`
@@ -74,11 +75,13 @@ class Ledger:
         """
         _ready()
         from tallystick.compose.parts import open_files
+        from tallystick.journal.files import FileJournalReader
 
+        folder, disk = Path(path), SystemDisk()
         return cls(
             open_files(
-                Path(path),
-                SystemDisk(),
+                folder,
+                disk,
                 clock or SystemClock(),
                 entropy,
                 accounts_max=accounts_max,
@@ -88,6 +91,7 @@ class Ledger:
             ),
             clock or SystemClock(),
             entropy,
+            Queries(lambda: FileJournalReader(folder / "journal", disk), disk, folder / "projector"),
         )
 
     @classmethod
@@ -102,15 +106,20 @@ class Ledger:
         """A ledger that ends with the process: for tests and trials."""
         _ready()
         from tallystick.compose.parts import open_memory
+        from tallystick.journal.memory import MemoryJournal, MemoryJournalReader
 
         parts = open_memory(clock or SystemClock(), entropy, accounts_max=accounts_max, window_ids=window_ids)
-        return cls(parts, clock or SystemClock(), entropy)
+        journal = parts.journal
+        assert isinstance(journal, MemoryJournal)
+        queries = Queries(lambda: MemoryJournalReader(journal.kept), SystemDisk(), None)
+        return cls(parts, clock or SystemClock(), entropy, queries)
 
-    def __init__(self, parts: Any, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, parts: Any, clock: Clock, entropy: Entropy, queries: Queries | None = None) -> None:
         """Use `open` or `in_memory`."""
         from tallystick.compose.callers import Callers
 
         self._callers = Callers(parts)
+        self._queries = queries or Queries(_no_journal, SystemDisk(), None)
         self._clock = clock
         self._minter = ids.Minter(entropy)
         self.aio = AsyncLedger(self)
@@ -172,6 +181,7 @@ class Ledger:
 
     def close(self) -> None:
         """Finish what was asked, then let go of the folder."""
+        self._queries.close()
         self._callers.close()
 
     def __enter__(self) -> "Ledger":
@@ -213,11 +223,12 @@ class Ledger:
         return _control_result(*self._ask(Kind.CONTROL, [control], tenant, None)[0]).status
 
 
-class AsyncLedger:
+class AsyncLedger(AsyncLedgerQueries):
     """`Ledger`'s operations as coroutines, for the running event loop. Reached as `ledger.aio`."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._queries = ledger._queries
 
     async def create_accounts(
         self, accounts: Sequence[Account] | Rows, *, tenant: int = 1, request_id: int | None = None
@@ -325,6 +336,10 @@ def _transfers(transfer_ids: Sequence[int], tenant: int) -> Callable[[Any], list
         return [objects.transfer(row) for row in lookups.transfers(decider, tenant, asked)]
 
     return look_up
+
+
+def _no_journal() -> Any:
+    raise Unavailable("this ledger was opened without queries")
 
 
 _readied = threading.Lock()

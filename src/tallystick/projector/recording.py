@@ -1,0 +1,218 @@
+"""A batch of entries as rows of the tables: accounts opened, transfers, what resolves them, controls.
+
+Refused commands leave no row. An entry that does not fit what is there raises `Corrupt`.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tallystick.errors import Corrupt
+from tallystick.projector import columns
+from tallystick.projector.movements import CLOSED, Column, Movements, movements
+from tallystick.projector.standing import Slots, Standing, kept
+from tallystick.records.commands import AccountFlag, Kind, Opcode
+from tallystick.records.entries import ACCOUNT_WORK, CONTROL_WORK, WORK
+from tallystick.statuses import STORED_MASK
+
+
+@dataclass
+class Recorder:
+    """Writes batches through one connection, inside whatever that has begun."""
+
+    connection: sqlite3.Connection
+    standing: Standing = field(default_factory=Standing)
+    _last: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def record(self, entries: npt.NDArray[np.void], details: npt.NDArray[np.void], decided_at: int) -> int:
+        """Write what these entries (dense) say; `decided_at` is the last decision's time (ns) before them.
+
+        Returns that of the last one among them. After any error, `forget`.
+        """
+        work = entries.view(WORK)
+        times = work["timestamp"][work["kind"] != Kind.SEAL]
+        if len(times) and (int(times[0]) <= decided_at or (times[1:] <= times[:-1]).any()):
+            raise Corrupt(f"timestamps do not increase from entry {work['seq'][0]} on")
+        self._open(work)
+        found = movements(work, details["pending_seq"], self.connection)
+        if len(found):
+            self._move(found)
+        self._control(work)
+        return int(times[-1]) if len(times) else decided_at
+
+    def forget(self) -> None:
+        """Drop what is remembered of the file, which was rolled back."""
+        self.standing.forget()
+        self._last.clear()
+
+    def _open(self, work: npt.NDArray[np.void]) -> None:
+        chosen = np.flatnonzero((work["kind"] == Kind.ACCOUNT) & (work["status"] == STORED_MASK))
+        if not len(chosen):
+            return
+        a = work.view(ACCOUNT_WORK)
+        flags = a["flag_bits"][chosen]
+        imported = flags & int(AccountFlag.IMPORTED) != 0
+        timestamp = np.where(imported, a["event_timestamp"][chosen], a["timestamp"][chosen])
+        tenant, lo, hi = a["tenant"][chosen], a["id_lo"][chosen], a["id_hi"][chosen]
+        self._must_increase("accounts", tenant, timestamp)
+        nothing = repeat(columns.blob(0))
+        rows = zip(
+            a["seq"][chosen].tolist(),
+            columns.signed(tenant),
+            columns.blobs(lo, hi),
+            *(nothing,) * 4,
+            *_own_fields(*(a[name][chosen] for name in _OWN)),
+            a["ledger"][chosen].tolist(),
+            a["code"][chosen].tolist(),
+            flags.tolist(),
+            timestamp.tolist(),
+            nothing,
+            repeat(0),
+            strict=False,  # what repeats has no end
+        )
+        try:
+            self.connection.executemany(_INSERT["accounts"], rows)
+        except sqlite3.IntegrityError as error:
+            raise Corrupt(f"an account from entry {a['seq'][chosen[0]]} on is opened twice") from error
+        keys = np.empty((len(chosen), 3), "<u8")
+        keys[:, 0], keys[:, 1], keys[:, 2] = tenant, lo, hi
+        for key, seq, bits in zip(columns.pieces(keys, 24), a["seq"][chosen].tolist(), flags.tolist(), strict=True):
+            self.standing.add(key, seq, bits)
+
+    def _move(self, found: Movements) -> None:
+        slots = self.standing.find(self.connection, found.keys())
+        if (self.standing.seqs[slots] > np.repeat(found.seq, 2).astype(np.int64)).any():
+            raise Corrupt(f"an entry from {found.seq[0]} on moves money of an account that is opened later")
+        after = self.standing.move(slots, found.changes())
+        flags = self._flags(found, slots)
+        sides = (flags[0::2].tolist(), flags[1::2].tolist(), kept(after.reshape(len(found), -1)))
+        transfers, others = np.flatnonzero(found.is_transfer), np.flatnonzero(~found.is_transfer)
+        if len(transfers):
+            self._insert_transfers(found, transfers, slots, *_of(transfers, sides))
+        if len(others):
+            self._insert_resolutions(found, others, *_of(others, sides))
+        self.connection.executemany("UPDATE transfers SET ending = ? WHERE seq = ?", found.ended_before())
+        self.standing.write(self.connection, slots)
+
+    def _insert_transfers(self, found: Movements, at: Slots, slots: Slots, *sides: list[Any]) -> None:
+        def column(name: str) -> Column:
+            chosen: Column = getattr(found, name)[at]
+            return chosen
+
+        tenant, timestamp = column("tenant"), column("timestamp")
+        self._must_increase("transfers", tenant, timestamp)
+        accounts = self.standing.seqs[slots]
+        rows = zip(
+            column("seq").tolist(),
+            columns.signed(tenant),
+            timestamp.tolist(),
+            column("decided_at").tolist(),
+            columns.blobs(column("id_lo"), column("id_hi")),
+            accounts[2 * at].tolist(),
+            accounts[2 * at + 1].tolist(),
+            columns.blobs(column("moved_lo"), column("moved_hi")),
+            columns.signed_or_null(column("pending_seq")),
+            *_own_fields(*(column(name) for name in _OWN)),
+            column("timeout").tolist(),
+            column("ledger").tolist(),
+            column("code").tolist(),
+            column("flags").tolist(),
+            found.ending()[at].tolist(),
+            *sides,
+            strict=True,
+        )
+        self.connection.executemany(_INSERT["transfers"], rows)
+
+    def _insert_resolutions(self, found: Movements, at: Slots, *sides: list[Any]) -> None:
+        rows = zip(
+            found.seq[at].tolist(),
+            columns.signed(found.tenant[at]),
+            found.decided_at[at].tolist(),
+            found.type[at].tolist(),
+            found.pending_seq[at].tolist(),
+            *sides,
+            strict=True,
+        )
+        self.connection.executemany(_INSERT["resolutions"], rows)
+
+    def _flags(self, found: Movements, slots: Slots) -> npt.NDArray[np.int64]:
+        """The flags of each movement's accounts after it, by turns; remembers the last of each."""
+        flags: npt.NDArray[np.int64] = self.standing.flags[slots]
+        closings = list(found.closings())
+        if not closings:
+            return flags
+        order = np.argsort(slots, kind="stable")
+        ordered = slots[order]
+        at = np.empty(len(order), np.int64)
+        at[order] = np.arange(len(order))
+        starts = sorted((int(at[place]), closes) for place, closes in closings)
+        stops = [start for start, _ in starts[1:]] + [len(order)]
+        for (start, closes), stop in zip(starts, stops, strict=True):
+            # To the next closing or reopening, or to the account's last movement.
+            until = min(stop, int(ordered.searchsorted(ordered[start], side="right")))
+            bits = int(flags[order[start]])
+            bits = bits | CLOSED if closes else bits & ~CLOSED
+            flags[order[start:until]] = self.standing.flags[ordered[start]] = bits
+        return flags
+
+    def _control(self, work: npt.NDArray[np.void]) -> None:
+        """Freezes and credit limits, one by one in their order."""
+        chosen = np.flatnonzero((work["kind"] == Kind.CONTROL) & (work["status"] == STORED_MASK))
+        for c in work.view(CONTROL_WORK)[chosen]:
+            statement = _CONTROLS.get(int(c["opcode"]))
+            if statement is None:
+                continue
+            value = int(c["value_lo"]) | int(c["value_hi"]) << 64
+            number = int(c["account_id_lo"]) | int(c["account_id_hi"]) << 64
+            at = (columns.to_signed(int(c["tenant"])), columns.blob(number))
+            kept_value = columns.blob(value) if c["opcode"] == Opcode.CREDIT_LIMIT else value
+            if self.connection.execute(statement, (kept_value, *at)).rowcount != 1:
+                raise Corrupt(f"entry {c['seq']} is about account {number}, which no entry opened")
+
+    def _must_increase(self, table: str, tenant: Column, timestamp: Column) -> None:
+        """Raises `Corrupt` unless each tenant's timestamps increase: order by seq stands for order by timestamp."""
+        order = np.argsort(tenant, kind="stable")
+        tenants, times = tenant[order], timestamp[order]
+        begins = np.r_[True, tenants[1:] != tenants[:-1]]
+        fits = ~(~begins[1:] & (times[1:] <= times[:-1])).any()
+        first = np.flatnonzero(begins)
+        last = np.r_[first[1:], len(order)] - 1
+        spans = (columns.signed(tenants[first]), times[first].tolist(), times[last].tolist())
+        for each, begin, end in zip(*spans, strict=True):
+            fits = fits and begin > self._last_timestamp(table, each) and end < 1 << 63
+            self._last[table, each] = end
+        if not fits:
+            raise Corrupt(f"the timestamps of {table} do not increase inside a tenant")
+
+    def _last_timestamp(self, table: str, tenant: int) -> int:
+        if (table, tenant) not in self._last:
+            row = self.connection.execute(_LAST.format(table), (tenant,)).fetchone()
+            self._last[table, tenant] = row[0] if row else 0
+        return self._last[table, tenant]
+
+
+def _own_fields(lo: Column, hi: Column, u64: Column, u32: Column) -> tuple[list[Any], list[Any], list[Any]]:
+    return columns.blobs_or_null(lo, hi), columns.signed_or_null(u64), columns.signed_or_null(u32)
+
+
+def _of(at: Slots, lists: Iterable[list[Any]]) -> Iterator[list[Any]]:
+    for each in lists:
+        yield each if len(at) == len(each) else [each[place] for place in at.tolist()]
+
+
+_OWN = ("user_data_128_lo", "user_data_128_hi", "user_data_64", "user_data_32")
+_INSERT = {
+    table: f"INSERT INTO {table} VALUES ({', '.join('?' * count)})"
+    for table, count in (("accounts", 16), ("transfers", 20), ("resolutions", 8))
+}
+_LAST = "SELECT timestamp FROM {0} INDEXED BY {0}_by_tenant WHERE tenant = ? ORDER BY seq DESC LIMIT 1"
+_CONTROLS = {
+    int(Opcode.FREEZE): "UPDATE accounts SET frozen = frozen | ? WHERE tenant = ? AND id = ?",
+    int(Opcode.UNFREEZE): "UPDATE accounts SET frozen = frozen & ~? WHERE tenant = ? AND id = ?",
+    int(Opcode.CREDIT_LIMIT): "UPDATE accounts SET credit_limit = ? WHERE tenant = ? AND id = ?",
+}

@@ -1,0 +1,75 @@
+"""Every query equals a reading of the whole journal: random histories, random filters, both directions, any limit."""
+
+import random
+
+import pytest
+
+from tallystick.projector import queries
+from tallystick.projector.projection import Projection
+from tallystick.records.endings import Ending
+from tallystick.records.filters import AccountFilter, ChangeEventsFilter, QueryFilter
+from tests.unit.projector.folding import Folded
+from tests.unit.projector.histories import TENANTS, U64S, U128S, RandomHistory
+
+NAMES = ("get_account_transfers", "get_account_balances", "query_accounts", "query_transfers", "get_change_events")
+
+
+def filters(rng, name, times, accounts):
+    """A filter of the kind that the query takes, most of them finding something."""
+    span = sorted(rng.choice([0, *times]) + rng.choice((-1, 0, 0, 1)) for _ in range(2))
+    least, most = (max(0, each) for each in span)
+    if rng.random() < 0.4:
+        least = 0
+    if rng.random() < 0.4:
+        most = 0
+    least = min(least, most or least)
+    fields = {"timestamp_min": least, "timestamp_max": most, "limit": rng.choice((1, 2, 7, 8190))}
+    if name == "get_change_events":
+        return ChangeEventsFilter(**fields)
+    own = {
+        "user_data_128": rng.choice(U128S),
+        "user_data_64": rng.choice(U64S),
+        "user_data_32": rng.choice((0, 3, 2**32 - 1)),
+        "code": rng.choice((1, 2, 65535, 9)),
+        "ledger": rng.choice((1, 2, 3)),
+    }
+    fields |= {field: number for field, number in own.items() if rng.random() < 0.25}
+    if name.startswith("get"):
+        fields.pop("ledger", None)
+        return AccountFilter(account_id=rng.choice(accounts), flags=rng.choice((1, 2, 3, 3, 5, 6, 7, 7)), **fields)
+    return QueryFilter(flags=rng.choice((0, 1)), **fields)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_query_gives_what_the_journal_says(seed):
+    history = RandomHistory(seed, steps=400)
+    journal, rng = history.writer.journal, random.Random(seed)
+    folded = Folded(journal)
+    projection = Projection(None, journal)
+    projection.catch_up()
+    found = 0
+    for _ in range(400):
+        name, tenant = rng.choice(NAMES), rng.choice(TENANTS)
+        times = [change.timestamp for owner, change in folded.changes if owner == tenant]
+        times += [account["timestamp"] for (owner, _), account in folded.accounts.items() if owner == tenant]
+        asked = filters(rng, name, times, [*history.accounts[tenant], 5])
+        answer = getattr(queries, name)(projection.connection, tenant, asked)
+        assert answer == getattr(folded, name)(tenant, asked), (name, tenant, asked)
+        found += len(answer) > 0
+    assert found > 150
+    endings = projection.connection.execute("SELECT seq, ending FROM transfers WHERE ending").fetchall()
+    assert dict(endings) == folded.endings
+    assert set(folded.endings.values()) == set(Ending) - {Ending.NONE}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_how_often_the_projection_catches_up_makes_no_difference(seed, monkeypatch):
+    history = RandomHistory(seed, steps=300)
+    whole = Projection(None, history.writer.journal)
+    whole.catch_up()
+    # One block a commit, and nothing remembered between them: every pending transfer and account is read again.
+    monkeypatch.setattr("tallystick.projector.projection.ENTRIES_AT_ONCE", 1)
+    monkeypatch.setattr("tallystick.projector.standing.ACCOUNTS_KEPT", 0)
+    pieces = Projection(None, history.writer.journal)
+    pieces.catch_up()
+    assert list(pieces.connection.iterdump()) == list(whole.connection.iterdump())
