@@ -138,7 +138,8 @@ class SimulatedDisk:
         """Damage at rest: one bit of a file is the other one."""
         inode = self._inode(path)
         for data in (inode.seen, inode.stored):
-            data[bit // 8] ^= 1 << bit % 8
+            if bit // 8 < len(data):  # what was stored may be shorter
+                data[bit // 8] ^= 1 << bit % 8
 
     def wipe(self, path: Path, at: int, size: int) -> None:
         """Damage at rest: zeros."""

@@ -32,7 +32,7 @@ from tallystick.lab.simulated_clock import SimulatedClock
 from tallystick.lab.simulated_gateway import Gateway, SteppedLoop
 from tallystick.lab.simulated_post import Post
 from tallystick.lab.simulated_processes import Crashed, Engine, Killed
-from tallystick.lab.simulated_world import INTAKE, JOURNAL, World
+from tallystick.lab.simulated_world import DATA, INTAKE, JOURNAL, World
 from tallystick.records.commands import Kind
 from tallystick.records.entries import WORK
 from tallystick.statuses import TransferStatus
@@ -41,6 +41,8 @@ GATEWAYS = 2
 LENGTHS = (60, 120)
 """Steps of a story, at least and at most; of one in eight it is four times as many."""
 HARMFUL = [fault for fault in Fault if not fault.name.startswith("READ")]
+DERIVED = (DATA / "snapshots", DATA / "index" / "transfers", DATA / "index" / "requests")
+KEY_NAME = "key"
 COMMAND_KINDS = (Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL)
 ROUNDS_MAX = 400
 """So often may everybody have a turn until all is answered."""
@@ -65,7 +67,7 @@ class Simulation:
         self.verdict: Verdict | None = None
         self.gateways: list[Gateway | None] = [None] * GATEWAYS
         self.engine: Engine | None = None
-        self.counts = {"starts": 0, "cuts": 0, "kills": 0, "crashes": 0, "faults": 0}
+        self.counts = {"starts": 0, "cuts": 0, "kills": 0, "crashes": 0, "faults": 0, "damages": 0}
         self._loop = SteppedLoop(clock)
         self._crash_noted = False
         self._reads_fail = False
@@ -109,6 +111,7 @@ class Simulation:
             (self._keep_house, 5),
             (self._pass_time, 5),
             (self._make_trouble, 3),
+            (self._damage_derived, 1),
         ]
         steps, weights = [act for act, _ in acts], [weight for _, weight in acts]
         length = self.random.randint(*LENGTHS) * self.random.choice((1, 1, 1, 1, 1, 1, 1, 4))
@@ -216,6 +219,27 @@ class Simulation:
             self._cut()
         if machine.capacity_bytes is not None and self.random.random() < 0.5:
             machine.capacity_bytes = None
+
+    def _damage_derived(self) -> None:
+        """A file of those that can be made anew is lost, or damaged, while the engine is down."""
+        self._kill_engine()
+        disk = self.world.disk
+        files = [folder / name for folder in DERIVED for name in disk.list(folder) if name != KEY_NAME]
+        if not files:
+            return
+        path = self.random.choice(files)
+        file = disk.open(path)
+        if file is None:
+            return
+        self.counts["damages"] += 1
+        if self.random.random() < 0.3 or not file.size():
+            self.world.say("{} is gone", path)
+            disk.remove(path)
+            disk.sync_folder(path.parent)
+        else:
+            bit = self.random.randrange(file.size() * 8)
+            self.world.say("bit {} of {} changes", bit, path)
+            disk.flip_bit(path, bit)
 
     # Processes that live and die
 
