@@ -32,6 +32,7 @@ from tallystick.lab.simulated_clock import SimulatedClock
 from tallystick.lab.simulated_gateway import Gateway, SteppedLoop
 from tallystick.lab.simulated_post import Post
 from tallystick.lab.simulated_processes import Crashed, Engine, Killed
+from tallystick.lab.simulated_projector import Projector
 from tallystick.lab.simulated_world import DATA, INTAKE, JOURNAL, World
 from tallystick.records.commands import Kind
 from tallystick.records.entries import WORK
@@ -43,6 +44,8 @@ LENGTHS = (60, 120)
 HARMFUL = [fault for fault in Fault if not fault.name.startswith("READ")]
 DERIVED = (DATA / "snapshots", DATA / "index" / "transfers", DATA / "index" / "requests")
 KEY_NAME = "key"
+PROJECTED = 0.3
+"""Share of the stories that have a projector."""
 COMMAND_KINDS = (Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL)
 ROUNDS_MAX = 400
 """So often may everybody have a turn until all is answered."""
@@ -73,6 +76,8 @@ class Simulation:
         self._reads_fail = False
         self._follower: FileJournalReader | None = None
         self._followed = 0
+        self._projects = self.random.random() < PROJECTED
+        self._projector: Projector | None = None
 
     def run(self) -> dict[str, int]:
         """Live through the story; returns how much happened. Raises `AssertionError` for whatever went wrong."""
@@ -85,6 +90,7 @@ class Simulation:
             structlog.configure(**before)
             for number in range(GATEWAYS):
                 self._kill_gateway(number)
+            self._kill_projector()
             self._loop.close()
         assert self.verdict is not None
         return self.counts | {
@@ -167,6 +173,21 @@ class Simulation:
             end = self.world.instant()
             self.history.add(ReadBlock(start_ns=start, end_ns=end, first=header.first, hash=header.hash))
             self._followed = header.next
+
+        if self._projects:
+            self._project()
+
+    def _project(self) -> None:
+        if self._projector is None:
+            self._projector = Projector(self.world)
+        self._projector.step()
+        if self.random.random() < 0.05:
+            self._kill_projector()
+
+    def _kill_projector(self) -> None:
+        projector, self._projector = self._projector, None
+        if projector is not None:
+            projector.close()
 
     def _look_up(self) -> None:
         gateway = self._gateway()
@@ -325,6 +346,7 @@ class Simulation:
         self.world.disk = self.world.disk.cut()
         self.world.disk.machine.capacity_bytes = None
         self.world.post.lose_all()
+        self._kill_projector()
         self.engine, self._follower, self._reads_fail = None, None, False
 
     # The end
@@ -343,6 +365,9 @@ class Simulation:
         self._show_all()
         self._start_again()
         self._follow()
+        if self._projector is not None:
+            for tenant in TENANTS:
+                self._projector.compare(self._started().decider, tenant)
         self._judge()
         if self.random.random() < 0.3:
             self._damage()
