@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tallystick.clock import SystemClock
 from tallystick.errors import Invalid, Unavailable
@@ -24,6 +24,8 @@ PROCESSES: dict[str, str] = {
 """Name → module whose `run(settings)` is the process, in the order of their start."""
 ORPHAN_LOOK_S = 0.01
 ORPHAN_LOOKS = 1000
+STATUS_AGAIN_S = 0.5
+"""How soon the status file is tried again if it could not be written."""
 
 
 def specs(settings: Settings) -> list[Spec]:
@@ -57,19 +59,34 @@ def supervise(settings: Settings, report: Callable[[Event], None]) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(settings):
         _end_orphans(settings)
-        supervisor = Supervisor(specs(settings), SystemLauncher(sys.stderr.fileno()), SystemClock(), report)
+        launcher = SystemLauncher(sys.stderr.fileno())
+        supervisor = Supervisor(specs(settings), launcher, SystemClock(), _undisturbed(report))
         with Signals() as signals:
             told = None
             while not supervisor.finished:
                 timeout_s = supervisor.step()
                 now = supervisor.status(os.getpid())
                 if now != told:
-                    status.write(folder, now)
-                    told = now
+                    # A full disk ends processes, so they must be started again just then: the file can wait.
+                    try:
+                        status.write(folder, now)
+                        told = now
+                    except OSError:
+                        timeout_s = STATUS_AGAIN_S if timeout_s is None else min(timeout_s, STATUS_AGAIN_S)
                 if not supervisor.finished and signals.wait(timeout_s) - {signal.SIGCHLD}:
                     supervisor.stop()
         status.remove(folder)
         return not supervisor.failed
+
+
+def _undisturbed(report: Callable[[Event], None]) -> Callable[[Event], None]:
+    """A `report` that may fail: what it is written to may be on the full disk, or a pipe that nobody reads any more."""
+
+    def tell(event: Event) -> None:
+        with suppress(OSError):
+            report(event)
+
+    return tell
 
 
 def _refuse_forgetful(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Callable
@@ -88,6 +89,20 @@ def test_what_a_killed_supervisor_left_is_ended_by_the_next_one(tmp_path: Path) 
         with Instance(first.folder) as second:
             assert all(gone(pid) for pid in orphans)
             assert {process.starts for process in second.processes()} == {1}
+
+
+def test_on_a_full_disk_what_ends_is_started_again_all_the_same(tmp_path: Path) -> None:
+    with Instance(tmp_path / "data") as instance:
+        supervisor, engine = instance.groups()["supervisor"], instance.pid("engine")
+        hard = resource.prlimit(supervisor, resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(supervisor, resource.RLIMIT_FSIZE, (0, hard))  # no file may grow at all
+        instance.kill("engine")
+        until(lambda: gone(engine), 10)
+        until(lambda: instance.pid("engine") == engine, 1)  # nobody could be told
+        resource.prlimit(supervisor, resource.RLIMIT_FSIZE, (hard, hard))
+        until(lambda: instance.pid("engine") != engine, 10)
+        resource.prlimit(instance.pid("engine"), resource.RLIMIT_FSIZE, (hard, hard))  # it may have been born so
+        instance.wait_ready(60)
 
 
 def test_two_gateways_serve_one_engine_and_each_comes_back_alone(tmp_path: Path) -> None:
