@@ -13,18 +13,27 @@ import numpy.typing as npt
 
 from tallystick.engine.drafts import Answer, Delivery, Draft
 from tallystick.engine.endings import Endings
-from tallystick.engine.fetch import Fetcher
+from tallystick.engine.fetch import Fetcher, find_clashes
 from tallystick.engine.idindex import IdIndex
 from tallystick.engine.requests import Admission, Admissions, Requests, admit, ranges, split
-from tallystick.ledger import invariants, kernel
-from tallystick.ledger.batches import Batch, Outcome, batch, outcome
-from tallystick.ledger.books import Bookkeeper, Counter
+from tallystick.errors import Corrupt
+from tallystick.ledger import expiry, imports, invariants, kernel
+from tallystick.ledger.batches import REVIEW_TIMEOUT_S, Batch, Outcome, batch, outcome
+from tallystick.ledger.books import NO_ROW, Bookkeeper, Counter
 from tallystick.ledger.compiled import U64, records
-from tallystick.records.commands import COMMAND, COMMAND_SIZE, COMMANDS_MAX, Kind
+from tallystick.records.commands import COMMAND, COMMAND_SIZE, COMMANDS_MAX, AccountFlag, Kind, TransferFlag
+from tallystick.records.endings import Ending
+from tallystick.records.entries import TRANSFER_WORK
 from tallystick.records.results import RESULT
 from tallystick.statuses import STORED_MASK, AccountStatus, RequestStatus, TransferStatus
 
 Judge = Callable[[Batch, Any, Outcome, Any, Any, Any], None]
+Screen = Callable[[Batch, int], None]
+"""Given a batch, its columns looked up, and `now` in ns: fills `batch.verdicts` (`records.details.Verdict`)."""
+
+
+def allow_all(work: Batch, now: int) -> None:
+    """No screening: every verdict is ALLOW, as `batch` makes it."""
 
 
 @dataclass
@@ -45,17 +54,30 @@ class Decider:
     decided: Callable[[Draft], None] | None = None
     """Called with each block as it was decided, the books being as they are after it (`engine.snapshots`)."""
 
+    screen: Screen = allow_all
+    review_timeout_s: int = REVIEW_TIMEOUT_S
+    """How long people have for a payment in review, unless it was asked as a pending one."""
+
+    def next_expiry(self) -> int | None:
+        """When the next pending transfer expires, ns; None if none will."""
+        books = self.bookkeeper.books
+        return int(books.heap[0, 0]) if books.counters[Counter.HEAP] else None
+
     def decide(self, deliveries: list[Delivery], now: int, quarantine: bool = False) -> Draft:
         """Decide whole requests (at most 8,190 commands in all) at time `now`, ns, past `last_timestamp`.
+
+        What is due by then expires first, at most 8,190 pending transfers; without deliveries that is all.
 
         `quarantine` refuses all that is new among them. Raises `Violated` if an invariant breaks; the books may
         then have changed, so the process must end.
         """
+        self.make_room()
         commands = _together(deliveries)
         requests = split(commands, self.bookkeeper.id_keys)
         admissions = self._admit(commands, requests)
         new = commands if admissions is None else _to_decide(commands, requests, admissions)
-        decided = self._decide_new(new, now, quarantine) if len(new) else None
+        expiries = int(expiry.take_due(self.bookkeeper.books, U64(now)))
+        decided = self._decide_new(new, expiries, now, quarantine) if len(new) or expiries else None
         if decided is not None:
             self.request_index.note(requests.ids_lo, requests.ids_hi, _every(requests))
         for delivery in deliveries:
@@ -76,23 +98,34 @@ class Decider:
             self.decided(draft)
         return draft
 
-    def _decide_new(self, commands: npt.NDArray[np.void], now: int, quarantine: bool) -> Outcome:
-        self.make_room()
+    def _decide_new(self, commands: npt.NDArray[np.void], expiries: int, now: int, quarantine: bool) -> Outcome:
         books = self.bookkeeper.books
-        count = len(commands)
-        work = batch(commands)
-        decided = outcome(count)
+        work = batch(commands, self.review_timeout_s)
+        decided = outcome(len(commands), expiries)
         kernel.look_up(work, books)
         if quarantine:
             work.quarantined[:] = 1
+        self.screen(work, now)
         work = self._fetch_transfers(work)
         ids_before = books.counters[Counter.TRANSFER_IDS]
         self.judge(work, books, decided, U64(self.next_seq), U64(now), np.uint16(self.shard))
         violation = invariants.check(decided, books, U64(self.last_timestamp), ids_before)
         invariants.require(int(violation), self.next_seq)
         self.transfer_index.note(work.ids_lo, work.ids_hi, work.is_transfer)
-        self.last_timestamp = now + count - 1
+        importing = work.import_hashes != 0
+        if importing.any():
+            self.transfer_index.note(work.transfers["timestamp"].copy(), _import_ids_hi(work), importing)
+        self.note_endings()
+        self.last_timestamp = now + expiries + len(commands) - 1
         return decided
+
+    def note_endings(self) -> None:
+        """Keep how pending transfers ended in the block that the books have just taken."""
+        books = self.bookkeeper.books
+        count = int(books.counters[Counter.RESOLVED])
+        if count:
+            ended = books.pendings.view(np.ndarray)[books.resolved[:count]]
+            self.endings.note(ended["seq"].copy(), ended["ending"].copy())
 
     def make_room(self) -> None:
         """See that books and windows can take a whole block; between blocks only."""
@@ -108,20 +141,41 @@ class Decider:
             self.bookkeeper.books = self.bookkeeper.books._replace(request_ids=self.request_index.current)
 
     def _fetch_transfers(self, work: Batch) -> Batch:
-        """Find the entries that have these transfers' ids already."""
-        which, positions = self.transfer_index.candidates(work.hashes, work.ids_lo, work.ids_hi, work.is_transfer)
-        if not len(which):
+        """Find the entries that have these transfers' ids already, and those of pending transfers no longer open."""
+        index = self.transfer_index
+        which, positions = index.candidates(work.hashes, work.ids_lo, work.ids_hi, work.is_transfer)
+        gone = (work.pending_hashes != 0) & (work.rows[:, 2] == NO_ROW)
+        about, theirs = _NOWHERE
+        if gone.any():
+            about, theirs = index.candidates(work.pending_hashes, work.pending_ids_lo, work.pending_ids_hi, gone)
+        if (work.import_hashes != 0).any():
+            find_clashes(work, index, self.fetcher, self.last_timestamp, self.next_seq)
+        if not len(which) and not len(about):
             return work
-        there = self.fetcher.transfers(positions)
+        there = self.fetcher.transfers(np.concatenate([positions, theirs]))
+        known = (there["kind"] == Kind.TRANSFER).view(np.ndarray)
         asked = work.transfers[which]
-        same = (
-            (there["id_lo"] == asked["id_lo"])
-            & (there["id_hi"] == asked["id_hi"])
-            & (there["tenant"] == asked["tenant"])
-            & (there["kind"] == Kind.TRANSFER)
-        )
+        same = known[: len(which)] & _same_id(there[: len(which)], asked["id_lo"], asked["id_hi"], asked["tenant"])
         work.fetched_at[which[same]] = np.flatnonzero(same)
+        if len(about):
+            here = there[len(which) :]
+            same = known[len(which) :] & (here["status"] == STORED_MASK)
+            same &= _same_id(
+                here, work.pending_ids_lo[about], work.pending_ids_hi[about], work.commands["tenant"][about]
+            )
+            work.pending_at[about[same]] = len(which) + np.flatnonzero(same)
+            work.pending_endings[about[same]] = self._endings_of(here[same])
         return work._replace(fetched=there)
+
+    def _endings_of(self, entries: npt.NDArray[np.void]) -> npt.NDArray[np.uint8]:
+        """How each ended; raises `Corrupt` for a pending transfer that is said to be open though no row has it."""
+        seqs = entries["seq"].view(np.ndarray).copy()
+        endings = self.endings.of(seqs)
+        pending = (entries["flag_bits_effective"] & TransferFlag.PENDING) != 0
+        lost = pending & ~np.isin(endings, (Ending.POSTED, Ending.VOIDED, Ending.EXPIRED))
+        if lost.any():
+            raise Corrupt(f"nobody knows how the pending transfer at seq {int(seqs[lost][0])} ended")
+        return endings
 
     def find_request(self, tenant: int, request_id: int) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]] | None:
         """The first entry and details of a decided request, as one-row arrays, or None."""
@@ -181,7 +235,7 @@ class Decider:
         """The results of the commands whose entries stand at `seqs`, as they were first given."""
         entries, details = self.fetcher.rows(seqs.astype(np.uint64))
         rows = np.zeros(len(seqs), RESULT)
-        rows["timestamp"] = entries["timestamp"]
+        rows["timestamp"] = effective_timestamps(entries)
         rows["status"] = entries["status"]
         rows["status"][entries["status"] == STORED_MASK] = TransferStatus.CREATED
         rows["replayed"] = 1
@@ -190,11 +244,37 @@ class Decider:
         )
         if repeated.any():
             # `exists` answers with the timestamp of what exists; the details say where that stands.
-            rows["timestamp"][repeated] = self.fetcher.rows(details["debit_previous"][repeated])[0]["timestamp"]
+            first = self.fetcher.rows(details["debit_previous"][repeated])[0]
+            rows["timestamp"][repeated] = effective_timestamps(first, undone=True)
         return rows
 
 
 _NO_ROWS = np.empty(0, COMMAND)
+_NOWHERE = (np.empty(0, "<i8"), np.empty(0, "<u8"))
+
+
+def effective_timestamps(entries: npt.NDArray[np.void], undone: bool = False) -> npt.NDArray[np.uint64]:
+    """When each transfer or account was created: for imported ones the event's own time, else when it was decided.
+
+    Refused ones were decided, and no more; with `undone` those that a chain took back count as created, too.
+    """
+    events = entries.view(TRANSFER_WORK).view(np.ndarray)  # accounts have their flags and time at the same places
+    created = events["status"] == STORED_MASK
+    if undone:
+        created |= events["status"] == TransferStatus.LINKED_EVENT_FAILED
+    imported = ((events["kind"] == Kind.TRANSFER) & ((events["flag_bits"] & TransferFlag.IMPORTED) != 0)) | (
+        (events["kind"] == Kind.ACCOUNT) & ((events["flag_bits"] & AccountFlag.IMPORTED) != 0)
+    )
+    return np.where(created & imported, events["event_timestamp"], events["timestamp"])
+
+
+def _same_id(rows: npt.NDArray[np.void], lo: Any, hi: Any, tenant: Any) -> npt.NDArray[np.bool_]:
+    same = (rows["id_lo"] == lo) & (rows["id_hi"] == hi) & (rows["tenant"] == tenant)
+    return same.view(np.ndarray)  # type: ignore[no-any-return]
+
+
+def _import_ids_hi(work: Batch) -> npt.NDArray[np.uint64]:
+    return np.full(len(work.commands), imports.ID_HI, "<u8")
 
 
 def _every(requests: Requests) -> npt.NDArray[np.bool_]:

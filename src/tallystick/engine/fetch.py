@@ -10,11 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tallystick.engine.drafts import Draft
+from tallystick.engine.idindex import IdIndex
 from tallystick.errors import Corrupt
 from tallystick.journal.port import JournalReader
+from tallystick.ledger import imports
+from tallystick.ledger.batches import Batch
 from tallystick.ledger.compiled import records
+from tallystick.records.commands import AccountFlag, Kind, TransferFlag
 from tallystick.records.details import DETAILS
 from tallystick.records.entries import ENTRY, TRANSFER_WORK, WORK
+from tallystick.statuses import STORED_MASK
 
 DRAFTS_KEPT = 2
 
@@ -55,3 +60,64 @@ class Fetcher:
     def transfers(self, positions: npt.NDArray[np.uint64]) -> npt.NDArray[np.void]:
         """Entries at these positions, read as transfers (`TRANSFER_WORK`), as the kernel takes them."""
         return records(self.rows(positions)[0].view(TRANSFER_WORK))
+
+    def by_timestamp(self, times: npt.NDArray[np.uint64], end: int) -> npt.NDArray[np.void]:
+        """For each time the entry of that timestamp among the first `end` of the journal, as `TRANSFER_WORK`.
+
+        Where there is none, some other entry. Timestamps increase, so it is a binary search, all times at once.
+        """
+        low, high = np.zeros(len(times), np.int64), np.full(len(times), end - 1, np.int64)
+        while (low < high).any():
+            middle = (low + high) // 2
+            # A seal has no time: the entry before it stands for it; a block holds at least one.
+            searching, later = low < high, self._timestamps(middle) < times
+            low, high = np.where(searching & later, middle + 1, low), np.where(searching & ~later, middle, high)
+        return self.rows(low.astype(np.uint64))[0].view(TRANSFER_WORK)
+
+    def _timestamps(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+        entries = self.rows(positions.astype(np.uint64))[0]
+        times = entries["timestamp"].copy()
+        seals = entries["kind"] == Kind.SEAL
+        if seals.any():
+            times[seals] = self.rows((positions[seals] - 1).astype(np.uint64))[0]["timestamp"]
+        return times
+
+
+def find_clashes(work: Batch, index: IdIndex, fetcher: Fetcher, last_timestamp: int, next_seq: int) -> None:
+    """Mark the imports of a batch whose timestamp an event of the other kind has, in a block before (`Batch.clashes`).
+
+    Imported events are found by the id that their timestamp was entered under, others by their place in the journal.
+    """
+    importing = np.flatnonzero(work.import_hashes != 0)
+    events = work.transfers.view(np.ndarray)  # accounts have their flags and time at the same places
+    times = events["timestamp"].copy()
+    hi = np.full(len(times), imports.ID_HI, "<u8")
+    which, positions = index.candidates(work.import_hashes, times, hi, work.import_hashes != 0)
+    if len(which):
+        there = fetcher.transfers(positions).view(np.ndarray)
+        _mark_clashes(work, which, there, there["event_timestamp"], imported=True)
+    if not next_seq or not (times[importing] <= last_timestamp).any():
+        return
+    there = fetcher.by_timestamp(times[importing], next_seq).view(np.ndarray)
+    _mark_clashes(work, importing, there, there["timestamp"], imported=False)
+
+
+def _mark_clashes(
+    work: Batch,
+    which: npt.NDArray[np.int64],
+    there: npt.NDArray[np.void],
+    times: npt.NDArray[np.uint64],
+    imported: bool,
+) -> None:
+    asked = work.transfers.view(np.ndarray)[which]
+    of_transfer = there["kind"] == Kind.TRANSFER
+    flag = np.where(of_transfer, TransferFlag.IMPORTED, AccountFlag.IMPORTED)
+    clash = (
+        (of_transfer | (there["kind"] == Kind.ACCOUNT))
+        & (there["kind"] != asked["kind"])
+        & (there["tenant"] == asked["tenant"])
+        & (there["status"] == STORED_MASK)
+        & (((there["flag_bits"] & flag) != 0) == imported)
+        & (times == asked["timestamp"])
+    )
+    work.clashes[which[clash]] = 1

@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tallystick.answers.port import FOUND_ACCOUNT_EXTRA, RequestResults
-from tallystick.engine.deciding import Decider
+from tallystick.engine.deciding import Decider, effective_timestamps
+from tallystick.engine.fetch import Fetcher
 from tallystick.engine.requests import ranges
 from tallystick.ledger.compiled import U64
-from tallystick.records.commands import ACCOUNT_EVENT, TRANSFER_EVENT, Kind
+from tallystick.records.commands import ACCOUNT_EVENT, TRANSFER_EVENT, Kind, TransferFlag
+from tallystick.records.entries import TRANSFER_WORK
 from tallystick.records.results import RESULT
 from tallystick.statuses import STORED_MASK, RequestStatus
 
@@ -44,12 +46,16 @@ def accounts(decider: Decider, tenant: int, ids: list[int]) -> tuple[npt.NDArray
 
 
 def transfers(decider: Decider, tenant: int, ids: list[int]) -> npt.NDArray[np.void]:
-    """Of each id that was created, in order: the transfer; `amount` is what moved, `timestamp` when."""
+    """Of each id that was created, in order: the transfer; `amount` is what moved, `timestamp` when.
+
+    A post or void shows what it inherited; a payment in review the flags and time-out that the ledger acted on.
+    """
     lo = np.array([number & _LOW for number in ids], "<u8")
     hi = np.array([number >> 64 for number in ids], "<u8")
     hashes = decider.transfer_index.hashes(U64(tenant), lo, hi)
     which, positions = decider.transfer_index.candidates(hashes, lo, hi, np.ones(len(ids), bool))
-    entries = decider.fetcher.transfers(positions).view(np.ndarray)
+    work, details = decider.fetcher.rows(positions)
+    entries = work.view(TRANSFER_WORK).view(np.ndarray)
     same = (
         (entries["id_lo"] == lo[which])
         & (entries["id_hi"] == hi[which])
@@ -59,9 +65,36 @@ def transfers(decider: Decider, tenant: int, ids: list[int]) -> npt.NDArray[np.v
     )
     # An id may be met twice (its generation serves while its run is made), and asked for twice.
     at = dict(zip(which[same].tolist(), np.flatnonzero(same).tolist(), strict=True))
-    found = entries[[at[asked] for asked in sorted(at)]]
-    shown = np.zeros(len(found), TRANSFER_EVENT)
+    chosen = [at[asked] for asked in sorted(at)]
+    return shown(decider.fetcher, entries[chosen], details.view(np.ndarray)[chosen])
+
+
+def shown(fetcher: Fetcher, entries: npt.NDArray[np.void], details: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Created transfers (`TRANSFER_WORK` rows) and their details as clients see them: `TRANSFER_EVENT` rows."""
+    found = np.zeros(len(entries), TRANSFER_EVENT)
     for name in TRANSFER_EVENT.names or ():
-        shown[name] = found[name]
-    shown["amount_lo"], shown["amount_hi"] = found["moved_lo"], found["moved_hi"]
-    return shown
+        found[name] = entries[name]
+    found["amount_lo"], found["amount_hi"] = entries["moved_lo"], entries["moved_hi"]
+    found["timestamp"] = effective_timestamps(entries)
+    found["flag_bits"], found["timeout"] = entries["flag_bits_effective"], entries["timeout_effective"]
+    resolving = (entries["flag_bits_effective"] & (TransferFlag.POST_PENDING_TRANSFER | _VOID)) != 0
+    if resolving.any():
+        pending = fetcher.transfers(details["pending_seq"][resolving]).view(np.ndarray)
+        for name in _INHERITED:
+            words = [f"{name}_lo", f"{name}_hi"] if f"{name}_lo" in pending.dtype.names else [name]
+            empty = np.logical_and.reduce([found[word][resolving] == 0 for word in words])
+            for word in words:
+                found[word][resolving] = np.where(empty, pending[word], found[word][resolving])
+    return found
+
+
+_VOID = TransferFlag.VOID_PENDING_TRANSFER
+_INHERITED = (
+    "debit_account_id",
+    "credit_account_id",
+    "user_data_128",
+    "user_data_64",
+    "user_data_32",
+    "ledger",
+    "code",
+)

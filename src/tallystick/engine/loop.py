@@ -54,15 +54,24 @@ class EngineLoop:
     batch_max: int = COMMANDS_MAX
 
     def step(self) -> int:
-        """Decide what is waiting and hand it to the writer. Returns how many commands were decided or repeated."""
+        """Decide what is waiting, or expire what is due, and hand it to the writer; how much there was to do."""
         deliveries = self.source.receive(self.batch_max)
         if not deliveries:
-            return 0
+            return self._expire()
         mode = self.poison.mode(self.decider.next_seq, self.timekeeper.now())
         if mode is not Mode.TOGETHER:
             self._decide_alone(deliveries, mode)
         self._decide(deliveries)
         return sum(len(delivery.commands) for delivery in deliveries)
+
+    def _expire(self) -> int:
+        """Nothing waits: let pending transfers expire that are due, in a block of their own. Returns how many."""
+        due = self.decider.next_expiry()
+        if due is None or due > max(self.decider.last_timestamp + 1, self.timekeeper.now()):
+            return 0
+        before = self.decider.next_seq
+        self._decide([])
+        return self.decider.next_seq - before
 
     def _decide(self, deliveries: list[Delivery], alone: int = TOGETHER_MARK, quarantine: bool = False) -> None:
         now = self.timekeeper.after(self.decider.last_timestamp)

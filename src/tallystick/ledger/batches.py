@@ -12,6 +12,7 @@ from tallystick.records.entries import ENTRY_SIZE, TRANSFER_WORK, WORK
 from tallystick.records.results import RESULT
 
 _NOTHING_FETCHED = records(np.empty(0, TRANSFER_WORK))
+REVIEW_TIMEOUT_S = 86_400
 
 
 class Batch(NamedTuple):
@@ -21,30 +22,44 @@ class Batch(NamedTuple):
     transfers: npt.NDArray[np.void]
     accounts: npt.NDArray[np.void]
     controls: npt.NDArray[np.void]
-    ids_lo: npt.NDArray[np.uint64]  # of transfers, zero for others; filled by `kernel.look_up`, as the next four
+    ids_lo: npt.NDArray[np.uint64]  # of transfers, zero for others; filled by `kernel.look_up`, as the next three
     ids_hi: npt.NDArray[np.uint64]
     is_transfer: npt.NDArray[np.bool_]
     hashes: npt.NDArray[np.uint64]  # of (tenant, id), transfers only
-    rows: npt.NDArray[np.int64]  # (n, 2): debit and credit account as found before the block, NO_ROW if not there
+    rows: npt.NDArray[np.int64]  # (n, 3): debit and credit account, pending transfer as found before the block; NO_ROW
+    pending_ids_lo: npt.NDArray[np.uint64]  # of what a post, void, approval or rejection is about; by `look_up` too
+    pending_ids_hi: npt.NDArray[np.uint64]
+    pending_hashes: npt.NDArray[np.uint64]  # zero where the command is about no pending transfer
+    import_hashes: npt.NDArray[np.uint64]  # `imports.hash_import`; zero where nothing is imported
     fetched_at: npt.NDArray[np.int64]  # place in `fetched` of the entry that has this transfer's id already, or -1
+    pending_at: npt.NDArray[np.int64]  # place in `fetched` of the pending transfer's entry, if it is no longer open
+    pending_endings: npt.NDArray[np.uint8]  # how that one ended
+    clashes: npt.NDArray[np.uint8]  # 1: before this block an event of the other kind had this import's timestamp
     fetched: npt.NDArray[np.void]  # TRANSFER_WORK rows
     quarantined: npt.NDArray[np.uint8]  # 1: refuse without deciding
+    verdicts: npt.NDArray[np.uint8]  # `records.details.Verdict`, filled by screening
+    review_timeout: npt.NDArray[np.uint32]  # one: seconds that people have for a payment in review
 
 
 class Outcome(NamedTuple):
-    """What was decided: an entry, its details and the client's result for each command, and room for the seal."""
+    """What was decided: an entry, its details and the client's result for each command, and room for the seal.
 
-    entries: npt.NDArray[np.void]  # n + 1, WORK
+    Expiries come first: the entry of command k stands at `expiries + k`.
+    """
+
+    entries: npt.NDArray[np.void]  # expiries + n + 1, WORK
     transfers: npt.NDArray[np.void]  # the same memory, TRANSFER_WORK
-    details: npt.NDArray[np.void]  # n + 1
+    details: npt.NDArray[np.void]  # expiries + n + 1
     results: npt.NDArray[np.void]  # n, RESULT
-    rows: npt.NDArray[np.int64]  # (n, 2): the rows that were moved, NO_ROW where none
+    rows: npt.NDArray[np.int64]  # (expiries + n, 3): changed rows of debit and credit account and pending transfer
 
 
-def batch(commands: npt.NDArray[np.void]) -> Batch:
+def batch(commands: npt.NDArray[np.void], review_timeout_s: int = REVIEW_TIMEOUT_S) -> Batch:
     """A batch over writable, contiguous `COMMAND` rows; what is looked up is filled by `kernel.look_up`."""
     count = len(commands)
-    words = np.empty((3, count), "<u8")
+    words = np.empty((7, count), "<u8")
+    places = np.full((2, count), -1, "<i8")
+    marks = np.zeros((4, count), np.uint8)
     return Batch(
         commands,
         _reread(commands, count, TRANSFER),
@@ -54,10 +69,19 @@ def batch(commands: npt.NDArray[np.void]) -> Batch:
         words[1],
         np.empty(count, np.bool_),
         words[2],
-        np.empty((count, 2), "<i8"),
-        np.full(count, -1, "<i8"),
+        np.empty((count, 3), "<i8"),
+        words[3],
+        words[4],
+        words[5],
+        words[6],
+        places[0],
+        places[1],
+        marks[0],
+        marks[1],
         _NOTHING_FETCHED,
-        np.zeros(count, np.uint8),
+        marks[2],
+        marks[3],
+        np.full(1, review_timeout_s, "<u4"),
     )
 
 
@@ -66,15 +90,16 @@ def _reread(memory: npt.NDArray[Any], count: int, dtype: np.dtype[np.void]) -> n
     return records(np.ndarray(count, dtype, memory))
 
 
-def outcome(count: int) -> Outcome:
-    """Room for the outcomes of `count` commands, at most 8,190, and a seal."""
-    if count > COMMANDS_MAX:
-        raise ValueError(f"a block holds at most {COMMANDS_MAX} commands, not {count}")
-    memory = np.zeros((count + 1) * ENTRY_SIZE, np.uint8)
+def outcome(count: int, expiries: int = 0) -> Outcome:
+    """Room for the outcomes of `count` commands, at most 8,190, after `expiries`, and a seal."""
+    if count > COMMANDS_MAX or expiries > COMMANDS_MAX:
+        raise ValueError(f"a block holds at most {COMMANDS_MAX} commands, not {count}, and as many expiries")
+    entries = expiries + count
+    memory = np.zeros((entries + 1) * ENTRY_SIZE, np.uint8)
     return Outcome(
-        _reread(memory, count + 1, WORK),
-        _reread(memory, count + 1, TRANSFER_WORK),
-        records(np.zeros(count + 1, DETAILS)),
+        _reread(memory, entries + 1, WORK),
+        _reread(memory, entries + 1, TRANSFER_WORK),
+        records(np.zeros(entries + 1, DETAILS)),
         records(np.zeros(count, RESULT)),
-        np.full((count, 2), -1, "<i8"),
+        np.full((entries, 3), -1, "<i8"),
     )

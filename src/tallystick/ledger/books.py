@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tallystick.ledger import hashing, pendings
+from tallystick.ledger import hashing, pendings, windows
 from tallystick.ledger.compiled import ONE, U64, ZERO, compiled, inlined, records
-from tallystick.ledger.pendings import NO_ROW, PENDING
+from tallystick.ledger.pendings import NO_ROW as NO_ROW
+from tallystick.ledger.pendings import PENDING
 from tallystick.records.commands import ACCOUNT_EVENT, COMMANDS_MAX, AccountFlag, u128
 
 ROW = np.dtype(
@@ -57,6 +58,7 @@ EXPIRIES_MAX = COMMANDS_MAX
 """Expiries in a block; the rest wait for the next."""
 TOUCHED_MAX = 2 * (COMMANDS_MAX + EXPIRIES_MAX)
 MIGRATED_A_BLOCK = 2 * COMMANDS_MAX
+
 
 class Counter(IntEnum):
     """Places in `Books.counters`."""
@@ -105,7 +107,7 @@ class Books(NamedTuple):
     tenant_slots: npt.NDArray[np.uint64]
     saved_rows: npt.NDArray[np.void]  # of a chain: rows before each of its members (`chains`)
     saved_pendings: npt.NDArray[np.void]
-    saved_tenant: npt.NDArray[np.void]
+    changed: npt.NDArray[np.int64]  # what `apply` changed, as `Outcome.rows`
 
 
 _ROW_BITS = U64(0xFFFFFFFF)
@@ -167,6 +169,65 @@ def add_account(rows: Any, slots: Any, counters: Any, keys: Any, tenant: Any, lo
     return row
 
 
+@inlined
+def remove_account(rows: Any, slots: Any, counters: Any, keys: Any, row: Any) -> Any:
+    """Undo the newest `add_account` that is not undone yet; the row is as it was just after it."""
+    account = rows[row]
+    tag = hashing.hash_id(keys, account.tenant, account.id_lo, account.id_hi) & _ROW_BITS
+    _clear_slot(slots, tag, (tag << _TAG_SHIFT) | counters[Counter.ACCOUNTS])
+    account.id_lo = ZERO
+    account.id_hi = ZERO
+    account.tenant = ZERO
+    counters[Counter.ACCOUNTS] = counters[Counter.ACCOUNTS] - ONE
+
+
+@inlined
+def _clear_slot(slots: Any, tag: Any, value: Any) -> Any:
+    mask = U64(slots.shape[0]) - ONE
+    at = tag & mask
+    while slots[at] != value:
+        at = (at + ONE) & mask
+    slots[at] = ZERO
+
+
+@inlined
+def find_tenant(tenant_slots: Any, tenants: Any, keys: Any, tenant: Any) -> Any:
+    """The row of a tenant that has accounts, or NO_ROW."""
+    mask = U64(tenant_slots.shape[0]) - ONE
+    tag = hashing.hash_id(keys, tenant, ZERO, ZERO) & _ROW_BITS
+    at = tag & mask
+    while tenant_slots[at] != ZERO:
+        if tenant_slots[at] >> _TAG_SHIFT == tag:
+            row = np.int64(tenant_slots[at] & _ROW_BITS) - 1
+            if tenants[row].tenant == tenant:
+                return row
+        at = (at + ONE) & mask
+    return NO_ROW
+
+
+@inlined
+def add_tenant(tenant_slots: Any, tenants: Any, counters: Any, keys: Any, tenant: Any) -> Any:
+    """A row for a tenant whose first account was just opened."""
+    count = counters[Counter.TENANTS]
+    row = np.int64(count)
+    tenants[row].tenant = tenant
+    tenants[row].last_account = ZERO
+    tenants[row].last_transfer = ZERO
+    counters[Counter.TENANTS] = count + ONE
+    tag = hashing.hash_id(keys, tenant, ZERO, ZERO) & _ROW_BITS
+    _put_slot(tenant_slots, tag, (tag << _TAG_SHIFT) | (count + ONE))
+    return row
+
+
+@inlined
+def remove_tenant(tenant_slots: Any, tenants: Any, counters: Any, keys: Any) -> Any:
+    """Undo the newest `add_tenant`."""
+    count = counters[Counter.TENANTS]
+    tag = hashing.hash_id(keys, tenants[np.int64(count) - 1].tenant, ZERO, ZERO) & _ROW_BITS
+    _clear_slot(tenant_slots, tag, (tag << _TAG_SHIFT) | count)
+    counters[Counter.TENANTS] = count - ONE
+
+
 @compiled
 def migrate(old_slots: Any, slots: Any, start: Any, count: Any) -> Any:
     """Copy `count` slots from `start` on into the larger table; the tag alone says where each belongs."""
@@ -217,6 +278,21 @@ def number(row: Any, seq: Any) -> Any:
     return row.sequence, previous
 
 
+@inlined
+def note_id(ids: Any, counters: Any, hashed: Any, seq: Any) -> Any:
+    """Enter a transfer's id, used by the entry at `seq`, into the window."""
+    windows.put(ids, hashed, seq)
+    counters[Counter.TRANSFER_IDS] = counters[Counter.TRANSFER_IDS] + ONE
+
+
+@inlined
+def note_request(request_ids: Any, counters: Any, keys: Any, record: Any, seq: Any) -> Any:
+    """Enter a request's id, at the position of its first entry, into the window."""
+    hashed = hashing.hash_id(keys, record.tenant, record.request_id_lo, record.request_id_hi)
+    windows.put(request_ids, hashed, seq)
+    counters[Counter.REQUEST_IDS] = counters[Counter.REQUEST_IDS] + ONE
+
+
 @dataclass
 class Bookkeeper:
     """Owns the arrays of the books and grows them between blocks.
@@ -254,7 +330,7 @@ class Bookkeeper:
             tenant_slots=np.zeros(65_536, "<u8"),
             saved_rows=records(np.zeros(2 * COMMANDS_MAX, ROW)),
             saved_pendings=records(np.zeros(COMMANDS_MAX, PENDING)),
-            saved_tenant=records(np.zeros(1, TENANT)),
+            changed=np.full((COMMANDS_MAX + EXPIRIES_MAX + 1, 3), NO_ROW, "<i8"),
         )
 
     def make_room(self) -> None:
@@ -268,6 +344,11 @@ class Bookkeeper:
         elif 2 * (int(books.counters[Counter.ACCOUNTS]) + COMMANDS_MAX) > len(books.slots):
             self._migrated = 0
             self.books = books._replace(old_slots=books.slots, slots=np.zeros(2 * len(books.slots), "<u8"))
+        books = self.books
+        if 2 * (int(books.counters[Counter.TENANTS]) + COMMANDS_MAX) > len(books.tenant_slots):
+            larger = np.zeros(2 * len(books.tenant_slots), "<u8")
+            migrate(books.tenant_slots, larger, 0, len(books.tenant_slots))
+            self.books = books._replace(tenant_slots=larger)
 
     def account(self, tenant: int, account_id: int) -> npt.NDArray[np.void] | None:
         """A copy of one account's row, as a one-element array, or None."""

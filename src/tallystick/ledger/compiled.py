@@ -40,6 +40,11 @@ def inlined(function: F) -> F:
     return _compile(function, forceinline=True)
 
 
+def outlined(function: F) -> F:
+    """Compile beside its kernel and call it. For rare branches: inlined, they would slow and delay the common one."""
+    return _compile(function, forceinline=False)
+
+
 def _compile(function: F, forceinline: bool) -> F:
     njit: Any = numba.njit
     return cast(

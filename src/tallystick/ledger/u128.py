@@ -22,6 +22,29 @@ def add(a_lo: Any, a_hi: Any, b_lo: Any, b_hi: Any) -> Any:
 
 
 @inlined
+def subtract(a_lo: Any, a_hi: Any, b_lo: Any, b_hi: Any) -> Any:
+    """`a − b` as (lo, hi), modulo 2^128: the caller knows that b ≤ a."""
+    borrow = ONE if a_lo < b_lo else ZERO
+    return a_lo - b_lo, a_hi - b_hi - borrow
+
+
+@inlined
+def subtract_saturated(a_lo: Any, a_hi: Any, b_lo: Any, b_hi: Any) -> Any:
+    """`max(a − b, 0)` as (lo, hi)."""
+    if less(a_lo, a_hi, b_lo, b_hi):
+        return ZERO, ZERO
+    return subtract(a_lo, a_hi, b_lo, b_hi)
+
+
+@inlined
+def smaller(a_lo: Any, a_hi: Any, b_lo: Any, b_hi: Any) -> Any:
+    """`min(a, b)` as (lo, hi)."""
+    if less(a_lo, a_hi, b_lo, b_hi):
+        return a_lo, a_hi
+    return b_lo, b_hi
+
+
+@inlined
 def add_saturated(a_lo: Any, a_hi: Any, b_lo: Any, b_hi: Any) -> Any:
     """`min(a + b, 2^128 − 1)` as (lo, hi)."""
     lo, hi, overflowed = add(a_lo, a_hi, b_lo, b_hi)

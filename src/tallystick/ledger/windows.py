@@ -28,6 +28,16 @@ def put(table: Any, hashed: Any, position: Any) -> Any:
 
 
 @inlined
+def take_back(table: Any, hashed: Any, position: Any) -> Any:
+    """Undo the newest `put` that is not undone yet. Only in that order: a slot behind it may depend on it."""
+    mask = U64(table.shape[0]) - ONE
+    at = hashed & mask
+    while table[at, 1] != position + ONE:
+        at = (at + ONE) & mask
+    table[at, 1] = ZERO
+
+
+@inlined
 def find(table: Any, hashed: Any, cursor: Any) -> Any:
     """The next position kept for this hash, and the cursor to go on from; (NOT_FOUND, …) when there is no more.
 
