@@ -191,7 +191,7 @@ class Orders:
         return self._single(transfer, now_ns)
 
     def _imported(self, now_ns: int) -> Order:
-        timestamp = now_ns - self._random.randint(0, 60 * SECOND_NS)
+        timestamp = now_ns - self._random.choice((1_000_000, 10_000_000, SECOND_NS))
         return self._single(self._transfer(flags=TransferFlag.IMPORTED, timestamp=timestamp), now_ns)
 
     def _chain(self) -> list[Transfer]:
@@ -239,7 +239,7 @@ class Orders:
         return self._single(msgspec.structs.replace(transfer, **changes), now_ns)
 
     def _freeze(self, now_ns: int) -> Order:
-        freeze = self._random.random() < 0.35
+        freeze = self._random.random() < 0.2
         side = self._random.choice((Side.DEBITS, Side.CREDITS, Side.BOTH))
         word = "freeze" if freeze else "unfreeze"
         opcode = Opcode.FREEZE if freeze else Opcode.UNFREEZE
