@@ -15,7 +15,10 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 MONEY = ("ledger/", "records/", "statuses.py", "money.py", "answers/", "gateway/shapes.py", "gateway/routes/")
 ONLY_WITH_MONEY = {"hold", "release", "settle"}
 # Names that are not ours to choose.
-NAMES_ALLOWED = re.compile(r"_?user(_data.*)?|.*_with_different_user_data_\d+|user_agent", re.IGNORECASE)
+NAMES_ALLOWED = re.compile(
+    r"_?user(_data.*)?|(.*_with_different|transfer|debit_account|credit_account)_user_data_\d+|user_agent",
+    re.IGNORECASE,
+)
 
 
 def forbidden_words():

@@ -61,7 +61,8 @@ class Standing:
 
     def add(self, key: bytes, seq: int, flags: int) -> None:
         """An account just opened, without balances."""
-        self.balances[self._slot(key, seq, flags)] = 0
+        slot = self._slot(key, seq, flags)  # which may replace the array of balances
+        self.balances[slot] = 0
 
     def find(self, connection: sqlite3.Connection, keys: list[bytes]) -> Slots:
         """The slots of these accounts. Raises `Corrupt` for one that was never opened."""

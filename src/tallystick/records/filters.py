@@ -63,8 +63,7 @@ class AccountFilter(msgspec.Struct, frozen=True, kw_only=True):
     def check(self) -> None:
         """Raises `Invalid` for the first field that breaks a rule."""
         _check(self)
-        if self.flags & ~(AccountFilterFlag.DEBITS | AccountFilterFlag.CREDITS | AccountFilterFlag.REVERSED):
-            raise Invalid("flags", "holds bits that mean nothing")
+        _check_flags(self.flags, AccountFilterFlag)
         if not self.flags & (AccountFilterFlag.DEBITS | AccountFilterFlag.CREDITS):
             raise Invalid("flags", "must ask for debits, credits or both")
 
@@ -85,8 +84,7 @@ class QueryFilter(msgspec.Struct, frozen=True, kw_only=True):
     def check(self) -> None:
         """Raises `Invalid` for the first field that breaks a rule."""
         _check(self)
-        if self.flags & ~QueryFilterFlag.REVERSED:
-            raise Invalid("flags", "holds bits that mean nothing")
+        _check_flags(self.flags, QueryFilterFlag)
 
 
 class ChangeEventsFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,3 +112,9 @@ def _check(asked: Filter) -> None:
             raise Invalid(name, f"must be between {least} and {most}")
     if asked.timestamp_max and asked.timestamp_min > asked.timestamp_max:
         raise Invalid("timestamp_max", "must not be before timestamp_min")
+
+
+def _check_flags(flags: int, known: type[IntFlag]) -> None:
+    every = sum(int(flag) for flag in known)
+    if int(flags) | every != every:
+        raise Invalid("flags", "holds bits that mean nothing")
