@@ -6,17 +6,12 @@ nothing new on, lets those who wait have their outcome (bounded), then gives the
 
 import asyncio
 import gc
-import logging
 import resource
 import signal
-import socket
 import threading
 
 import structlog
 import uvloop
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
 
 from tallystick.answers.addresses import addresses
 from tallystick.answers.sockets import GatewayEnd
@@ -26,8 +21,8 @@ from tallystick.compose import logs
 from tallystick.errors import TallystickError, Unavailable
 from tallystick.gateway.app import App
 from tallystick.gateway.auth import Keys
-from tallystick.gateway.bodies import BodyReader
 from tallystick.gateway.calls import Service
+from tallystick.gateway.connections import CONNECTIONS_MAX, Connections
 from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.requests import Requests
 from tallystick.intake.files import FileIntake, FileLane
@@ -35,9 +30,6 @@ from tallystick.settings import Settings
 
 STOP_S = 3.0
 """How long those who wait may go on waiting once the process is told to stop."""
-CONNECTIONS_MAX = 16_384
-HEADERS_AND_BUFFER_BYTES = 65_536
-HEADER_S_MAX = 30
 PREPARE_EVERY_S = 0.25
 
 _log = structlog.get_logger("tallystick.compose.gateway")
@@ -69,7 +61,6 @@ async def _run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
     settings.data.mkdir(parents=True, exist_ok=True)
-    placeholder, port = reserve_port(settings.http_host, settings.http_port)
     clock, entropy, disk, metrics = SystemClock(), system_entropy, SystemDisk(), Metrics()
     lanes = Lanes(
         FileIntake(
@@ -84,97 +75,48 @@ async def _run(settings: Settings) -> None:
     )
     link = GatewayEnd(addresses(settings.data), entropy, lambda *push: requests.on_results(*push))
     requests = Requests(settings, lanes.open, link, metrics, clock, end, disk.free_share)
-    service = Service(settings.wait_s, requests, link, BodyReader(settings.body_bytes_max), metrics, clock)
+    service = Service(settings.wait_s, requests, link, metrics, clock)
     app = App(service, Keys(settings.keys_path), entropy)
+    connections = Connections(app, clock, settings.body_bytes_max)
     try:
         await requests.start()
         lanes.start()
-        server = _server(app, settings.http_host, port)
-        serving = asyncio.create_task(server.serve())
-        await _until_listening(settings.http_host, port)
+        server, port = await _listen(connections, settings.http_host, settings.http_port)
         # What stands now stands for good; the collector need not walk it again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         _log.info("gateway listening", host=settings.http_host, port=port)
-        await asyncio.wait([stop, serving], return_when=asyncio.FIRST_COMPLETED)
-        if not stop.done():
-            await serving
-            raise Unavailable("the HTTP server ended by itself")
-        await _drain(app, requests)
-        server.stop()  # type: ignore[no-untyped-call]
-        await asyncio.wait([serving], timeout=STOP_S)
+        await asyncio.wait([stop])
+        server.close()
+        await _drain(connections, requests)
         stop.result()
         _log.info("gateway stopped")
     finally:
+        connections.abort()
         await requests.close()
         lanes.close()
         link.close()
-        placeholder.close()
 
 
-def _server(app: App, host: str, port: int) -> Server:
-    # Its logger says at each start that embedding is experimental, and what we log ourselves.
-    quiet = {"loggers": {"_granian": {"propagate": True}}}
-    server = Server(
-        app,
-        address=host,
-        port=port,
-        interface=Interfaces.RSGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        backlog=CONNECTIONS_MAX,
-        backpressure=CONNECTIONS_MAX,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=HEADER_S_MAX * 1000, max_buffer_size=HEADERS_AND_BUFFER_BYTES, pipeline_flush=False
-        ),
-        log_dictconfig=quiet,
-    )
-    logging.getLogger("_granian").setLevel(logging.ERROR)
-    return server
-
-
-def reserve_port(host: str, port: int) -> tuple[socket.socket, int]:
-    """Make sure that the port is ours, or find one if it is 0; returns the socket that holds it, and its number.
-
-    The server binds with SO_REUSEPORT, so two gateways on one port would silently share its connections. Hence it is
-    bound once without that option, which fails if anybody has it. Raises `Unavailable`.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+async def _listen(connections: Connections, host: str, port: int) -> tuple[asyncio.Server, int]:
+    """Take connections; returns the server and its port, found if `port` is 0. Raises `Unavailable`."""
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            found = probe.getsockname()[1]
-        held = socket.socket(family, socket.SOCK_STREAM)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind((host, found))
+        server = await connections.loop.create_server(connections.connect, host, port, backlog=CONNECTIONS_MAX)
     except OSError as error:
         raise Unavailable(f"cannot listen on {host} port {port}: {error}; choose another port") from error
-    return held, found
+    return server, int(server.sockets[0].getsockname()[1])
 
 
-async def _until_listening(host: str, port: int) -> None:
-    """Return once the port takes connections: the server's own thread opens it, and does not say when."""
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(host, port)
-        except ConnectionRefusedError:
-            await asyncio.sleep(0.005)
-        else:
-            writer.close()
-            return
-
-
-async def _drain(app: App, requests: Requests) -> None:
+async def _drain(connections: Connections, requests: Requests) -> None:
     """Nothing new; outcomes for those who wait, as far as they come in time; then "not known" for the rest."""
     requests.stopping = True
+    connections.close()
     deadline_s = asyncio.get_running_loop().time() + STOP_S
     while asyncio.get_running_loop().time() < deadline_s and not requests.idle:
         await asyncio.sleep(0.01)
     await requests.close()
-    while asyncio.get_running_loop().time() < deadline_s + 1.0 and app.open_exchanges:
+    while asyncio.get_running_loop().time() < deadline_s + 1.0 and connections.busy:
         await asyncio.sleep(0.01)
 
 

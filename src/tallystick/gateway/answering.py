@@ -2,9 +2,11 @@
 a test holds each against its struct in `shapes`.
 """
 
+import asyncio
 import struct
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tallystick import ids, statuses
 from tallystick.answers.port import RESULT
@@ -117,6 +119,31 @@ def _refused(topic: Topic, subject: bytes, request_id: int, timestamp: int, told
     }
     detail = f"the ledger refused: {told.name.replace('_', ' ')}"
     return Problem("refused", detail, dict(_REPLAYED) if replayed else None, **members)
+
+
+class Outstanding:
+    """The answer to a request of one command, once its rows are known. Awaitable, or ask for `answer` of its `rows`."""
+
+    __slots__ = ("digest", "request_id", "rows", "subject", "topic")
+
+    def __init__(
+        self, topic: Topic, subject: bytes, request_id: int, digest: bytes, rows: "asyncio.Future[bytes]"
+    ) -> None:
+        """`subject`: the 16 bytes of the id that it is about; `rows`: see `gateway.requests.Requests.submit`."""
+        self.topic = topic
+        self.subject = subject
+        self.request_id = request_id
+        self.digest = digest
+        self.rows = rows
+
+    def answer(self, rows: bytes) -> Answer:
+        """What to say. Raises the problems `refused` and `idempotency_key_reused`."""
+        if rows:
+            return one(self.topic, self.subject, self.request_id, rows)
+        return not_decided(self.request_id, self.digest, self.topic)
+
+    def __await__(self) -> Generator[Any, None, Answer]:
+        return self.answer((yield from self.rows.__await__()))
 
 
 def many(topic: Topic, events: bytes, request_id: int, rows: bytes) -> Answer:

@@ -1,42 +1,38 @@
-"""The RSGI application: finds the route, checks the key, turns whatever is raised into a problem.
+"""The application: finds the route, checks the key, turns whatever is raised into a problem.
 
 One dispatch on path and method, no middleware: each layer would cost every payment a microsecond or two.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from urllib.parse import unquote
 
 import msgspec
 import structlog
-from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
 
 from tallystick.clock import Entropy
 from tallystick.errors import Invalid, OutcomeUnknown, Unavailable
 from tallystick.gateway import headers, problems
-from tallystick.gateway.answering import JSON, Answer
-from tallystick.gateway.auth import Keys, Principal, lacking
-from tallystick.gateway.calls import Call, Route, Scope, Service, Transport
+from tallystick.gateway.answering import JSON, Answer, Outstanding
+from tallystick.gateway.auth import Keys, lacking
+from tallystick.gateway.calls import Call, Exchange, Route, Service
 from tallystick.gateway.openapi import document
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.routes import accounts, operations, requests, transfers
-
-_NOBODY = Principal(0, "", frozenset())
-_NO_ARGUMENTS: tuple[str, ...] = ()
 
 
 class App:
     """Answers every HTTP exchange. Lives on one event loop."""
 
     def __init__(self, service: Service, keys: Keys, entropy: Entropy) -> None:
-        self.open_exchanges = 0
-        """Exchanges begun and not yet answered."""
         self._service = service
         self._keys = keys
         self._loop = asyncio.get_running_loop()
         self._log = structlog.get_logger("tallystick.gateway")
         self._prefix = entropy(6).hex()
-        self._count = 0
+        self._exchanges = 0
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop keeps no hold of them
         self.routes = (*transfers.ROUTES, *accounts.ROUTES, *requests.ROUTES, *operations.ROUTES, self._openapi_route())
         self._exact: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[list[str], dict[str, Route]]] = []
@@ -70,68 +66,105 @@ class App:
                     return methods, tuple(unquote(given) for part, given in pairs if part[:1] == "{")
         raise Problem("not_found", "there is no such path")
 
-    async def __rsgi__(self, scope: Scope, transport: Transport) -> None:
-        """One HTTP exchange."""
-        self.open_exchanges += 1
-        name = "none"
-        exchange = ""
+    def begin(self, head: headers.Head) -> Exchange:
+        """Look at the head of a request: its route, its key, its media type. What is wrong stands in `problem`."""
+        fields = head.fields
+        asked = fields.get("x-request-id")
+        exchange = Exchange((asked and headers.exchange(asked)) or self._new_exchange(), fields)
+        exchange.bodiless = head.method == b"HEAD"
         try:
-            items = scope.headers.items()
-            given = dict(items)
-            if len(given) != len(items):
-                given = headers.single_valued(items)
-            if len(given) > headers.HEADERS_MAX:
-                raise headers.too_many()
-            asked = given.get("x-request-id")
-            exchange = (asked and headers.exchange(asked)) or self._new_exchange()
-            path = scope.path
+            head.check()
+            target = head.target.decode("latin-1")
+            if target[:1] != "/":
+                target = headers.origin_form(target)
+            path, _, exchange.query = target.partition("?")
             methods = self._exact.get(path)
-            arguments = _NO_ARGUMENTS
             if methods is None:
-                methods, arguments = self._find(path)
-            route = methods.get(scope.method)
+                methods, exchange.arguments = self._find(path)
+            route = methods.get(head.method.decode("latin-1"))
             if route is None:
                 raise self._not_allowed(methods)
-            name = route.name
-            principal = _NOBODY
+            exchange.route = route
             if route.scope is not None:
-                principal = self._keys.principal(given.get("authorization"), self._loop.time())
-                if route.scope not in principal.scopes:
+                exchange.principal = self._keys.principal(fields.get("authorization"), self._loop.time())
+                if route.scope not in exchange.principal.scopes:
                     raise lacking(route.scope)
-            media, body = "", b""
             if route.takes:
-                media = given.get("content-type", "")
-                if media not in route.takes:
-                    media = headers.content_type(media, tuple(route.takes))
-                body = await self._service.bodies.read(transport, given)
-            call = Call(self._service, principal, given, arguments, scope.query_string, media, body)
-            status, content_type, more, answer = await route.handle(call)
-        except ProtocolClosed:
-            return  # gone before its body had arrived: nothing was taken on
+                media = fields.get("content-type", "")
+                exchange.media = media if media in route.takes else headers.content_type(media, tuple(route.takes))
+                if "content-length" not in fields and "transfer-encoding" not in fields:
+                    raise Problem("length_required", "send Content-Length, or Transfer-Encoding: chunked")
         except Exception as error:
-            exchange = exchange or self._new_exchange()
-            problem = self._problem(error, exchange, name)
-            status, content_type, answer = problem.type.http, problems.CONTENT_TYPE, problem.body(exchange)
-            more = tuple(problem.headers.items())
-        finally:
-            self.open_exchanges -= 1
-        self._service.metrics.answers[(name, status // 100)] += 1
-        sent = [("content-type", content_type), ("x-request-id", exchange), *more]
+            exchange.problem = self._problem(error, exchange)
+        return exchange
+
+    def answer(self, exchange: Exchange, body: bytes, say: Callable[[Answer], None]) -> None:
+        """Have the handler answer. A payment costs no task: its handler returns what it waits for (`Outstanding`)."""
         try:
-            transport.response_bytes(status, sent, answer)
-        except ProtocolClosed:
-            return  # the client is gone; what it asked for is recorded, and it may ask again
+            if exchange.problem is not None:
+                raise exchange.problem
+            route = exchange.route
+            assert route is not None  # else there is a problem
+            found = route.handle(
+                Call(
+                    self._service,
+                    exchange.principal,
+                    exchange.headers,
+                    exchange.arguments,
+                    exchange.query,
+                    exchange.media,
+                    body if route.takes else b"",
+                )
+            )
+        except Exception as error:
+            self._refuse(exchange, error, say)
+            return
+        if isinstance(found, Outstanding):
+            found.rows.add_done_callback(partial(self._decided, exchange, found, say))
+        else:
+            task = self._loop.create_task(self._await(exchange, found, say))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _decided(
+        self, exchange: Exchange, outstanding: Outstanding, say: Callable[[Answer], None], rows: "asyncio.Future[bytes]"
+    ) -> None:
+        try:
+            answer = outstanding.answer(rows.result())
+        except Exception as error:
+            self._refuse(exchange, error, say)
+        else:
+            self._count(exchange, answer)
+            say(answer)
+
+    async def _await(self, exchange: Exchange, answering: Awaitable[Answer], say: Callable[[Answer], None]) -> None:
+        try:
+            answer = await answering
+        except Exception as error:
+            self._refuse(exchange, error, say)
+        else:
+            self._count(exchange, answer)
+            say(answer)
+
+    def _refuse(self, exchange: Exchange, error: Exception, say: Callable[[Answer], None]) -> None:
+        problem = self._problem(error, exchange)
+        answer = problem.type.http, problems.CONTENT_TYPE, tuple(problem.headers.items()), problem.body(exchange.id)
+        self._count(exchange, answer)
+        say(answer)
+
+    def _count(self, exchange: Exchange, answer: Answer) -> None:
+        self._service.metrics.answers[(exchange.name, answer[0] // 100)] += 1
 
     def _new_exchange(self) -> str:
-        self._count += 1
-        return f"{self._prefix}-{self._count:x}"
+        self._exchanges += 1
+        return f"{self._prefix}-{self._exchanges:x}"
 
     @staticmethod
     def _not_allowed(methods: Iterable[str]) -> Problem:
         allowed = ", ".join(sorted(methods))
         return Problem("method_not_allowed", f"this path takes {allowed}", {"allow": allowed})
 
-    def _problem(self, error: Exception, exchange: str, route: str) -> Problem:
+    def _problem(self, error: Exception, exchange: Exchange) -> Problem:
         """What to answer. Only what should not happen is logged: a line for each refusal would be a flood."""
         if isinstance(error, Problem):
             return error
@@ -140,7 +173,7 @@ class App:
         if isinstance(error, Unavailable):
             return problems.unavailable(str(error))
         if isinstance(error, OutcomeUnknown):
-            self._log.warning("outcome unknown", exchange=exchange, route=route, error=str(error))
+            self._log.warning("outcome unknown", exchange=exchange.id, route=exchange.name, error=str(error))
             return Problem("outcome_unknown", str(error))
-        self._log.error("internal error", exchange=exchange, route=route, exc_info=error)
+        self._log.error("internal error", exchange=exchange.id, route=exchange.name, exc_info=error)
         return Problem("internal_error", "what became of this request is not known; ask again with the same key")

@@ -2,14 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from tallystick.answers.port import EngineLink
 from tallystick.clock import Clock
-from tallystick.gateway.answering import Answer
+from tallystick.gateway.answering import Answer, Outstanding
 from tallystick.gateway.auth import Principal
-from tallystick.gateway.bodies import BodyReader, Stream
 from tallystick.gateway.metrics import Metrics
+from tallystick.gateway.problems import Problem
 from tallystick.gateway.requests import Requests
 
 
@@ -21,34 +21,8 @@ class Service:
     """How long a request waits for its outcome unless it says."""
     requests: Requests
     link: EngineLink
-    bodies: BodyReader
     metrics: Metrics
     clock: Clock
-
-
-class Items(Protocol):
-    """What is needed of granian's headers object."""
-
-    def items(self) -> list[tuple[str, str]]:
-        """All of them, repeated ones too."""
-        ...
-
-
-class Scope(Protocol):
-    """What is needed of granian's scope."""
-
-    method: str
-    path: str
-    query_string: str
-    headers: Items
-
-
-class Transport(Stream, Protocol):
-    """What is needed of granian's protocol object."""
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Answer, once."""
-        ...
 
 
 class Call:
@@ -76,7 +50,7 @@ class Call:
         self.body = body
 
 
-Handler = Callable[[Call], Awaitable[Answer]]
+Handler = Callable[[Call], Awaitable[Answer] | Outstanding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +74,31 @@ class Route:
     query: Mapping[str, str] = field(default_factory=dict)
     request: bool = False
     """Whether it is a request in the sense of DESIGN §2: with an id, a wait and an expiry."""
+
+
+_NOBODY = Principal(0, "", frozenset())
+_NO_ARGUMENTS: tuple[str, ...] = ()
+
+
+class Exchange:
+    """What is known of one HTTP exchange before its body has come."""
+
+    __slots__ = ("arguments", "bodiless", "headers", "id", "media", "principal", "problem", "query", "route")
+
+    def __init__(self, exchange_id: str, fields: Mapping[str, str]) -> None:
+        """`exchange_id` is echoed in `X-Request-Id`."""
+        self.id = exchange_id
+        self.headers = fields
+        self.route: Route | None = None
+        self.principal = _NOBODY
+        self.arguments = _NO_ARGUMENTS
+        self.query = ""
+        self.media = ""
+        self.problem: Problem | None = None
+        self.bodiless = False
+        """Whether the answer goes without its body (HEAD)."""
+
+    @property
+    def name(self) -> str:
+        """Of the route, for metrics and logs."""
+        return self.route.name if self.route is not None else "none"

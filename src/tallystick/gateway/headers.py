@@ -12,37 +12,61 @@ from tallystick.gateway.decoding import unsigned
 from tallystick.gateway.problems import Problem
 
 HEADERS_MAX = 64
+HEAD_BYTES_MAX = 65_536
 WAIT_S_MAX = 30
 JSON = "application/json"
 BINARY = "application/octet-stream"
 _UNREPEATED = frozenset(
     {"authorization", "content-length", "content-type", "expires-at", "idempotency-key", "x-request-id"}
 )
+_READ = (*_UNREPEATED, "expect", "prefer", "transfer-encoding")
+_KNOWN = {spelling.encode(): name for name in _READ for spelling in (name, name.title())}
+"""The header fields that somebody here reads; others are counted and forgotten."""
 _EXCHANGE = re.compile(r"[!-~]{1,128}")
 _RESERVED = (bytes(16), bytes([255]) * 16)
 _PRINTABLE = re.compile(r"[ -~]+")
 
 
-def single_valued(items: list[tuple[str, str]]) -> dict[str, str]:
-    """Headers by lower-case name, those that may stand several times joined.
+class Head:
+    """The head of a request: its method, its target as it came, and those header fields that are read here."""
 
-    Raises `Invalid` naming one that stands twice and may not: proxies differ on which one counts.
-    """
-    found: dict[str, str] = {}
-    for name, value in items:
-        if name in found:
-            if name in _UNREPEATED:
-                raise Invalid(name.title(), "stands twice")
-            found[name] += ", " + value
+    __slots__ = ("count", "fields", "method", "repeated", "target")
+
+    def __init__(self) -> None:
+        self.method = b""
+        self.target = b""
+        self.fields: dict[str, str] = {}
+        self.count = 0
+        self.repeated = ""
+        """A field that stands twice and may not, if any."""
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """One more field, by lower-case name; of one that may stand several times the values are joined."""
+        self.count += 1
+        known = _KNOWN.get(name) or _KNOWN.get(name.lower())
+        if known is None:
+            return
+        text = value.decode("latin-1")
+        if known not in self.fields:
+            self.fields[known] = text
+        elif known in _UNREPEATED:
+            self.repeated = known
         else:
-            found[name] = value
-    return found
+            self.fields[known] += ", " + text
+
+    def check(self) -> None:
+        """Raises the problem `headers_too_large`, or `Invalid` naming a field that stands twice and may not: proxies
+        differ on which one counts."""
+        if self.count > HEADERS_MAX:
+            raise too_many()
+        if self.repeated:
+            raise Invalid(self.repeated.title(), "stands twice")
 
 
 def too_many() -> Problem:
-    """More header fields than are taken. Their size is limited by the server, which answers a bare 431."""
-    detail = f"a request may have {HEADERS_MAX} header fields"
-    return Problem("headers_too_large", detail, limit_headers=HEADERS_MAX)
+    """More header fields than are taken, or larger ones."""
+    detail = f"a request may have {HEADERS_MAX} header fields of {HEAD_BYTES_MAX // 1024} KiB in all"
+    return Problem("headers_too_large", detail, limit_headers=HEADERS_MAX, limit_bytes=HEAD_BYTES_MAX)
 
 
 def exchange(asked: str) -> str | None:
@@ -128,3 +152,12 @@ def content_type(text: str, taken: tuple[str, ...]) -> str:
         return media
     wanted = " or ".join(taken)
     raise Problem("unsupported_media_type", f"Content-Type must be {wanted}", {"accept": wanted}, field="Content-Type")
+
+
+def origin_form(target: str) -> str:
+    """Path and query of a target in absolute form, as proxies send it (RFC 9112 §3.2.2); others are no path here."""
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        return "*"
+    _, slash, path = rest.partition("/")
+    return slash + path or "/"

@@ -31,6 +31,12 @@ class ProblemType:
 
 TABLE = (
     ProblemType(
+        "malformed_request",
+        400,
+        "This is no HTTP request",
+        "The head or the framing of the body breaks HTTP/1.1. Nothing was done. The connection is closed.",
+    ),
+    ProblemType(
         "malformed_body",
         400,
         "The body is not what its content type says",
@@ -66,6 +72,12 @@ TABLE = (
         "body_too_slow",
         408,
         "The body did not arrive in time",
+        "Nothing was done. Send it again, faster. The connection is closed.",
+    ),
+    ProblemType(
+        "headers_too_slow",
+        408,
+        "The head of the request did not arrive in time",
         "Nothing was done. Send it again, faster. The connection is closed.",
     ),
     ProblemType(
@@ -106,7 +118,7 @@ TABLE = (
         "headers_too_large",
         431,
         "The headers are too large",
-        "At most 64 header fields are taken. Nothing was done. Beyond 64 KiB of headers the answer has no body.",
+        "At most 64 header fields of 64 KiB in all are taken. Nothing was done.",
     ),
     ProblemType(
         "internal_error",

@@ -3,7 +3,7 @@
 from msgspec import UNSET, UnsetType
 
 from tallystick.gateway import answering, headers
-from tallystick.gateway.answering import Answer, Topic
+from tallystick.gateway.answering import Answer, Outstanding, Topic
 from tallystick.gateway.calls import Call
 from tallystick.gateway.undecided import NOT_KNOWN
 from tallystick.records.commands import EVENT_SIZE, Kind, fingerprint, frame, pack_one
@@ -20,7 +20,7 @@ SUBMIT_PROBLEMS = (
 Expiry = str | int | UnsetType | None
 
 
-async def single(
+def single(
     call: Call,
     topic: Topic,
     event: bytes,
@@ -28,8 +28,9 @@ async def single(
     request_id: int,
     expires_at: Expiry,
     subject: bytes = b"",
-) -> Answer:
-    """Submit a request of one event, wait, answer about `subject`, or else about the id that the event begins with."""
+) -> Outstanding:
+    """Submit a request of one event; what it returns answers about `subject`, or else about the id the event begins
+    with."""
     service, tenant = call.service, call.principal.tenant
     given = call.headers
     expiry = 0
@@ -40,10 +41,8 @@ async def single(
     record, digest = pack_one(event, topic.kind, tenant, request_id, now_ns, expiry, metadata)
     requests = service.requests
     sort = requests.control if topic.kind is Kind.CONTROL else requests.payments
-    rows = await requests.submit(sort, tenant, request_id, digest, record, 1, wait_s)
-    if rows is NOT_KNOWN:
-        return answering.not_decided(request_id, digest, topic)
-    return answering.one(topic, subject or event[:16], request_id, rows)
+    rows = requests.submit(sort, tenant, request_id, digest, record, 1, wait_s)
+    return Outstanding(topic, subject or event[:16], request_id, digest, rows)
 
 
 async def batch(

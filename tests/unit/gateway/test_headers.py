@@ -110,10 +110,43 @@ def test_other_content_types_are_refused(text: str) -> None:
     assert caught.value.type.name == "unsupported_media_type"
 
 
+def head(*fields: tuple[bytes, bytes]) -> headers.Head:
+    found = headers.Head()
+    for name, value in fields:
+        found.add(name, value)
+    return found
+
+
 def test_a_header_that_decides_something_may_not_stand_twice() -> None:
     with pytest.raises(Invalid, match="Idempotency-Key"):
-        headers.single_valued([("idempotency-key", "a"), ("idempotency-key", "b")])
-    assert headers.single_valued([("prefer", "wait=1"), ("prefer", "foo")]) == {"prefer": "wait=1, foo"}
+        head((b"Idempotency-Key", b"a"), (b"idempotency-KEY", b"b")).check()
+    assert head((b"Prefer", b"wait=1"), (b"prefer", b"foo")).fields == {"prefer": "wait=1, foo"}
+
+
+def test_fields_are_found_in_any_spelling_and_those_nobody_reads_are_only_counted() -> None:
+    found = head((b"X-REQUEST-ID", b"a\xe9"), (b"Accept", b"*/*"), (b"Accept", b"text/html"))
+    found.check()
+    assert (found.fields, found.count) == ({"x-request-id": "a\xe9"}, 3)
+
+
+def test_there_are_only_so_many_fields() -> None:
+    head(*[(b"X-%d" % number, b"") for number in range(64)]).check()
+    with pytest.raises(Problem, match="headers_too_large"):
+        head(*[(b"X-%d" % number, b"") for number in range(65)]).check()
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("http://bank.example/v1/x?y=1", "/v1/x?y=1"),
+        ("HTTPS://bank.example", "/"),
+        ("*", "*"),
+        ("bank.example:443", "*"),
+        ("ftp://bank.example/v1", "*"),
+    ],
+)
+def test_a_target_in_absolute_form_is_a_path_too(target: str, path: str) -> None:
+    assert headers.origin_form(target) == path
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from msgspec.structs import astuple
 from tallystick import ids
 from tallystick.errors import Invalid
 from tallystick.gateway import decoding, headers, shapes
-from tallystick.gateway.answering import BINARY, JSON, REVIEW, TRANSFER, Answer
+from tallystick.gateway.answering import BINARY, JSON, REVIEW, TRANSFER, Answer, Outstanding
 from tallystick.gateway.auth import CONTROL, PAY, READ
 from tallystick.gateway.calls import Call, Route
 from tallystick.gateway.problems import Problem
@@ -19,7 +19,7 @@ SLICE = 256
 """Transfers of a batch decoded at a stretch: single payments get their turn in between."""
 
 
-async def create_one(call: Call) -> Answer:
+def create_one(call: Call) -> Outstanding:
     """The hot path: everything here is paid for by each payment."""
     body = call.body
     asked = decoding.decode(decoding.transfer_decoder, body)
@@ -27,7 +27,7 @@ async def create_one(call: Call) -> Answer:
     decoding.refuse_repeated_keys(body, decoding.set_count(fields))
     request_id = headers.request_id(call.headers, asked.request_id or None)
     event, metadata = decoding.transfer_event(fields[: decoding.TRANSFER_FIELDS], request_id, 0)
-    return await single(call, TRANSFER, event, metadata, request_id, asked.expires_at)
+    return single(call, TRANSFER, event, metadata, request_id, asked.expires_at)
 
 
 async def create_batch(call: Call) -> Answer:
