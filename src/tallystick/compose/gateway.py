@@ -61,7 +61,7 @@ async def _run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
     settings.data.mkdir(parents=True, exist_ok=True)
-    clock, entropy, disk, metrics = SystemClock(), system_entropy, SystemDisk(), Metrics()
+    clock, entropy, disk, metrics = SystemClock(settings.clock_offset_file), system_entropy, SystemDisk(), Metrics()
     lanes = Lanes(
         FileIntake(
             settings.path("intake"),
