@@ -12,16 +12,21 @@ import numpy.typing as npt
 
 from tallystick.errors import Invalid
 from tallystick.ledger import hashing
-from tallystick.ledger.books import ROW, Bookkeeper, Counter, migrate
-from tallystick.ledger.compiled import ONE, U64, compiled
+from tallystick.ledger.books import NO_ROW, ROW, TENANT, Bookkeeper, Counter, migrate
+from tallystick.ledger.compiled import ONE, U64, ZERO, compiled
+from tallystick.ledger.expiry import push
+from tallystick.ledger.pendings import PENDING, enter
 from tallystick.records.commands import COMMANDS_MAX
+from tallystick.records.endings import Ending
 
-ACCOUNTS = "accounts"
-LAYOUT = hashlib.sha256(repr(ROW.descr).encode()).hexdigest()[:32]
+ACCOUNTS, PENDINGS, TENANTS = "accounts", "pendings", "tenants"
+LAYOUT = hashlib.sha256(repr((ROW.descr, PENDING.descr, TENANT.descr)).encode()).hexdigest()[:32]
 """Changes with any field of a row, so that one version's snapshot is not taken for another's."""
 _TAG = U64(0xFFFFFFFF)
 _TAG_SHIFT = U64(32)
-NO_ROW = -1
+_OPEN = int(Ending.OPEN)
+_COUNTERS = {ACCOUNTS: Counter.ACCOUNTS, PENDINGS: Counter.PENDINGS, TENANTS: Counter.TENANTS}
+_SETTINGS = {ACCOUNTS: "accounts_max", PENDINGS: "pendings_max", TENANTS: "accounts_max"}
 
 Words = npt.NDArray[np.uint64]
 
@@ -41,33 +46,59 @@ class Marks:
     def __init__(self, bookkeeper: Bookkeeper) -> None:
         self._bookkeeper = bookkeeper
         self._accounts = np.zeros(bookkeeper.accounts_max, np.uint8)
+        self._pendings = np.zeros(len(bookkeeper.books.pendings), np.uint8)
         self.count = 0
         """Accounts that are marked."""
 
     def mark(self, rows: npt.NDArray[np.int64]) -> None:
-        """Rows of accounts that a block moved, of any shape (n, 2), `NO_ROW` where none."""
-        self.count += int(mark_rows(self._accounts, rows))
+        """What a block changed: (n, 3) rows of two accounts and a pending transfer, `NO_ROW` where none."""
+        self.count += int(mark_rows(self._accounts, self._pendings, rows))
 
     def mark_all(self) -> None:
         """As if all rows had changed."""
+        self._accounts[: self._bookkeeper.count()] = 1
+        self._pendings[: self._count(PENDINGS)] = 1
         self.count = self._bookkeeper.count()
-        self._accounts[: self.count] = 1
 
     def mark_since(self, position: int) -> None:
-        """The rows that entries at `position` or beyond moved: each knows the last one that did."""
+        """The rows that entries at `position` or beyond moved, and all pending transfers.
+
+        An account's row knows the last entry that moved it; that of a pending transfer is gone when it ends.
+        """
         previous = self._bookkeeper.books.rows.view(np.ndarray)["previous"][: self._bookkeeper.count()]
         moved = previous >= position
         self._accounts[: len(moved)] |= moved.view(np.uint8)
+        self._pendings[: self._count(PENDINGS)] = 1
         self.count = int(np.count_nonzero(self._accounts[: len(moved)]))
 
     def take(self) -> list[Changed]:
-        """Copies of the rows that changed, which count as not changed from now on."""
-        count = self._bookkeeper.count()
-        numbers = np.flatnonzero(self._accounts[:count])
-        self._accounts[:count] = 0
+        """Copies of the rows that changed, which count as not changed from now on. Tenants are taken whole."""
         self.count = 0
-        rows = words(self._bookkeeper.books.rows)[numbers]
-        return [Changed(ACCOUNTS, count, numbers.astype("<u8"), rows)]
+        tenants = np.arange(self._count(TENANTS))
+        return [
+            self._taken(ACCOUNTS, _marked(self._accounts, self._count(ACCOUNTS))),
+            self._taken(PENDINGS, _marked(self._pendings, self._count(PENDINGS))),
+            self._taken(TENANTS, tenants),
+        ]
+
+    def _taken(self, name: str, numbers: npt.NDArray[np.intp]) -> Changed:
+        rows = words(_rows(self._bookkeeper, name))[numbers]
+        return Changed(name, self._count(name), numbers.astype("<u8"), rows)
+
+    def _count(self, name: str) -> int:
+        return int(self._bookkeeper.books.counters[_COUNTERS[name]])
+
+
+def _marked(marks: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.intp]:
+    """The numbers that are marked, which they are no longer."""
+    numbers = np.flatnonzero(marks[:count])
+    marks[:count] = 0
+    return numbers
+
+
+def _rows(bookkeeper: Bookkeeper, name: str) -> npt.NDArray[np.void]:
+    books = bookkeeper.books
+    return {ACCOUNTS: books.rows, PENDINGS: books.pendings, TENANTS: books.tenants}[name]
 
 
 def resized(bookkeeper: Bookkeeper, name: str, count: int) -> Words:
@@ -75,50 +106,73 @@ def resized(bookkeeper: Bookkeeper, name: str, count: int) -> Words:
 
     Raises `Invalid` if the books have no room for them.
     """
-    if name != ACCOUNTS:
-        raise Invalid("snapshot", f"has a table {name} that this version does not know")
-    if count > bookkeeper.accounts_max:
-        raise Invalid(
-            "accounts_max",
-            f"the books have more accounts than {bookkeeper.accounts_max}: raise TALLY_ACCOUNTS_MAX",
-        )
-    bookkeeper.books.counters[Counter.ACCOUNTS] = count
-    return words(bookkeeper.books.rows)
+    rows = _rows(bookkeeper, name)
+    if count > len(rows):
+        setting = _SETTINGS[name]
+        raise Invalid(setting, f"the books have more {name} than {len(rows)}: raise TALLY_{setting.upper()}")
+    bookkeeper.books.counters[_COUNTERS[name]] = count
+    return words(rows)
 
 
 def index(bookkeeper: Bookkeeper) -> None:
-    """Make the tables of slots anew from the rows there are."""
+    """Make the tables of slots, the heap and the free list anew from the rows there are."""
     books = bookkeeper.books
-    count = bookkeeper.count()
-    slots = max(len(books.slots), 1 << (2 * (count + COMMANDS_MAX) - 1).bit_length())
-    values = np.empty(count, "<u8")
-    account_slots(books.rows, bookkeeper.account_keys, values)
-    bookkeeper.books = books._replace(slots=np.zeros(slots, "<u8"))
-    migrate(values, bookkeeper.books.slots, 0, count)
+    accounts = np.empty(bookkeeper.count(), "<u8")
+    account_slots(books.rows, bookkeeper.account_keys, accounts)
+    tenants = np.empty(int(books.counters[Counter.TENANTS]), "<u8")
+    tenant_slots(books.tenants, bookkeeper.account_keys, tenants)
+    bookkeeper.books = books._replace(
+        slots=_filled(accounts, len(books.slots)), tenant_slots=_filled(tenants, len(books.tenant_slots))
+    )
+    open_again(
+        books.pendings,
+        books.pending_slots,
+        books.pending_free,
+        books.heap,
+        books.heap_at,
+        books.counters,
+        books.id_keys,
+    )
+
+
+def _filled(values: Words, slots_min: int) -> Words:
+    """A table of slots with these values, and room for a block's more."""
+    slots = np.zeros(max(slots_min, 1 << (2 * (len(values) + COMMANDS_MAX) - 1).bit_length()), "<u8")
+    migrate(values, slots, 0, len(values))
+    return slots
 
 
 def comparable(bookkeeper: Bookkeeper) -> list[tuple[str, npt.NDArray[np.void]]]:
-    """Each table, as copies of its rows without what is of the moment: for comparing two books of one journal."""
-    accounts = bookkeeper.books.rows.view(np.ndarray)[: bookkeeper.count()].copy()
+    """Each table, as copies of its rows without what is of the moment: for comparing two books of one journal.
+
+    Pending transfers are those that are open, in the order of their entries: rows are given out as they come free.
+    """
+    books = bookkeeper.books
+    accounts = books.rows.view(np.ndarray)[: bookkeeper.count()].copy()
     accounts["touched"] = 0
-    return [(ACCOUNTS, accounts)]
+    pendings = books.pendings.view(np.ndarray)[: int(books.counters[Counter.PENDINGS])]
+    pendings = pendings[pendings["ending"] == _OPEN]
+    tenants = books.tenants.view(np.ndarray)[: int(books.counters[Counter.TENANTS])].copy()
+    return [(ACCOUNTS, accounts), (PENDINGS, pendings[np.argsort(pendings["seq"])]), (TENANTS, tenants)]
 
 
 def words(rows: npt.NDArray[np.void]) -> Words:
     """The rows as unsigned words: NumPy moves rows of many fields field by field."""
-    return rows.view(np.ndarray).view("<u8").reshape(len(rows), -1)
+    return rows.view(np.ndarray).view("<u8").reshape(len(rows), rows.dtype.itemsize // 8)
 
 
 @compiled
-def mark_rows(marks: Any, rows: Any) -> Any:
-    """Mark the rows; returns how many were not marked before."""
+def mark_rows(accounts: Any, pendings: Any, rows: Any) -> Any:
+    """Mark the rows of two accounts and a pending transfer; returns how many accounts were not marked before."""
     new = 0
     for k in range(rows.shape[0]):
         for side in range(2):
             row = rows[k, side]
-            if row != NO_ROW and marks[row] == 0:
-                marks[row] = 1
+            if row != NO_ROW and accounts[row] == 0:
+                accounts[row] = 1
                 new += 1
+        if rows[k, 2] != NO_ROW:
+            pendings[rows[k, 2]] = 1
     return new
 
 
@@ -128,3 +182,29 @@ def account_slots(rows: Any, keys: Any, values: Any) -> Any:
     for row in range(values.shape[0]):
         hashed = hashing.hash_id(keys, rows[row].tenant, rows[row].id_lo, rows[row].id_hi)
         values[row] = ((hashed & _TAG) << _TAG_SHIFT) | (U64(row) + ONE)
+
+
+@compiled
+def tenant_slots(tenants: Any, keys: Any, values: Any) -> Any:
+    """For each tenant the value of its slot (`books.find_tenant`)."""
+    for row in range(values.shape[0]):
+        hashed = hashing.hash_id(keys, tenants[row].tenant, ZERO, ZERO)
+        values[row] = ((hashed & _TAG) << _TAG_SHIFT) | (U64(row) + ONE)
+
+
+@compiled
+def open_again(pendings: Any, slots: Any, free: Any, heap: Any, heap_at: Any, counters: Any, keys: Any) -> Any:
+    """Make pending transfers that are open findable, and let them expire; all other rows are free.
+
+    A row that a snapshot caught in the block that resolved it is free, too: the next block would have said so.
+    """
+    for row in range(np.int64(counters[Counter.PENDINGS])):
+        pending = pendings[row]
+        if pending.ending == _OPEN:
+            enter(slots, hashing.hash_id(keys, pending.tenant, pending.id_lo, pending.id_hi), row)
+            if pending.expires_at != ZERO:
+                push(heap, heap_at, counters, pending, row)
+        else:
+            pending.ending = np.uint8(0)
+            free[counters[Counter.PENDINGS_FREE]] = np.uint32(row)
+            counters[Counter.PENDINGS_FREE] = counters[Counter.PENDINGS_FREE] + ONE

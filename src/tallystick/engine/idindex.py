@@ -31,7 +31,7 @@ from tallystick.records.commands import COMMANDS_MAX
 RUNS_MERGED = 8
 PROBES_FORGOTTEN = 131_072
 """Ids looked for, after which the runs' mapped memory is given back: one in a hundred touches a page or two."""
-SLICES_FORGOTTEN = 64
+SLICES_FORGOTTEN = 8
 """Slices of a merge, after which that of its sources is: they were read from end to end."""
 Job = Generator[None, None, None]
 Column = npt.NDArray[np.uint64]
@@ -285,6 +285,8 @@ class IdIndex:
             run = yield from writer.finish()
         finally:
             writer.close()
+            for each in eight:
+                each.forget()
         with self._publishing:
             runs = self._published.runs
             begin = runs.index(eight[0])

@@ -5,13 +5,15 @@ Id runs reach less far than snapshots do, since a generation becomes a run only 
 
 from typing import Any
 
-from tallystick.ledger import hashing, windows
-from tallystick.ledger.books import Counter
-from tallystick.ledger.compiled import ONE, ZERO, compiled
+from tallystick.ledger import hashing
+from tallystick.ledger.books import note_id, note_request
+from tallystick.ledger.compiled import ZERO, compiled
+from tallystick.ledger.imports import hash_import, is_import
 from tallystick.ledger.transfers import CREATED_STORED, is_transient
 from tallystick.records.commands import Kind
 
 TRANSFER = int(Kind.TRANSFER)
+ACCOUNT = int(Kind.ACCOUNT)
 SEAL = int(Kind.SEAL)
 
 
@@ -28,9 +30,8 @@ def enter_ids(entries: Any, transfers: Any, books: Any, ids_from: Any, rows_from
             continue
         if entry.kind == TRANSFER and (entry.status == CREATED_STORED or is_transient(entry.status)):
             t = transfers[k]
-            windows.put(ids, hashing.hash_id(keys, t.tenant, t.id_lo, t.id_hi), t.seq)
-            counters[Counter.TRANSFER_IDS] = counters[Counter.TRANSFER_IDS] + ONE
+            note_id(ids, counters, hashing.hash_id(keys, t.tenant, t.id_lo, t.id_hi), t.seq)
+        if entry.status == CREATED_STORED and is_import(entry.kind, transfers[k].flag_bits, TRANSFER, ACCOUNT):
+            note_id(ids, counters, hash_import(keys, entry.tenant, transfers[k].event_timestamp), entry.seq)
         if entry.index == 0 and (entry.request_id_lo != ZERO or entry.request_id_hi != ZERO):
-            hashed = hashing.hash_id(keys, entry.tenant, entry.request_id_lo, entry.request_id_hi)
-            windows.put(request_ids, hashed, entry.seq)
-            counters[Counter.REQUEST_IDS] = counters[Counter.REQUEST_IDS] + ONE
+            note_request(request_ids, counters, keys, entry, entry.seq)

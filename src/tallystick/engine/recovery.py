@@ -19,9 +19,11 @@ from tallystick.journal.port import JournalReader
 from tallystick.ledger import kernel
 from tallystick.ledger.books import Bookkeeper
 from tallystick.ledger.compiled import U64, records
+from tallystick.ledger.imports import ID_HI
 from tallystick.records.blocks import EntryBlock
-from tallystick.records.commands import Kind
+from tallystick.records.commands import AccountFlag, Kind, TransferFlag
 from tallystick.records.entries import ACCOUNT_WORK, CONTROL_WORK, TRANSFER_WORK, WORK
+from tallystick.statuses import STORED_MASK
 
 Progress = Callable[[int, int], None]
 """Called with entries applied and entries in all."""
@@ -85,6 +87,7 @@ def apply_block(decider: Decider, block: EntryBlock, ids_from: int) -> None:
             f"entry {block.header.first + int(misfit)} does not continue the books; "
             "the journal was written by another version, or this program is wrong"
         )
+    decider.note_endings()
     _note_ids(decider, entries, ids_from)
     times = np.ascontiguousarray(entries.view(WORK)["timestamp"])
     decider.last_timestamp = max(decider.last_timestamp, int(times.max()))  # a seal has none: 0
@@ -108,7 +111,7 @@ def _note_ids(decider: Decider, entries: npt.NDArray[np.uint8], ids_from: int) -
     """Let the id indexes know the range of what was entered."""
     work, transfers = entries.view(WORK), entries.view(TRANSFER_WORK)
     kinds = work["kind"].copy()
-    entered = (kinds != Kind.SEAL) & (work["seq"] >= ids_from)
+    entered = (kinds != Kind.SEAL) & (kinds != Kind.EXPIRY) & (work["seq"] >= ids_from)
     decider.transfer_index.note(
         np.ascontiguousarray(transfers["id_lo"]),
         np.ascontiguousarray(transfers["id_hi"]),
@@ -119,3 +122,15 @@ def _note_ids(decider: Decider, entries: npt.NDArray[np.uint8], ids_from: int) -
         np.ascontiguousarray(work["request_id_hi"]),
         entered & (work["index"] == 0),
     )
+    imported = entered & _imports(transfers)
+    if imported.any():  # each is entered by its timestamp, too (`ledger.imports`)
+        times = np.ascontiguousarray(transfers["event_timestamp"])
+        decider.transfer_index.note(times, np.full(len(times), ID_HI, "<u8"), imported)
+
+
+def _imports(transfers: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+    """Which entries imported a transfer or an account."""
+    flags, kinds = transfers["flag_bits"], transfers["kind"]  # accounts have their flags at the same place
+    of_transfers = (kinds == Kind.TRANSFER) & ((flags & TransferFlag.IMPORTED) != 0)
+    of_accounts = (kinds == Kind.ACCOUNT) & ((flags & AccountFlag.IMPORTED) != 0)
+    return np.asarray((of_transfers | of_accounts) & (transfers["status"] == STORED_MASK), bool)
