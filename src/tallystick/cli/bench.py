@@ -96,3 +96,29 @@ def restart(
     render(results, as_json)
     faults = sum(result.extra[name] for result in results for name in ("lost", "doubled", "unknown", "altered"))
     return Exit.REFUSED if faults else Exit.DONE
+
+
+@app.command("size", epilog=EPILOG)
+def size(
+    entries: Annotated[int, typer.Option(min=100_000, help="Transfers made; a multiple of 50,000.")] = 10_000_000,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """Is it as fast, and as small, with many entries behind it? Filled once, then started, rebuilt and compared.
+
+    Cases: `late window` (CPU of the last 50,000 transfers against the second 50,000), `memory` (what each further
+    transfer keeps, over the second half), `start` (from nothing to the first durable outcome), `rebuild`, `verify`.
+    10 M transfers take 3.6 GB of disk. Exit code 1 if the rebuilt books differ.
+
+    **Examples**
+
+    - `tally bench size`
+    - `tally bench size --entries 1000000 --case start --case rebuild --json`
+    """
+    from tallystick.lab import bench_size
+    from tallystick.lab.results import render
+
+    results = bench_size.run(entries, case or [], data, say)
+    render(results, as_json)
+    return Exit.REFUSED if any(result.extra.get("difference") for result in results) else Exit.DONE
