@@ -80,6 +80,16 @@ class Instance:
         auth.add_key(self.folder / "keys.json", self.key, TENANT, name, list(auth.SCOPES), self.clock.wall_ns())
         self.key_file.touch(mode=0o600)
         self.key_file.write_text(self.key)
+        self.start()
+        try:
+            self.wait_ready(READY_S)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def start(self) -> None:
+        """Start the supervisor, and do not wait for it. One that was killed is followed by the next."""
         with self.log_path.open("ab") as log:
             self._supervisor = subprocess.Popen(
                 [
@@ -93,12 +103,12 @@ class Instance:
                 stderr=log,
                 start_new_session=True,
             )
-        try:
-            self.wait_ready(READY_S)
-        except BaseException:
-            self.stop()
-            raise
-        return self
+
+    def kill_supervisor(self) -> None:
+        """SIGKILL the supervisor; what it runs goes on without it."""
+        assert self._supervisor is not None
+        self._supervisor.kill()
+        self._supervisor.wait()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

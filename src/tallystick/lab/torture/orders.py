@@ -93,7 +93,7 @@ class Orders:
             (self._pending, 12),
             (self._resolve, 14),
             (self._balancing, 5),
-            (self._closing, 3),
+            (self._closing, 1),
             (self._imported, 1),
             (self._batch, 8),
             (self._binary, 5),

@@ -52,6 +52,7 @@ class Wounds:
             (self._stop, 6),
             (self._jump, 5),
             (self._fill, 4),
+            (self._kill_supervisor, 1),
         ]
         choices, weights = [each for each, _ in wounds], [weight for _, weight in wounds]
         try:
@@ -83,6 +84,13 @@ class Wounds:
             with suppress(Unavailable, ProcessLookupError):  # it died by itself, or is being started
                 self.instance.kill(name)
                 self._note("kill", f"killed the {name}")
+
+    def _kill_supervisor(self) -> None:
+        """What it ran goes on alone for a while, until the next supervisor ends it and starts it anew."""
+        self.instance.kill_supervisor()
+        self._note("kill", "killed the supervisor")
+        self.stopped.wait(self.random.uniform(*STOPPED_S))
+        self.instance.start()
 
     def _stop(self) -> None:
         for name in self._names()[:1]:
