@@ -21,7 +21,7 @@ from tallystick.lab.history.calls import Block
 from tallystick.lab.history.faults import Fault, Wrong
 from tallystick.lab.history.versions import Versions
 from tallystick.lab.model import Model
-from tallystick.records.commands import Kind, TransferFlag, fingerprint, frame
+from tallystick.records.commands import AccountFlag, Kind, TransferFlag, fingerprint, frame
 from tallystick.records.details import DETAILS
 from tallystick.records.entries import SEAL_EVENT, TRANSFER_WORK, WORK
 from tallystick.statuses import STORED_MASK, AccountStatus, ControlStatus, TransferStatus
@@ -163,13 +163,15 @@ class Replay:
     ) -> None:
         """Have the model decide the block, compare, and note the results of its requests."""
         fresh: list[tuple[Key, int, npt.NDArray[np.void]]] = []
+        here: set[Key] = set()
         for key, at, _, commands in requests:
-            if key in self.decisions or any(key == other for other, *_ in fresh):
+            if key in self.decisions or key in here:
                 before = self.decisions[key].seq if key in self.decisions else "this block too"
                 what = f"request {show(key[1])} at entry {int(entries['seq'][at])}, and before at {before}"
                 self._wrong(Wrong.DECIDED_TWICE, what)
                 self.trusted = False
             else:
+                here.add(key)
                 fresh.append((key, at, commands))
         results: list[tuple[int, int]] = []
         if self.trusted:
@@ -199,8 +201,7 @@ class Replay:
             moved = int(entry["moved_lo"]) | int(entry["moved_hi"]) << 64
             found = (int(entry["seq"]), int(entry["status"]), moved)
             expected = (decided.seq, int(decided.status) & STORED_MASK, decided.moved)
-            # `exists` tells the time of what exists, not its own.
-            timed = at < first or _repeats(entry) or results[at - first][0] == int(entry["timestamp"])
+            timed = at < first or _has_another_time(entry) or results[at - first][0] == int(entry["timestamp"])
             if found != expected or not timed:
                 what = f"entry {found[0]}, {_name(entry)}, moved {moved}"
                 model = statuses.name(decided.status)
@@ -266,8 +267,12 @@ def _whole_status(stored: int) -> int:
     return statuses.CREATED if stored == STORED_MASK else stored
 
 
-def _repeats(entry: Any) -> bool:
+def _has_another_time(entry: Any) -> bool:
+    """Whether clients are told another time than the entry's: that of what exists, or an imported event's own."""
     kind, status = int(entry["kind"]), int(entry["status"])
+    imported = {Kind.TRANSFER: int(TransferFlag.IMPORTED), Kind.ACCOUNT: int(AccountFlag.IMPORTED)}.get(Kind(kind), 0)
+    if status == STORED_MASK and int(entry["flag_bits_effective"]) & imported:
+        return True
     return (kind, status) in ((Kind.TRANSFER, TransferStatus.EXISTS), (Kind.ACCOUNT, AccountStatus.EXISTS))
 
 
