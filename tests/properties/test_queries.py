@@ -4,10 +4,14 @@ import random
 
 import pytest
 
+from tallystick.engine import lookups
 from tallystick.projector import queries
 from tallystick.projector.projection import Projection
+from tallystick.records import objects
+from tallystick.records.changes import ChangeEventType
 from tallystick.records.endings import Ending
 from tallystick.records.filters import AccountFilter, ChangeEventsFilter, QueryFilter
+from tests.unit.projector.engine_histories import EngineHistory
 from tests.unit.projector.folding import Folded
 from tests.unit.projector.histories import TENANTS, U64S, U128S, RandomHistory
 
@@ -40,26 +44,48 @@ def filters(rng, name, times, accounts):
     return QueryFilter(flags=rng.choice((0, 1)), **fields)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_every_query_gives_what_the_journal_says(seed):
-    history = RandomHistory(seed, steps=400)
-    journal, rng = history.writer.journal, random.Random(seed)
+def compare(journal, accounts, seed, questions=400):
+    """Asks at random, and returns what the journal says and the projection."""
+    rng = random.Random(seed)
     folded = Folded(journal)
     projection = Projection(None, journal)
     projection.catch_up()
     found = 0
-    for _ in range(400):
+    for _ in range(questions):
         name, tenant = rng.choice(NAMES), rng.choice(TENANTS)
         times = [change.timestamp for owner, change in folded.changes if owner == tenant]
         times += [account["timestamp"] for (owner, _), account in folded.accounts.items() if owner == tenant]
-        asked = filters(rng, name, times, [*history.accounts[tenant], 5])
+        asked = filters(rng, name, times, [*accounts[tenant], 5])
         answer = getattr(queries, name)(projection.connection, tenant, asked)
         assert answer == getattr(folded, name)(tenant, asked), (name, tenant, asked)
         found += len(answer) > 0
-    assert found > 150
+    assert found > questions / 3
     endings = projection.connection.execute("SELECT seq, ending FROM transfers WHERE ending").fetchall()
     assert dict(endings) == folded.endings
+    return folded, projection
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_query_gives_what_a_journal_written_by_hand_says(seed):
+    history = RandomHistory(seed, steps=400)
+    folded, _ = compare(history.writer.journal, history.accounts, seed)
     assert set(folded.endings.values()) == set(Ending) - {Ending.NONE}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_query_gives_what_the_journal_of_a_real_engine_says(seed):
+    history = EngineHistory(seed, batches=150)
+    folded, projection = compare(history.journal, history.accounts, seed)
+    assert {change.type for _, change in folded.changes} == set(ChangeEventType)
+    for tenant in TENANTS:
+        numbers = [number for owner, number in folded.accounts if owner == tenant]
+        rows, extra = lookups.accounts(history.shard.decider, tenant, numbers)
+        known = [objects.account(row, more) for row, more in zip(rows, extra, strict=True)]
+        assert queries.query_accounts(projection.connection, tenant, QueryFilter()) == known
+        shown = queries.query_transfers(projection.connection, tenant, QueryFilter())
+        rows = lookups.transfers(history.shard.decider, tenant, [each.id for each in shown])
+        assert shown == [objects.transfer(row) for row in rows]
+        assert len(shown) > 50
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -60,6 +60,7 @@ class Movements:
     ledger: Column
     code: Column
     flags: Column
+    flags_asked: Column
     pending_seq: Column
     pending_amount_lo: Column
     pending_amount_hi: Column
@@ -151,6 +152,7 @@ def movements(work: npt.NDArray[np.void], pending_seqs: Column, connection: sqli
         is_transfer=is_transfer,
         timeout=t["timeout_effective"][chosen].astype(np.uint64),
         flags=flags,
+        flags_asked=np.where(is_transfer, t["flag_bits"][chosen], 0).astype(np.uint64),
         pending_seq=np.where(type_ > ChangeEventType.TWO_PHASE_PENDING, pending_seqs[chosen], 0).astype(np.uint64),
         pending_amount_lo=np.zeros(len(chosen), np.uint64),
         pending_amount_hi=np.zeros(len(chosen), np.uint64),
@@ -158,28 +160,15 @@ def movements(work: npt.NDArray[np.void], pending_seqs: Column, connection: sqli
         **{name: t[name][chosen].astype(np.uint64) for name in _AS_ASKED},
     )
     if (type_ > ChangeEventType.TWO_PHASE_PENDING).any():
-        _inherit(found, connection)
+        return _inherited(found, connection)
     return found
 
 
-def _inherit(found: Movements, connection: sqlite3.Connection) -> None:
-    """Fill in what comes from the pending transfers that these movements resolve."""
+def _inherited(found: Movements, connection: sqlite3.Connection) -> Movements:
+    """The movements with what comes from the pending transfers that they resolve, and without approvals that move
+    nothing: those of what was asked as a pending transfer, and is from then on just that."""
     resolving = np.flatnonzero(found.type > ChangeEventType.TWO_PHASE_PENDING)
-    asked = found.pending_seq[resolving]
-    if len(np.unique(asked)) != len(asked):
-        raise Corrupt(f"a pending transfer between entries {asked.min()} and {asked.max()} is resolved twice")
-    pending = {name: np.zeros(len(resolving), np.uint64) for name in _INHERITED}
-    here = asked >= found.seq[0]
-    places = np.minimum(found.seq.searchsorted(asked), len(found) - 1)
-    fits = (found.seq[places] == asked) & (found.type[places] == ChangeEventType.TWO_PHASE_PENDING)
-    wrong = here & (~fits | (asked >= found.seq[resolving]))
-    if wrong.any():
-        raise Corrupt(f"entry {found.seq[resolving[wrong][0]]} resolves what is no pending transfer")
-    for name in _INHERITED:
-        pending[name][here] = getattr(found, name)[places[here]]
-    _read(connection, asked, np.flatnonzero(~here), pending)
-    if (pending["tenant"] != found.tenant[resolving]).any():
-        raise Corrupt(f"an entry from {found.seq[resolving[0]]} on resolves another tenant's pending transfer")
+    pending = _pending(found, resolving, connection)
     for name in ("debit_account_id", "credit_account_id"):
         for half in (f"{name}_lo", f"{name}_hi"):
             getattr(found, half)[resolving] = pending[half]
@@ -195,31 +184,69 @@ def _inherit(found: Movements, connection: sqlite3.Connection) -> None:
         ("user_data_32", found.user_data_32[resolving] == 0),
     ):
         getattr(found, name)[resolving[where]] = pending[name][where]
+    approved = (found.type == ChangeEventType.TWO_PHASE_POSTED) & ~found.is_transfer
+    approved[resolving] &= pending["flags_asked"] & PENDING != 0
+    if approved.any():
+        found = Movements(**{each.name: getattr(found, each.name)[~approved] for each in fields(Movements)})
+    resolved = found.pending_seq[found.pending_seq != 0]
+    if len(np.unique(resolved)) != len(resolved):
+        raise Corrupt(f"a pending transfer between entries {resolved.min()} and {resolved.max()} is resolved twice")
+    return found
+
+
+def _pending(found: Movements, resolving: npt.NDArray[np.intp], connection: sqlite3.Connection) -> dict[str, Column]:
+    """Of each movement in `resolving`, the columns of the pending transfer that it is about."""
+    asked = found.pending_seq[resolving]
+    pending = {name: np.zeros(len(resolving), np.uint64) for name in _INHERITED}
+    here = asked >= found.seq[0]
+    places = np.minimum(found.seq.searchsorted(asked), len(found) - 1)
+    fits = (found.seq[places] == asked) & (found.type[places] == ChangeEventType.TWO_PHASE_PENDING)
+    wrong = here & (~fits | (asked >= found.seq[resolving]))
+    if wrong.any():
+        raise Corrupt(f"entry {found.seq[resolving[wrong][0]]} resolves what is no pending transfer")
+    for name in _INHERITED:
+        pending[name][here] = getattr(found, name)[places[here]]
+    _read(connection, asked, np.flatnonzero(~here), pending)
+    if (pending["tenant"] != found.tenant[resolving]).any():
+        raise Corrupt(f"an entry from {found.seq[resolving[0]]} on resolves another tenant's pending transfer")
+    return pending
 
 
 def _read(connection: sqlite3.Connection, seqs: Column, places: npt.NDArray[np.intp], into: dict[str, Column]) -> None:
     """Read the pending transfers `seqs[places]` of earlier batches into the columns, at `places`."""
-    at = dict(zip(seqs[places].tolist(), places.tolist(), strict=True))
-    wanted = sorted(at)
-    for start in range(0, len(wanted), _READ_AT_ONCE):
-        part = wanted[start : start + _READ_AT_ONCE]
+    wanted, which = np.unique(seqs[places], return_inverse=True)
+    read = {name: np.zeros(len(wanted), np.uint64) for name in _INHERITED}
+    left = wanted.tolist()
+    at = {seq: place for place, seq in enumerate(left)}
+    for start in range(0, len(left), _READ_AT_ONCE):
+        part = left[start : start + _READ_AT_ONCE]
         for row in connection.execute(_PENDING.format(",".join("?" * len(part))), part):
-            seq, tenant, *_, ud64, ud32, ledger, code, flags = row
-            place = at.pop(seq)
-            for name, blob in _HALVES.items():
-                number = columns.whole(row[blob])
-                into[f"{name}_lo"][place], into[f"{name}_hi"][place] = number & 0xFFFFFFFFFFFFFFFF, number >> 64
-            into["tenant"][place], into["user_data_64"][place] = columns.unsigned(tenant), columns.unsigned(ud64)
-            into["user_data_32"][place], into["ledger"][place] = ud32 or 0, ledger
-            into["code"][place], into["flags"][place] = code, flags
+            place = at.pop(row[0])
+            for name, number in zip(_READ, row[1:], strict=True):
+                if isinstance(number, bytes):
+                    read[f"{name}_lo"][place] = int.from_bytes(number[8:], "big")
+                    read[f"{name}_hi"][place] = int.from_bytes(number[:8], "big")
+                elif number is not None:
+                    read[name][place] = columns.unsigned(number)
     if at:
         raise Corrupt(f"entry {min(at)} is no pending transfer that is open, but a later one resolves it")
+    for name in _INHERITED:
+        into[name][places] = read[name][which]
 
 
-_HALVES = {"debit_account_id": 2, "credit_account_id": 3, "moved": 4, "user_data_128": 5}
+_READ = {
+    "tenant": "t.tenant",
+    "debit_account_id": "d.id",
+    "credit_account_id": "c.id",
+    "moved": "t.amount",
+    **{
+        name: f"t.{name}"
+        for name in ("user_data_128", "user_data_64", "user_data_32", "ledger", "code", "flags", "flags_asked")
+    },
+}
 _PENDING = (
-    "SELECT t.seq, t.tenant, d.id, c.id, t.amount, t.user_data_128, t.user_data_64, t.user_data_32, t.ledger, t.code, "
-    "t.flags FROM transfers t CROSS JOIN accounts d ON d.seq = t.debit CROSS JOIN accounts c ON c.seq = t.credit "
+    f"SELECT t.seq, {', '.join(_READ.values())} FROM transfers t "
+    "CROSS JOIN accounts d ON d.seq = t.debit CROSS JOIN accounts c ON c.seq = t.credit "
     f"WHERE t.seq IN ({{}}) AND t.ending = {int(Ending.OPEN)}"
 )
 _AS_ASKED = (
@@ -233,6 +260,6 @@ _AS_ASKED = (
     "ledger",
     "code",
 )
-_INHERITED = tuple(name for name in (*_AS_ASKED, "tenant", "flags") if not name.startswith("id_"))
+_INHERITED = tuple(name for name in (*_AS_ASKED, "tenant", "flags", "flags_asked") if not name.startswith("id_"))
 assert set(_AS_ASKED) <= {each.name for each in fields(Movements)}
 assert WORK.itemsize == TRANSFER_WORK.itemsize

@@ -122,6 +122,7 @@ class Recorder:
             column("ledger").tolist(),
             column("code").tolist(),
             column("flags").tolist(),
+            column("flags_asked").tolist(),
             found.ending()[at].tolist(),
             *sides,
             strict=True,
@@ -208,7 +209,7 @@ def _of(at: Slots, lists: Iterable[list[Any]]) -> Iterator[list[Any]]:
 _OWN = ("user_data_128_lo", "user_data_128_hi", "user_data_64", "user_data_32")
 _INSERT = {
     table: f"INSERT INTO {table} VALUES ({', '.join('?' * count)})"
-    for table, count in (("accounts", 16), ("transfers", 20), ("resolutions", 8))
+    for table, count in (("accounts", 16), ("transfers", 21), ("resolutions", 8))
 }
 _LAST = "SELECT timestamp FROM {0} INDEXED BY {0}_by_tenant WHERE tenant = ? ORDER BY seq DESC LIMIT 1"
 _CONTROLS = {

@@ -58,6 +58,7 @@ CREATE TABLE transfers (
     ledger INTEGER NOT NULL,
     code INTEGER NOT NULL,
     flags INTEGER NOT NULL,
+    flags_asked INTEGER NOT NULL,       -- others than flags, if it was put under review
     ending INTEGER NOT NULL,            -- records.endings.Ending, as of the cursor
     debit_flags INTEGER NOT NULL,       -- of the accounts, after it
     credit_flags INTEGER NOT NULL,

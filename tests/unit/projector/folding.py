@@ -29,6 +29,7 @@ class Folded:
         self.transfers = {}  # by seq
         self.tenants = {}  # of each transfer, by seq
         self.endings = {}
+        self.asked_as_pending = {}
         self.balances = []  # (tenant, account id, seq of the transfer, AccountBalance)
         self.changes = []  # (tenant, ChangeEvent)
         for block in journal.read(0) if journal.end() else ():
@@ -97,6 +98,7 @@ class Folded:
         if flags & TransferFlag.PENDING:
             kind = ChangeEventType.TWO_PHASE_PENDING
             self.endings[seq] = Ending.OPEN
+            self.asked_as_pending[seq] = bool(int(row["flag_bits"]) & TransferFlag.PENDING)
         elif flags & TransferFlag.POST_PENDING_TRANSFER:
             kind, self.endings[pending_seq] = ChangeEventType.TWO_PHASE_POSTED, Ending.POSTED
         elif flags & TransferFlag.VOID_PENDING_TRANSFER:
@@ -112,6 +114,8 @@ class Folded:
 
     def _resolve(self, tenant, row, pending_seq, kind, ending):
         assert self.endings[pending_seq] == Ending.OPEN
+        if ending == Ending.POSTED and self.asked_as_pending[pending_seq]:
+            return  # approved: it is an ordinary pending transfer from now on
         pending = self.transfers[pending_seq]
         self.endings[pending_seq] = ending
         self._move(tenant, kind, pending, pending, value(row, "moved"))

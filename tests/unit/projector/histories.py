@@ -181,10 +181,12 @@ class RandomHistory:
             **{**self._own(), **time},
         )
         if effective & TransferFlag.PENDING:
-            self.open[tenant].append((seq, self.ids, debit, credit, amount))
+            asked_as_pending = bool(asked & TransferFlag.PENDING)
+            self.open[tenant].append((seq, self.ids, debit, credit, amount, asked_as_pending))
 
     def _resolve(self, tenant):
-        seq, number, debit, credit, amount = self.open[tenant].pop(self.random.randrange(len(self.open[tenant])))
+        chosen = self.open[tenant].pop(self.random.randrange(len(self.open[tenant])))
+        seq, number, debit, credit, amount, asked_as_pending = chosen
         how = self.random.choice(("post", "post", "void", "expire", "approve", "reject"))
         if how == "expire":
             self.writer.entry(
@@ -198,7 +200,10 @@ class RandomHistory:
             )
         elif how in ("approve", "reject"):
             opcode = Opcode.APPROVE if how == "approve" else Opcode.REJECT
-            self.writer.control(opcode, 0, number, tenant, pending_seq=seq, moved=amount)
+            stays = opcode == Opcode.APPROVE and asked_as_pending
+            self.writer.control(opcode, 0, number, tenant, pending_seq=seq, moved=0 if stays else amount)
+            if stays:
+                self.open[tenant].append(chosen)
         else:
             self.ids += 1
             moved = self.random.choice((0, amount // 2, amount)) if how == "post" else amount

@@ -186,6 +186,32 @@ def test_an_expiry_is_a_change_and_leaves_no_balance_and_no_transfer(writer):
     assert changes[1].timestamp > changes[0].timestamp
 
 
+def test_an_approval_posts_what_was_asked_as_plain_and_leaves_open_what_was_asked_as_pending(writer):
+    reviewed = {"flag_bits_effective": PENDING, "timeout_effective": 900}
+    plain = writer.transfer(10, 1, 2, 5, **reviewed)
+    asked_as_pending = writer.transfer(11, 1, 2, 7, flags=PENDING, **reviewed)
+    writer.seal()
+    writer.control(Opcode.APPROVE, 0, 10, pending_seq=plain, moved=5)
+    writer.control(Opcode.APPROVE, 0, 11, pending_seq=asked_as_pending)
+    writer.transfer(12, 0, 0, 3, flags=POST, pending_id=11, pending_seq=asked_as_pending)
+    connection = projected(writer)
+    assert [
+        (each.type, each.transfer_id, each.debit_account_debits_pending, each.debit_account_debits_posted)
+        for each in queries.get_change_events(connection, 1, ChangeEventsFilter())
+    ] == [
+        (ChangeEventType.TWO_PHASE_PENDING, 10, 5, 0),
+        (ChangeEventType.TWO_PHASE_PENDING, 11, 12, 0),
+        (ChangeEventType.TWO_PHASE_POSTED, 10, 7, 5),
+        (ChangeEventType.TWO_PHASE_POSTED, 12, 0, 8),
+    ]
+    shown = queries.query_transfers(connection, 1, QueryFilter())
+    assert [(each.id, each.flags, each.timeout) for each in shown] == [
+        (10, PENDING, 900),
+        (11, PENDING, 900),
+        (12, POST, 0),
+    ]
+
+
 def test_an_account_that_is_closed_and_reopened_has_those_flags_in_between(writer):
     closing = PENDING | int(TransferFlag.CLOSING_DEBIT)
     for number in (10, 12):
