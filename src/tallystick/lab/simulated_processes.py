@@ -17,6 +17,8 @@ from tallystick.errors import Unavailable
 from tallystick.lab.simulated_post import Inbox
 from tallystick.lab.simulated_world import DATA, World
 from tallystick.ledger import kernel
+from tallystick.ledger.batches import Batch
+from tallystick.records.details import Verdict
 
 SEGMENT_BYTES = 16_384
 ACCOUNTS_MAX = 64
@@ -25,6 +27,13 @@ CADENCE = Cadence(rows=4, entries_min=4, entries_max=12, parts_max=3)
 """Snapshots every other block, and merges of them."""
 BATCH_MAX = 20
 CONTROL_MAX = 4
+
+
+REVIEW_TIMEOUT_S = 2
+SCREENED = 0.4
+"""Share of the batches in which the screen has anything to say."""
+VERDICTS = (Verdict.ALLOW, Verdict.REVIEW, Verdict.REFUSE)
+_LOW = 0xFFFFFFFFFFFFFFFF
 
 
 class Killed(BaseException):
@@ -60,6 +69,8 @@ class Engine:
         )
         self.decider = self.parts.decider
         self.decider.judge = self._judge
+        self.decider.screen = self._screen
+        self.decider.review_timeout_s = REVIEW_TIMEOUT_S
         self._intake = world.intake(self.disk)
         self._writer = Writer(self.parts.journal, self, self.parts.entropy)
         source = LaneSource(self._intake, self.decider, CONTROL_MAX)
@@ -69,11 +80,22 @@ class Engine:
         world.post.engine_is(self._inbox)
         world.say("the engine starts at entry {}", self.decider.next_seq)
 
-    def _judge(self, *arguments: Any) -> None:
-        kernel.decide(*arguments)
+    def _judge(self, work: Batch, *arguments: Any) -> None:
+        if self._world.poison:
+            poisoned = work.commands["request_id_lo"] == self._world.poison & _LOW
+            if (poisoned & (work.quarantined == 0)).any():
+                raise Crashed
+        kernel.decide(work, *arguments)
         self._die("decide")
         if self.kill_at == "crash":
             raise Crashed
+
+    def _screen(self, work: Batch, now: int) -> None:
+        """A screen that knows nothing, and so marks some at random."""
+        random = self._world.random
+        if random.random() < SCREENED:
+            for at in range(len(work.verdicts)):
+                work.verdicts[at] = random.choices(VERDICTS, (12, 3, 1))[0]
 
     def _die(self, place: str) -> None:
         if self.kill_at == place:

@@ -44,6 +44,8 @@ LENGTHS = (60, 120)
 HARMFUL = [fault for fault in Fault if not fault.name.startswith("READ")]
 DERIVED = (DATA / "snapshots", DATA / "index" / "transfers", DATA / "index" / "requests")
 KEY_NAME = "key"
+POISONED = 0.1
+"""Share of the stories in which a request crashes the engine, again and again."""
 PROJECTED = 0.3
 """Share of the stories that have a projector."""
 COMMAND_KINDS = (Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL)
@@ -76,6 +78,7 @@ class Simulation:
         self._reads_fail = False
         self._follower: FileJournalReader | None = None
         self._followed = 0
+        self._poisons = self.random.random() < POISONED
         self._projects = self.random.random() < PROJECTED
         self._projector: Projector | None = None
 
@@ -130,7 +133,11 @@ class Simulation:
         gateway = self._gateway()
         if gateway is not None:
             for _ in range(self.random.randint(1, 3)):
-                gateway.take(self.clients.request())
+                request = self.clients.request()
+                if self._poisons and self.random.random() < 0.05:
+                    self._poisons, self.world.poison = False, request.id
+                    self.world.say("request {:032x} will crash the engine", request.id)
+                gateway.take(request)
 
     def _submit(self) -> None:
         gateway = self._gateway()
@@ -227,7 +234,9 @@ class Simulation:
             self.world.say("soon: {}", Fault.READ_ERROR)
             disk.inject(Fault.READ_ERROR, self.random.randint(0, 10))
         elif kind < 0.75 and self.engine is not None:
-            self.engine.kill_at = self.random.choice(("decide", "answer", "crash"))
+            # A second request that crashes within the hour would stop the shard for good: one in a story is enough.
+            crash = () if self.world.poison else ("crash",)
+            self.engine.kill_at = self.random.choice(("decide", "answer", *crash))
             self.world.say("the engine will die: {}", self.engine.kill_at)
         elif kind < 0.82:
             self._kill_engine()
@@ -279,10 +288,7 @@ class Simulation:
         except Killed:
             self._kill_engine()
         except Crashed:
-            self.counts["crashes"] += 1
-            self._crash_noted = True
-            self.world.say("the engine crashes while it decides")
-            self._kill_engine()
+            self._crash()
         except Corrupt as error:
             if not self._reads_fail:
                 raise
@@ -292,6 +298,12 @@ class Simulation:
             self.world.say("the engine ends: {}", error)
             self._crash_noted = True  # its last words, though no request is to blame
             self._kill_engine()
+
+    def _crash(self) -> None:
+        self.counts["crashes"] += 1
+        self._crash_noted = True
+        self.world.say("the engine crashes while it decides")
+        self._kill_engine()
 
     def _started(self) -> Engine:
         if self.engine is None:
@@ -385,8 +397,12 @@ class Simulation:
         for _ in range(ROUNDS_MAX):
             engine = self._started()
             self.world.post.deliver(1_000)
-            engine.loop()
-            engine.write()
+            try:
+                engine.loop()
+                engine.write()
+            except Crashed:
+                self._crash()
+                continue
             for gateway in self.gateways:
                 if gateway is not None:
                     gateway.submit(True)
