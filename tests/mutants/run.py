@@ -67,13 +67,14 @@ def kernel_hash(root: Path) -> str:
     ).hexdigest()[:16]
 
 
-def run_tests(root: Path, tests: Sequence[str], caches: Path) -> tuple[int, str]:
-    """pytest's exit code and output, with the sources of `root` and a kernel cache of exactly those."""
+def run_tests(root: Path, tests: Sequence[str], caches: Path, interpreted: bool = False) -> tuple[int, str]:
+    """pytest's exit code and output, with the sources of `root` and a kernel cache of exactly those, or interpreted."""
     environment = {
         **os.environ,
         "PYTHONPATH": str(root / "src"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "NUMBA_CACHE_DIR": str(caches / kernel_hash(root)),
+        "NUMBA_DISABLE_JIT": str(int(interpreted)),
     }
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]
     try:
@@ -108,7 +109,7 @@ def judge(mutant: Mutant, root: Path, folder: Path) -> Verdict:
     tree = copy(root, folder / mutant.name.replace(" ", "-"))
     try:
         apply(mutant, tree)
-        code, output = run_tests(tree, mutant.tests, folder / "caches")
+        code, output = run_tests(tree, mutant.tests, folder / "caches", mutant.interpreted)
     except DoesNotApply as error:
         return verdict(False, str(error))
     finally:
@@ -134,12 +135,13 @@ def run(mutants: Sequence[Mutant], root: Path = ROOT, workers: int = 2) -> int:
         if not imports_the_copy(whole):
             print("the tests would import another tree than the copy")
             return 1
-        tests = sorted({test for mutant in mutants for test in mutant.tests})
-        print(f"unchanged: {len(tests)} test paths", flush=True)
-        code, output = run_tests(whole, tests, folder / "caches")
-        if code != 0:
-            print(f"the unchanged tree fails its tests (pytest ended with {code}):\n{output[-4000:]}")
-            return 1
+        for interpreted in sorted({mutant.interpreted for mutant in mutants}):
+            tests = sorted({test for mutant in mutants if mutant.interpreted is interpreted for test in mutant.tests})
+            print(f"unchanged{', interpreted' * interpreted}: {len(tests)} test paths", flush=True)
+            code, output = run_tests(whole, tests, folder / "caches", interpreted)
+            if code != 0:
+                print(f"the unchanged tree fails its tests (pytest ended with {code}):\n{output[-4000:]}")
+                return 1
         width = max(len(mutant.name) for mutant in mutants)
         with ThreadPoolExecutor(workers) as pool:
             verdicts = []

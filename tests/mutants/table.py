@@ -18,6 +18,7 @@ class Mutant:
     old: str  # text that stands there exactly once
     new: str
     tests: tuple[str, ...]  # arguments of pytest; at least one test must fail
+    interpreted: bool = False  # run the kernel's source as it is: for short tests quicker than compiling it
 
 
 RECORDS = (
@@ -211,7 +212,7 @@ ENGINE = (
     Mutant(
         name="request taken twice after restart",
         promise="a request is decided once, whatever restarts in between",
-        file="src/tallystick/ledger/kernel.py",
+        file="src/tallystick/ledger/replaying.py",
         old=" and entry.index == 0 and entry.seq >= ids_from and not _no_request(entry):\n",
         new=" and False:\n",
         tests=SIMULATION_TESTS,
@@ -342,6 +343,7 @@ LEDGER = (
         old="    if debit.frozen & SIDE_DEBITS != 0:\n",
         new="    if False:\n",
         tests=CONTROL_TABLES,
+        interpreted=True,
     ),
     Mutant(
         name="credit freeze ignored",
@@ -350,22 +352,25 @@ LEDGER = (
         old="    if credit.frozen & SIDE_CREDITS != 0:\n",
         new="    if False:\n",
         tests=CONTROL_TABLES,
+        interpreted=True,
     ),
     Mutant(
         name="limit ignored",
         promise="debits stay within credits and the credit limit",
         file="src/tallystick/ledger/transfers.py",
-        old="        if u128.less(may_lo, may_hi, debits_lo, debits_hi):\n",
+        old="        if u128.less(may_lo, may_hi, lo, hi):\n",
         new="        if False:\n",
         tests=CONTROL_TABLES,
+        interpreted=True,
     ),
     Mutant(
         name="limit off by one",
         promise="an account may spend all it has, and no more",
         file="src/tallystick/ledger/transfers.py",
-        old="        if u128.less(may_lo, may_hi, debits_lo, debits_hi):\n",
-        new="        if not u128.less(debits_lo, debits_hi, may_lo, may_hi):\n",
+        old="        if u128.less(may_lo, may_hi, lo, hi):\n",
+        new="        if not u128.less(lo, hi, may_lo, may_hi):\n",
         tests=TRANSFER_TABLES,
+        interpreted=True,
     ),
     Mutant(
         name="overflow ignored",
@@ -374,6 +379,7 @@ LEDGER = (
         old="    if over:\n        return TransferStatus.OVERFLOWS_CREDITS_POSTED\n",
         new="    if False:\n        return TransferStatus.OVERFLOWS_CREDITS_POSTED\n",
         tests=TRANSFER_TABLES,
+        interpreted=True,
     ),
     Mutant(
         name="checks swapped",
@@ -388,6 +394,7 @@ LEDGER = (
         "    if t.ledger == 0:\n"
         "        return TransferStatus.LEDGER_MUST_NOT_BE_ZERO\n",
         tests=("tests/scenarios/test_precedence.py",),
+        interpreted=True,
     ),
     Mutant(
         name="id check off, in tables",
@@ -396,6 +403,7 @@ LEDGER = (
         old="                if fetched_here != NOT_FETCHED:\n",
         new="                if fetched_here < NOT_FETCHED:\n",
         tests=TRANSFER_TABLES,
+        interpreted=True,
     ),
     Mutant(
         name="id check off within a block",
@@ -404,6 +412,7 @@ LEDGER = (
         old="                    if earlier != NOT_FETCHED:\n",
         new="                    if earlier < NOT_FETCHED:\n",
         tests=TRANSFER_TABLES,
+        interpreted=True,
     ),
     Mutant(
         name="transient failure does not poison",
@@ -412,6 +421,7 @@ LEDGER = (
         old="        if status == transient:\n            return True\n",
         new="        if status == transient:\n            return False\n",
         tests=TRANSFER_TABLES,
+        interpreted=True,
     ),
     Mutant(
         name="exists tells its own time",
@@ -420,6 +430,7 @@ LEDGER = (
         old="        result.timestamp = there.timestamp\n",
         new="        pass\n",
         tests=TRANSFER_TABLES,
+        interpreted=True,
     ),
     Mutant(
         name="tenant ignored",
@@ -428,6 +439,7 @@ LEDGER = (
         old="        tenant = commands[k].tenant\n",
         new="        tenant = ONE\n",
         tests=REQUEST_TABLES,
+        interpreted=True,
     ),
     Mutant(
         name="fingerprint ignored, in tables",
@@ -436,6 +448,7 @@ LEDGER = (
         old='        same = (fingerprints[known] == details["fingerprint"]).all(axis=1)\n',
         new="        same = np.ones(len(known), np.bool_)\n",
         tests=REQUEST_TABLES,
+        interpreted=True,
     ),
     Mutant(
         name="expiry off by one",
@@ -444,6 +457,7 @@ LEDGER = (
         old="now > command.expires_at",
         new="now >= command.expires_at",
         tests=REQUEST_TABLES,
+        interpreted=True,
     ),
     Mutant(
         name="invariants not required",
@@ -457,8 +471,8 @@ LEDGER = (
         name="signed arithmetic",
         promise="no uint64 meets a signed integer in compiled code",
         file="src/tallystick/ledger/kernel.py",
-        old="        seq = first_seq + U64(k)\n",
-        new="        seq = first_seq + k\n",
+        old="        seq = first_seq + U64(at)\n",
+        new="        seq = first_seq + at\n",
         tests=("tests/unit/ledger/test_typed_ir.py",),
     ),
     Mutant(
@@ -479,4 +493,609 @@ LEDGER = (
     ),
 )
 
-MUTANTS: tuple[Mutant, ...] = (*RECORDS, *STORAGE, *ENGINE, *LEDGER)
+TABLES = ("tests/scenarios",)
+KERNEL = "src/tallystick/ledger/kernel.py"
+MOVING = "src/tallystick/ledger/transfers.py"
+RESOLVING = "src/tallystick/ledger/resolving.py"
+CHAINS = "src/tallystick/ledger/chains.py"
+EXPIRY = "src/tallystick/ledger/expiry.py"
+
+
+def of_the_rules(name: str, promise: str, file: str, old: str, new: str) -> Mutant:
+    """A rule of the ledger broken in its source, seen by the tables, interpreted: nothing has to be compiled."""
+    return Mutant(name, promise, file, old, new, TABLES, interpreted=True)
+
+
+RULES = (
+    # Chains
+    of_the_rules(
+        "chain not undone",
+        "a linked chain stands or falls together",
+        CHAINS,
+        "        rows[moved_rows[at, 0]] = saved_rows[2 * member]\n",
+        "        pass\n",
+    ),
+    of_the_rules(
+        "other side not undone",
+        "a linked chain stands or falls together",
+        CHAINS,
+        "            rows[moved_rows[at, 1]] = saved_rows[2 * member + 1]\n",
+        "            pass\n",
+    ),
+    of_the_rules(
+        "undo of the wrong row",
+        "undoing a chain puts back the rows it changed, and no others",
+        CHAINS,
+        "        rows[moved_rows[at, 0]] = saved_rows[2 * member]\n",
+        "        rows[moved_rows[at, 0]] = saved_rows[0]\n",
+    ),
+    of_the_rules(
+        "chain undone forwards",
+        "undoing goes backwards, so that the oldest state of a row is what stays",
+        CHAINS,
+        "for k in range(stop - 1, first - 1, -1):",
+        "for k in range(first, stop):",
+    ),
+    of_the_rules(
+        "open chain accepted",
+        "a chain that its request leaves open fails",
+        KERNEL,
+        "        elif flag_bits & LINKED != 0 and is_last:\n",
+        "        elif False:\n",
+    ),
+    of_the_rules(
+        "chain reaches into the next request",
+        "a chain ends with its request at the latest",
+        KERNEL,
+        "            if flag_bits & LINKED == 0 or is_last:\n                chain, broken",
+        "            if flag_bits & LINKED == 0:\n                chain, broken",
+    ),
+    of_the_rules(
+        "linked_event_failed poisons",
+        "the ids of a chain's innocent members stay free",
+        CHAINS,
+        "            windows.take_back(ids, hashes[k], entry.seq)\n            counters",
+        "            pass\n            counters",
+    ),
+    of_the_rules(
+        "resolved within a broken chain",
+        "what a failed chain resolved is open again",
+        CHAINS,
+        "                _put_back(pendings, heap, heap_at, counters, saved_pendings, member, pending_row)\n",
+        "                pass\n",
+    ),
+    of_the_rules(
+        "reserved within a broken chain",
+        "what a failed chain reserved is gone",
+        CHAINS,
+        "                release(pendings, pending_slots, pending_free, counters, id_keys, pending_row)\n",
+        "                pass\n",
+    ),
+    # Two-phase
+    of_the_rules(
+        "pending not reserved",
+        "a pending transfer reserves its amount",
+        MOVING,
+        "    debit.debits_pending_lo = lo\n",
+        "    pass\n",
+    ),
+    of_the_rules(
+        "pending beyond the limit",
+        "what is pending counts towards the limits",
+        MOVING,
+        "            debit.debits_pending_lo,\n            debit.debits_pending_hi,\n            amount_lo,\n",
+        "            ZERO,\n            ZERO,\n            amount_lo,\n",
+    ),
+    of_the_rules(
+        "posted twice",
+        "a pending transfer resolves at most once",
+        RESOLVING,
+        "    if ending == POSTED:\n        return TransferStatus.PENDING_TRANSFER_ALREADY_POSTED\n",
+        "",
+    ),
+    of_the_rules(
+        "voided after it was voided",
+        "a pending transfer resolves at most once",
+        RESOLVING,
+        "    if ending == VOIDED:\n        return TransferStatus.PENDING_TRANSFER_ALREADY_VOIDED\n",
+        "",
+    ),
+    of_the_rules(
+        "void after expiry",
+        "what expired is resolved",
+        RESOLVING,
+        "    if ending == EXPIRED:\n        return TransferStatus.PENDING_TRANSFER_EXPIRED\n",
+        "",
+    ),
+    of_the_rules(
+        "part post keeps the rest",
+        "a post of a part releases the rest",
+        RESOLVING,
+        "    less_lo, less_hi = u128.subtract("
+        "debit.debits_pending_lo, debit.debits_pending_hi, amount_lo, amount_hi)\n",
+        "    less_lo, less_hi = u128.subtract(debit.debits_pending_lo, debit.debits_pending_hi, lo, hi)\n",
+    ),
+    of_the_rules(
+        "void posts",
+        "a void moves nothing",
+        RESOLVING,
+        "    if posts:\n        more_lo",
+        "    if True:\n        more_lo",
+    ),
+    of_the_rules(
+        "post of more than was reserved",
+        "no more is posted than was reserved",
+        RESOLVING,
+        "    if u128.less(amount_lo, amount_hi, lo, hi):\n        return TransferStatus.EXCEEDS_PENDING",
+        "    if False:\n        return TransferStatus.EXCEEDS_PENDING",
+    ),
+    of_the_rules(
+        "void of a part",
+        "a void takes all or says how much that is",
+        RESOLVING,
+        "    if t.flag_bits & VOID != 0 and u128.less(lo, hi, amount_lo, amount_hi):\n",
+        "    if False:\n",
+    ),
+    of_the_rules(
+        "zero posts all",
+        "the greatest amount stands for all that was reserved, zero for nothing",
+        RESOLVING,
+        "        if u128.is_max(t.amount_lo, t.amount_hi):\n            return amount_lo, amount_hi\n",
+        "        if u128.is_zero(t.amount_lo, t.amount_hi):\n            return amount_lo, amount_hi\n",
+    ),
+    of_the_rules(
+        "post of other accounts",
+        "a post that names other accounts is refused",
+        RESOLVING,
+        "        t.debit_account_id_lo != debit_lo or t.debit_account_id_hi != debit_hi\n",
+        "        False\n",
+    ),
+    of_the_rules(
+        "retried post compares zero fields",
+        "zero fields of a post stand for the pending transfer's",
+        RESOLVING,
+        "    if u128.is_zero(a_lo, a_hi):\n        a_lo, a_hi = inherited_lo, inherited_hi\n",
+        "",
+    ),
+    # Time
+    of_the_rules(
+        "expiry one nanosecond late",
+        "a pending transfer expires exactly at timestamp + time-out",
+        RESOLVING,
+        "pending.expires_at <= timestamp",
+        "pending.expires_at < timestamp",
+    ),
+    of_the_rules(
+        "expiry one nanosecond early",
+        "a pending transfer can be posted up to its last nanosecond",
+        RESOLVING,
+        "pending.expires_at <= timestamp",
+        "pending.expires_at <= timestamp + ONE",
+    ),
+    of_the_rules(
+        "sweep one nanosecond late",
+        "what is due is swept by the next block",
+        EXPIRY,
+        "heap[0, 0] <= now:",
+        "heap[0, 0] < now:",
+    ),
+    of_the_rules(
+        "expiry keeps the reservation",
+        "what expires is given back",
+        KERNEL,
+        "    resolving.settle(debit, credit, of_debit, of_credit, pending, False, ZERO, ZERO, seq, d)\n",
+        "    resolving.number_both(debit, credit, seq, d)\n",
+    ),
+    of_the_rules(
+        "time-out counted from zero",
+        "a time-out begins with the decision",
+        MOVING,
+        "        pending.expires_at = timestamp + U64(timeout) * NS_A_SECOND\n",
+        "        pending.expires_at = U64(timeout) * NS_A_SECOND\n",
+    ),
+    of_the_rules(
+        "time-out past the end of time",
+        "a time-out that no timestamp can tell is refused",
+        MOVING,
+        "        if expires_at > TIMESTAMP_MAX or expires_at < timestamp:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "ties expire in any order",
+        "of equal times the older pending transfer expires first",
+        EXPIRY,
+        "    return expires_at < heap[other, 0] or (expires_at == heap[other, 0] and created_at < heap[other, 1])\n",
+        "    return expires_at < heap[other, 0]\n",
+        ("tests/unit/ledger",),
+        interpreted=True,
+    ),
+    Mutant(
+        "heap hole filled wrongly",
+        "taking one out of the heap keeps the others in order",
+        EXPIRY,
+        "    if at > 0 and _earlier(expires_at, created_at, heap, (at - 1) // CHILDREN):\n",
+        "    if False:\n",
+        ("tests/unit/ledger",),
+        interpreted=True,
+    ),
+    # Balancing, closing, limits
+    of_the_rules(
+        "balancing past the limit",
+        "a balancing debit moves no more than the credits that are left",
+        MOVING,
+        "        lo, hi = u128.subtract_saturated(debit.credits_posted_lo, debit.credits_posted_hi, lo, hi)\n",
+        "        lo, hi = debit.credits_posted_lo, debit.credits_posted_hi\n",
+    ),
+    of_the_rules(
+        "balancing draws on the credit limit",
+        "balancing never draws on a credit limit",
+        MOVING,
+        "        lo, hi = u128.subtract_saturated(debit.credits_posted_lo, debit.credits_posted_hi, lo, hi)\n",
+        "        may_lo, may_hi = u128.add_saturated(\n"
+        "            debit.credits_posted_lo, debit.credits_posted_hi, debit.credit_limit_lo, debit.credit_limit_hi\n"
+        "        )\n"
+        "        lo, hi = u128.subtract_saturated(may_lo, may_hi, lo, hi)\n",
+    ),
+    of_the_rules(
+        "balancing forgets what is pending",
+        "balancing counts pending amounts",
+        MOVING,
+        "        lo, hi, _ = u128.add(\n            debit.debits_posted_lo, debit.debits_posted_hi, "
+        "debit.debits_pending_lo, debit.debits_pending_hi\n        )\n",
+        "        lo, hi = debit.debits_posted_lo, debit.debits_posted_hi\n",
+    ),
+    of_the_rules(
+        "closed account moved",
+        "nothing moves on a closed account",
+        MOVING,
+        "    if debit.flag_bits & CLOSED != 0:\n        return TransferStatus.DEBIT_ACCOUNT_ALREADY_CLOSED\n",
+        "",
+    ),
+    of_the_rules(
+        "closing does not close",
+        "a closing transfer closes its account",
+        MOVING,
+        "        credit.flag_bits = credit.flag_bits | CLOSED\n",
+        "        pass\n",
+    ),
+    of_the_rules(
+        "void does not reopen",
+        "voiding a closing transfer reopens the account",
+        RESOLVING,
+        "        debit.flag_bits = debit.flag_bits & _OPEN_AGAIN\n",
+        "        pass\n",
+    ),
+    of_the_rules(
+        "any transfer reopens",
+        "only the closing transfer itself reopens its account",
+        RESOLVING,
+        "    if pending.flag_bits & CLOSING_DEBIT != 0:\n",
+        "    if True:\n",
+    ),
+    of_the_rules(
+        "closing transfer posted at once",
+        "a closing transfer is pending",
+        MOVING,
+        "        if t.flag_bits & CLOSING != 0:\n            return TransferStatus.CLOSING",
+        "        if False:\n            return TransferStatus.CLOSING",
+    ),
+    of_the_rules(
+        "freeze lets a post pass",
+        "a frozen account refuses the post of what it reserved before",
+        RESOLVING,
+        "        elif t.flag_bits & POST != 0:\n            status = check_open(debit, credit)\n",
+        "",
+    ),
+    of_the_rules(
+        "freeze stops a void",
+        "a void passes a freeze: it gives back",
+        RESOLVING,
+        "        elif t.flag_bits & POST != 0:\n            status = check_open(debit, credit)\n",
+        "        else:\n            status = check_open(debit, credit)\n",
+    ),
+    # Imports
+    of_the_rules(
+        "import regresses",
+        "imported transfers come in order",
+        MOVING,
+        "    if t.timestamp <= last_transfer or clashes:\n",
+        "    if clashes:\n",
+    ),
+    of_the_rules(
+        "import of the future",
+        "imported events are older than their request",
+        MOVING,
+        "        if t.timestamp >= first_timestamp:\n",
+        "        if False:\n",
+    ),
+    of_the_rules(
+        "import before its account",
+        "an imported transfer is younger than its accounts",
+        MOVING,
+        "    if t.timestamp <= debit.created_at:\n",
+        "    if t.timestamp < debit.created_at:\n",
+    ),
+    of_the_rules(
+        "imports mixed with others",
+        "imported events come among themselves",
+        MOVING,
+        "        if importing:\n            return TransferStatus.IMPORTED_EVENT_EXPECTED\n",
+        "",
+    ),
+    of_the_rules(
+        "import meets the other kind",
+        "no account and transfer of a tenant have the same timestamp",
+        "src/tallystick/ledger/imports.py",
+        "            if imports_it and _is_created(there, other, tenant):\n                return True\n",
+        "            if False:\n                return True\n",
+    ),
+    # Screening
+    of_the_rules(
+        "review posted by its client",
+        "what is under review only people let go",
+        RESOLVING,
+        "        elif pending.review != NOT_IN_REVIEW and t.flag_bits & POST != 0:\n",
+        "        elif False:\n",
+    ),
+    of_the_rules(
+        "approval of what is not in review",
+        "only what is under review is approved",
+        RESOLVING,
+        "    if status == CREATED and pending.review == NOT_IN_REVIEW:\n",
+        "    if False:\n",
+    ),
+    of_the_rules(
+        "approval of another tenant's",
+        "a tenant's people decide about that tenant's payments",
+        "src/tallystick/ledger/pendings.py",
+        "            if pendings[row].id_lo == lo and pendings[row].id_hi == hi and pendings[row].tenant == tenant:\n",
+        "            if pendings[row].id_lo == lo and pendings[row].id_hi == hi:\n",
+    ),
+    of_the_rules(
+        "refused by screening, and moved",
+        "what screening refuses is refused",
+        KERNEL,
+        "                    refused = verdicts[k] == REFUSE or",
+        "                    refused = False and",
+    ),
+    of_the_rules(
+        "review of one of a chain",
+        "a review of one member is a review of its chain",
+        CHAINS,
+        "        if flag_bits & LINKED == 0 or commands[k].index + 1 >= commands[k].count:\n            break\n",
+        "        break\n",
+    ),
+)
+JUDGE = "src/tallystick/lab/history/check.py"
+JUDGE_TESTS = ("tests/unit/lab/history",)
+CHECKER = (
+    Mutant(
+        "checker blind to what was lost",
+        "what was acknowledged and is gone is a fault",
+        JUDGE,
+        "            if Told.ACCEPTED in request.told and request.key not in self._replay.decisions:\n",
+        "            if False:\n",
+        JUDGE_TESTS,
+    ),
+    Mutant(
+        "checker blind to what was doubled",
+        "a request that was decided twice is a fault",
+        "src/tallystick/lab/history/replay.py",
+        "            if key in self.decisions or key in here:\n",
+        "            if False:\n",
+        JUDGE_TESTS,
+    ),
+    Mutant(
+        "checker blind to outcomes",
+        "an entry that the model decides otherwise is a fault",
+        "src/tallystick/lab/history/replay.py",
+        "            if found != expected or not timed:\n",
+        "            if False:\n",
+        JUDGE_TESTS,
+    ),
+    Mutant(
+        "checker blind to answers",
+        "an answer that is not what was decided is a fault",
+        JUDGE,
+        "            if found != due and (decision.by_model or found[1] != due[1]):\n",
+        "            if False:\n",
+        JUDGE_TESTS,
+    ),
+    Mutant(
+        "checker blind to stale look-ups",
+        "a look-up shows at least what was known when it was sent",
+        JUDGE,
+        "        low, high = self._proofs.before(call.start_ns), self._latest(call.end_ns)\n",
+        "        low, high = 0, self._latest(call.end_ns)\n",
+        JUDGE_TESTS,
+    ),
+    Mutant(
+        "checker blind to look-ups ahead",
+        "a look-up shows nothing that was asked for only after it",
+        JUDGE,
+        "        low, high = self._proofs.before(call.start_ns), self._latest(call.end_ns)\n",
+        "        low, high = self._proofs.before(call.start_ns), FOR_EVER\n",
+        JUDGE_TESTS,
+    ),
+    Mutant(
+        "checker blind to order",
+        "what was sent after another's outcome is decided after it",
+        JUDGE,
+        "                if request.first_start_ns < FOR_EVER and proved > own.block:\n",
+        "                if False:\n",
+        JUDGE_TESTS,
+    ),
+    Mutant(
+        "checker blind to lost reads",
+        "a block that a reader saw and that is gone is a fault",
+        JUDGE,
+        "            if at is None:\n                self._wrong(Wrong.READ_LOST",
+        "            if at is None:\n                return 0\n                self._wrong(Wrong.READ_LOST",
+        JUDGE_TESTS,
+    ),
+    Mutant(
+        "checker blind to open ends",
+        "an indefinite answer that nobody resolved is a fault",
+        JUDGE,
+        "            if request.indefinite_ns > definite_ns:\n",
+        "            if False:\n",
+        JUDGE_TESTS,
+    ),
+    Mutant(
+        "checker blind to new twice",
+        "two answers that both say that the outcome is new are a fault",
+        JUDGE,
+        "            if request.new > 1:\n",
+        "            if False:\n",
+        JUDGE_TESTS,
+    ),
+)
+
+RECOVERY = (
+    Mutant(
+        name="snapshot ahead of the journal",
+        promise="a snapshot counts only once the journal is durable past it",
+        file="src/tallystick/engine/snapshots.py",
+        old="if self._captured is not None and self._reader.end() >= self._captured.label.stop:",
+        new="if self._captured is not None:",
+        tests=("tests/faults/engine/test_snapshots.py",),
+    ),
+    Mutant(
+        name="snapshot hash unchecked",
+        promise="a damaged snapshot is refused",
+        file="src/tallystick/engine/snapshot_files.py",
+        old="if digest.digest() != head[_HASH_AT:]:",
+        new="if False:",
+        tests=("tests/unit/engine/test_snapshot_files.py",),
+    ),
+    Mutant(
+        name="snapshot past the end",
+        promise="no snapshot is trusted beyond the durable end",
+        file="src/tallystick/engine/snapshot_files.py",
+        old="if label.first < label.stop <= end)",
+        new="if label.first < label.stop)",
+        tests=("tests/unit/engine/test_snapshot_files.py",),
+    ),
+    Mutant(
+        name="snapshot of any journal",
+        promise="a snapshot is used with its own journal only",
+        file="src/tallystick/engine/snapshots.py",
+        old="if summary.journal_hash != hash_before(self._reader, label.stop):",
+        new="if False:",
+        tests=("tests/faults/engine/test_snapshots.py",),
+    ),
+    Mutant(
+        name="merge launders damage",
+        promise="what fell over at rest gets no good hash",
+        file="src/tallystick/engine/snapshots.py",
+        old="            for part in chain:  # or a bit",
+        new="            for part in ():  # or a bit",
+        tests=("tests/faults/engine/test_snapshots.py",),
+    ),
+    Mutant(
+        name="account rows left out",
+        promise="an increment holds every account that changed",
+        file="src/tallystick/engine/booktables.py",
+        old="                accounts[row] = 1\n",
+        new="                accounts[row] = row % 2 == 0\n",
+        tests=("tests/faults/engine/test_snapshots.py",),
+    ),
+    Mutant(
+        name="pending rows left out",
+        promise="an increment holds every pending transfer that changed",
+        file="src/tallystick/engine/booktables.py",
+        old="            pendings[rows[k, 2]] = 1\n",
+        new="            pendings[rows[k, 2]] = 0\n",
+        tests=("tests/faults/engine/test_snapshots.py",),
+    ),
+    Mutant(
+        name="tail not marked",
+        promise="the first increment after a start holds what the tail changed",
+        file="src/tallystick/engine/snapshots.py",
+        old="        self._marks.mark_since(self._stop)\n",
+        new="",
+        tests=("tests/faults/engine/test_snapshots.py",),
+    ),
+    Mutant(
+        name="open pendings never expire after a start",
+        promise="a pending transfer read from a snapshot expires like any other",
+        file="src/tallystick/engine/booktables.py",
+        old="                push(heap, heap_at, counters, pending, row)\n",
+        new="                pass\n",
+        tests=("tests/faults/engine/test_snapshots.py"),
+    ),
+    Mutant(
+        name="ids before the snapshot forgotten",
+        promise="an id is spent for ever, whether a run has it or not",
+        file="src/tallystick/engine/recovery.py",
+        old="    begin = min(ids_from, rows_from)\n",
+        new="    begin = rows_from\n",
+        tests=("tests/faults/engine/test_snapshots.py",),
+    ),
+    Mutant(
+        name="snapshot without its endings",
+        promise="where a snapshot begins, the file of endings is complete",
+        file="src/tallystick/engine/snapshots.py",
+        old="        yield from self._decider.endings.write()\n",
+        new="        self._decider.endings._captured = None\n",
+        tests=("tests/faults/engine/test_snapshots.py",),
+    ),
+    Mutant(
+        name="endings unchecked",
+        promise="a damaged page of endings tells nothing",
+        file="src/tallystick/engine/endings.py",
+        old="if len(page) != PAGE or page[:HASH_SIZE] != self._hash(number, parts[-1]):",
+        new="if False:",
+        tests=("tests/unit/engine/test_endings.py",),
+    ),
+    Mutant(
+        name="endings unsynced",
+        promise="endings are durable before the snapshot that relies on them",
+        file="src/tallystick/engine/endings.py",
+        old="        self._file.sync()\n",
+        new="",
+        tests=("tests/unit/engine/test_endings.py",),
+    ),
+    Mutant(
+        name="scrub keeps quiet",
+        promise="damage that the scrub finds is seen in metrics",
+        file="src/tallystick/engine/scrub.py",
+        old="        registers.damaged.store(at + 1)\n",
+        new="",
+        tests=("tests/unit/engine/test_scrub.py",),
+    ),
+    Mutant(
+        name="scrub at full speed",
+        promise="the scrub reads at a bounded pace",
+        file="src/tallystick/engine/scrub.py",
+        old="        self._allowance = min(self._allowance + earned, self._bytes_s * ALLOWANCE_S_MAX)\n",
+        new="        self._allowance += earned\n",
+        tests=("tests/unit/engine/test_scrub.py",),
+    ),
+    Mutant(
+        name="verify overlooks an id",
+        promise="an id that a run lacks is named",
+        file="src/tallystick/engine/verification.py",
+        old="        if not found.all() and self._missing is None:\n",
+        new="        if False:\n",
+        tests=("tests/e2e/cli/test_rebuild.py",),
+    ),
+    Mutant(
+        name="verify overlooks a balance",
+        promise="every row is compared",
+        file="src/tallystick/engine/verification.py",
+        old="        if len(differing):\n            row",
+        new="        if False:\n            row",
+        tests=("tests/e2e/cli/test_rebuild.py",),
+    ),
+    Mutant(
+        name="runs keep their memory",
+        promise="memory does not grow by 16 bytes an id",
+        file="src/tallystick/engine/idruns.py",
+        old="        view.forget()  # or",
+        new="        # or",
+        tests=("tests/unit/engine/test_idruns.py",),
+    ),
+)
+
+MUTANTS: tuple[Mutant, ...] = (*RECORDS, *STORAGE, *ENGINE, *LEDGER, *RULES, *CHECKER)
