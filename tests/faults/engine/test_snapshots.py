@@ -21,7 +21,9 @@ from tallystick.errors import Damaged, OutcomeUnknown, Unavailable
 from tallystick.lab.simulated_clock import SimulatedClock
 from tallystick.records.commands import ACCOUNT_EVENT, CONTROL_EVENT, TRANSFER_EVENT, Kind, Opcode, Side, frame
 from tallystick.records.commands import TransferFlag as Flag
+from tallystick.statuses import TransferStatus, transient
 
+TRANSIENT = [status for status in TransferStatus if transient(status)]
 DATA = Path("/data")
 CADENCE = Cadence(rows=6, entries_min=10, entries_max=40, parts_max=4)
 FAULTS = [fault for fault in Fault if not fault.name.startswith("READ")]
@@ -264,6 +266,32 @@ def test_a_bit_that_falls_over_at_rest_gets_no_good_hash_by_a_merge(seed):
         pass
     story.disk = story.disk.kill()
     story.start()
+
+
+def test_what_was_asked_before_the_snapshot_is_known_after_it_though_no_run_has_its_id():
+    story = settled()
+    while (commands := story.request())["kind"][0] != Kind.TRANSFER:
+        pass
+    told = []
+    for number in range(3):
+        if number == 1:  # with the ids in the window, and in no run
+            story.parts.capture_now()
+            while story.parts.chores[-1]():
+                pass
+            story.disk = story.disk.kill()
+            story.start()
+        if number == 2:  # the same transfers in another request
+            commands = commands.copy()
+            commands["request_id_lo"] = 1 << 60
+        decider = story.parts.decider
+        draft = decider.decide([Delivery(commands)], story.parts.timekeeper.after(decider.last_timestamp))
+        story.writer.step(draft)
+        told.append(draft.answers[0].rows)
+    assert told[1]["replayed"].all()
+    assert (told[1]["status"] == told[0]["status"]).all()
+    spent = (told[0]["status"] == TransferStatus.CREATED) | np.isin(told[0]["status"], TRANSIENT)
+    assert spent.any()
+    assert np.isin(told[2]["status"][spent], (TransferStatus.EXISTS, TransferStatus.ID_ALREADY_FAILED)).all()
 
 
 def test_a_snapshot_of_another_journal_is_told_and_not_used():

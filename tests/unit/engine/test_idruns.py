@@ -9,7 +9,7 @@ import pytest
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.blockfile.simulated import Fault, PowerCut, SimulatedDisk
 from tallystick.engine.idindex import RUNS_MERGED, IdIndex
-from tallystick.engine.idruns import HEADER_SIZE, MAGIC, ROW_SIZE
+from tallystick.engine.idruns import HEADER_SIZE, MAGIC, ROW_SIZE, FileRuns, Label, everything
 from tallystick.errors import Corrupt, OutcomeUnknown, TallystickError
 from tests.unit.engine.id_model import KEY, Model, random_ids
 
@@ -296,3 +296,35 @@ def _restart(model, random):
             model.disk = disk
         else:
             return
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads proc(5)")
+def test_a_run_that_was_checked_and_merged_keeps_none_of_its_file_in_memory(tmp_path):
+    def mapped_mb():
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssFile")) / 1024
+
+    runs = FileRuns(SystemDisk(), tmp_path, KEY)
+    rows = np.arange(2 << 20, dtype="<u8").reshape(-1, 2)  # 16 MiB
+    kept, before = [], 0.0
+    for number in range(4):
+        if number == 1:  # what was compiled, and loaded for that, is mapped by now
+            before = mapped_mb()
+        label = Label(number * 100, number * 100 + 100, 0, len(rows), everything())
+        writer = runs.writer(label)
+        writer.add(rows)
+        finishing = writer.finish()
+        while True:
+            try:
+                next(finishing)
+            except StopIteration as end:
+                kept.append(end.value)
+                break
+        writer.close()
+    assert int(kept[1].rows[5, 1]) == 11
+    assert mapped_mb() - before < 4
+    assert sum(int(run.rows[:, 0].max()) for run in kept) > 0  # touches all of it
+    assert mapped_mb() - before > 40
+    for run in kept:
+        run.forget()
+    assert mapped_mb() - before < 4
