@@ -99,17 +99,16 @@ class Movements:
 
     def changes(self) -> standing.Limbs:
         """What each balance gains, as signed limbs; debit and credit account by turns."""
-        found = np.zeros((len(self), 2, standing.WIDTH), np.int64)
+        found = np.zeros((standing.WIDTH, len(self), 2), np.int64)
         moved = standing.limbs(self.moved_lo, self.moved_hi)
         is_pending = self.type == ChangeEventType.TWO_PHASE_PENDING
         posts = (self.type == ChangeEventType.SINGLE_PHASE) | (self.type == ChangeEventType.TWO_PHASE_POSTED)
-        reserved = np.where(is_pending[:, None], moved, 0)
+        reserved, final = moved * is_pending, moved * posts
         if self._resolves().any():
             reserved -= standing.limbs(self.pending_amount_lo, self.pending_amount_hi)
-        final = np.where(posts[:, None], moved, 0)
-        found[:, 0, standing.DEBITS_PENDING] = found[:, 1, standing.CREDITS_PENDING] = reserved
-        found[:, 0, standing.DEBITS_POSTED] = found[:, 1, standing.CREDITS_POSTED] = final
-        return found.reshape(-1, standing.WIDTH)
+        found[standing.DEBITS_PENDING, :, 0] = found[standing.CREDITS_PENDING, :, 1] = reserved
+        found[standing.DEBITS_POSTED, :, 0] = found[standing.CREDITS_POSTED, :, 1] = final
+        return found.reshape(standing.WIDTH, -1)
 
     def closings(self) -> Iterator[tuple[int, bool]]:
         """Accounts that close (True) or open again: their place among `keys`, in order."""

@@ -88,16 +88,16 @@ class Recorder:
         slots = self.standing.find(self.connection, found.keys())
         if (self.standing.seqs[slots] > np.repeat(found.seq, 2).astype(np.int64)).any():
             raise Corrupt(f"an entry from {found.seq[0]} on moves money of an account that is opened later")
-        after = self.standing.move(slots, found.changes())
+        after, used = self.standing.move(slots, found.changes())
         flags = self._flags(found, slots)
-        sides = (flags[0::2].tolist(), flags[1::2].tolist(), kept(after.reshape(len(found), -1)))
+        sides = (flags[0::2].tolist(), flags[1::2].tolist(), kept(after, 2 * 4 * 16))
         transfers, others = np.flatnonzero(found.is_transfer), np.flatnonzero(~found.is_transfer)
         if len(transfers):
             self._insert_transfers(found, transfers, slots, *_of(transfers, sides))
         if len(others):
             self._insert_resolutions(found, others, *_of(others, sides))
         self.connection.executemany("UPDATE transfers SET ending = ? WHERE seq = ?", found.ended_before())
-        self.standing.write(self.connection, slots)
+        self.standing.write(self.connection, used)
 
     def _insert_transfers(self, found: Movements, at: Slots, slots: Slots, *sides: list[Any]) -> None:
         def column(name: str) -> Column:

@@ -1,9 +1,9 @@
 """How accounts stand while entries are applied: their balances and flags, kept between blocks for accounts in use.
 
-Balances are summed for a whole batch at once: each side of each movement is a row of changes, rows are ordered by
-account, and a running sum gives the balances after every one of them. A u128 is four 32-bit limbs in signed 64-bit
-numbers, so that sums of 2^31 rows cannot overflow; a carry out of the highest limb is a balance below zero or past
-2^128 − 1, which no journal of ours holds.
+Balances are summed for a whole batch at once: the sides of its movements are ordered by account, and a running sum
+gives the balances after every one of them. A u128 is four 32-bit limbs in signed 64-bit numbers, a row for each limb
+and a column for each side, so that sums of 2^31 of them cannot overflow; a carry out of the highest limb is a balance
+below zero or past 2^128 − 1, which no journal of ours holds.
 """
 
 import sqlite3
@@ -24,25 +24,28 @@ WIDTH = BALANCES * LIMBS
 DEBITS_PENDING, DEBITS_POSTED, CREDITS_PENDING, CREDITS_POSTED = (
     slice(at * LIMBS, (at + 1) * LIMBS) for at in range(BALANCES)
 )
-"""Where each balance stands in a row of limbs."""
+"""Where each balance stands among the rows of limbs."""
 _LIMB = np.int64(0xFFFFFFFF)
 _BITS = np.int64(32)
+_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 Limbs = npt.NDArray[np.int64]
 Slots = npt.NDArray[np.int64]
 
 
 def limbs(lo: npt.NDArray[np.uint64], hi: npt.NDArray[np.uint64]) -> Limbs:
-    """Each u128 as a row of four limbs, the lowest first."""
-    both = np.empty((len(lo), 2), "<u8")
-    both[:, 0], both[:, 1] = lo, hi
-    return both.view("<u4").astype(np.int64)
+    """Each u128 as a column of four limbs, the lowest first."""
+    return np.stack([lo & _LOW, lo >> _HALF, hi & _LOW, hi >> _HALF]).astype(np.int64)
 
 
-def kept(rows: Limbs) -> list[bytes]:
-    """Rows of limbs as blobs of 16 bytes a balance."""
-    numbers = rows.reshape(len(rows), -1, LIMBS)[:, :, ::-1].astype(">u4")
-    return columns.pieces(numbers, numbers.shape[1] * 16)
+def kept(columns_of_limbs: Limbs, size: int = 16) -> list[bytes]:
+    """Columns of limbs, four rows a balance, as blobs of 16 bytes a balance, cut into pieces of `size`."""
+    count = len(columns_of_limbs)
+    numbers = np.zeros((columns_of_limbs.shape[1], count), ">u4")
+    for row, values in enumerate(columns_of_limbs):
+        if values.any():
+            numbers[:, row ^ (LIMBS - 1)] = values  # the highest limb of a balance comes first
+    return columns.pieces(numbers, size)
 
 
 @dataclass
@@ -53,7 +56,7 @@ class Standing:
     """By tenant and id, 24 bytes as entries hold them."""
     seqs: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1024, np.int64))
     flags: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1024, np.int64))
-    balances: Limbs = field(default_factory=lambda: np.zeros((1024, WIDTH), np.int64))
+    balances: Limbs = field(default_factory=lambda: np.zeros((WIDTH, 1024), np.int64))
 
     def forget(self) -> None:
         """Remember nothing: for a batch that failed, and when there are too many."""
@@ -62,12 +65,15 @@ class Standing:
     def add(self, key: bytes, seq: int, flags: int) -> None:
         """An account just opened, without balances."""
         slot = self._slot(key, seq, flags)  # which may replace the array of balances
-        self.balances[slot] = 0
+        self.balances[:, slot] = 0
 
     def find(self, connection: sqlite3.Connection, keys: list[bytes]) -> Slots:
         """The slots of these accounts. Raises `Corrupt` for one that was never opened."""
-        self._read(connection, set(keys) - self.slots.keys())
-        return np.fromiter(map(self.slots.__getitem__, keys), np.int64, len(keys))
+        found = list(map(self.slots.get, keys))
+        if None in found:
+            self._read(connection, {key for key, slot in zip(keys, found, strict=True) if slot is None})
+            found = list(map(self.slots.get, keys))
+        return np.array(found, np.int64)
 
     def _read(self, connection: sqlite3.Connection, keys: Iterable[bytes]) -> None:
         for key in sorted(keys):
@@ -76,56 +82,62 @@ class Standing:
             if row is None:
                 raise Corrupt(f"account {number} of tenant {tenant} moves money, but no entry opened it")
             slot = self._slot(key, row[0], row[1])
-            self.balances[slot] = np.frombuffer(b"".join(row[2:]), ">u4").reshape(BALANCES, LIMBS)[:, ::-1].reshape(-1)
+            numbers = np.frombuffer(b"".join(row[2:]), ">u4").reshape(BALANCES, LIMBS)
+            self.balances[:, slot] = numbers[:, ::-1].reshape(-1)
 
     def _slot(self, key: bytes, seq: int, flags: int) -> int:
         slot = len(self.slots)
         if slot == len(self.seqs):
             for name in ("seqs", "flags", "balances"):
                 rows = getattr(self, name)
-                setattr(self, name, np.concatenate([rows, np.zeros_like(rows)]))
+                setattr(self, name, np.concatenate([rows, np.zeros_like(rows)], axis=-1))
         self.slots[key] = slot
         self.seqs[slot], self.flags[slot] = seq, flags
         return slot
 
-    def move(self, slots: Slots, changes: Limbs) -> Limbs:
-        """Add `changes` (signed limbs) to the accounts in `slots`, one after the other; the balances after each.
+    def move(self, slots: Slots, changes: Limbs) -> tuple[Limbs, Slots]:
+        """Add `changes` (a column of signed limbs for each) to the accounts in `slots`, one after the other.
 
-        Raises `Corrupt` where one leaves what a u128 can hold.
+        Returns the balances after each, and each account's slot once. Raises `Corrupt` where a balance leaves what a
+        u128 can hold.
         """
         order = np.argsort(slots, kind="stable")
         ordered = slots[order]
-        first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(slots) else np.zeros(0, np.int64)
-        counts = np.diff(np.r_[first, len(slots)])
-        sums = changes[order].cumsum(axis=0)
-        before = self.balances[ordered[first]] - sums[first] + changes[order[first]]
-        sums += np.repeat(before, counts, axis=0)
-        _carry(sums)
-        after = np.empty_like(sums)
-        after[order] = sums
-        last = first + counts - 1
-        self.balances[ordered[last]] = sums[last]
-        return after
+        begins = np.r_[True, ordered[1:] != ordered[:-1]]
+        first = np.flatnonzero(begins)
+        account = begins.cumsum() - 1
+        last = np.r_[first[1:], len(order)] - 1
+        used = ordered[first]
+        after = np.zeros_like(changes)
+        carry: Limbs | None = None
+        for row in range(WIDTH):
+            before, change = self.balances[row, used], changes[row]
+            moves = bool(change.any())
+            if moves or carry is not None or before.any():  # the high limbs are zero, as a rule
+                sums = before[account]
+                if moves:
+                    ordered_change = change[order]
+                    running = ordered_change.cumsum()
+                    sums += running - (running[first] - ordered_change[first])[account]
+                if carry is not None:
+                    sums += carry
+                carry = sums >> _BITS  # rounds down, so a borrow is a carry of −1
+                if not carry.any():
+                    carry = None
+                sums &= _LIMB
+                after[row, order] = sums
+                self.balances[row, used] = sums[last]
+            if carry is not None and row % LIMBS == LIMBS - 1:
+                raise Corrupt("a balance falls below zero or passes 2^128 - 1: entries are missing, doubled or wrong")
+        return after, used
 
-    def write(self, connection: sqlite3.Connection, slots: Slots) -> None:
-        """Store how these accounts stand, each once."""
-        used = np.unique(slots)
+    def write(self, connection: sqlite3.Connection, used: Slots) -> None:
+        """Store how these accounts stand, each named once."""
         used = used[np.argsort(self.seqs[used])]  # neighbours in the file one after the other
-        numbers = [kept(self.balances[used, at * LIMBS : (at + 1) * LIMBS]) for at in range(BALANCES)]
+        numbers = [kept(self.balances[at * LIMBS : (at + 1) * LIMBS, used]) for at in range(BALANCES)]
         connection.executemany(_STORE, zip(*numbers, self.flags[used].tolist(), self.seqs[used].tolist(), strict=True))
         if len(self.slots) > ACCOUNTS_KEPT:
             self.forget()
-
-
-def _carry(sums: Limbs) -> None:
-    for balance in range(BALANCES):
-        for limb in range(balance * LIMBS, (balance + 1) * LIMBS):
-            carry = sums[:, limb] >> _BITS  # rounds down, so a borrow is a carry of −1
-            sums[:, limb] &= _LIMB
-            if limb % LIMBS < LIMBS - 1:
-                sums[:, limb + 1] += carry
-            elif carry.any():
-                raise Corrupt("a balance falls below zero or passes 2^128 - 1: entries are missing, doubled or wrong")
 
 
 _ACCOUNT = (
