@@ -262,10 +262,14 @@ def effective_timestamps(entries: npt.NDArray[np.void], undone: bool = False) ->
     created = events["status"] == STORED_MASK
     if undone:
         created |= events["status"] == TransferStatus.LINKED_EVENT_FAILED
-    imported = ((events["kind"] == Kind.TRANSFER) & ((events["flag_bits"] & TransferFlag.IMPORTED) != 0)) | (
-        (events["kind"] == Kind.ACCOUNT) & ((events["flag_bits"] & AccountFlag.IMPORTED) != 0)
-    )
-    return np.where(created & imported, events["event_timestamp"], events["timestamp"])
+    return np.where(created & are_imports(events), events["event_timestamp"], events["timestamp"])
+
+
+def are_imports(events: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+    """Which entries, read as transfers, are about imported accounts or transfers, created or not."""
+    transfers = (events["kind"] == Kind.TRANSFER) & ((events["flag_bits"] & TransferFlag.IMPORTED) != 0)
+    accounts = (events["kind"] == Kind.ACCOUNT) & ((events["flag_bits"] & AccountFlag.IMPORTED) != 0)
+    return (transfers | accounts).view(np.ndarray)  # type: ignore[no-any-return]
 
 
 def _same_id(rows: npt.NDArray[np.void], lo: Any, hi: Any, tenant: Any) -> npt.NDArray[np.bool_]:

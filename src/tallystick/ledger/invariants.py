@@ -12,9 +12,10 @@ import numpy as np
 from tallystick.errors import Violated
 from tallystick.ledger import u128
 from tallystick.ledger.accounts import CREDITS_MUST_NOT_EXCEED_DEBITS, DEBITS_MUST_NOT_EXCEED_CREDITS
-from tallystick.ledger.accounts import IMPORTED as ACCOUNIMPORTEDORTED
+from tallystick.ledger.accounts import IMPORTED as ACCOUNT_IMPORTED
 from tallystick.ledger.books import BARRED_CLOSED, NO_ROW, Counter
 from tallystick.ledger.compiled import ONE, ZERO, compiled, inlined, outlined
+from tallystick.ledger.pendings import Review
 from tallystick.ledger.replaying import ACCOUNT, CONTROL, EXPIRY, TRANSFER
 from tallystick.ledger.transfers import (
     CREATED_STORED,
@@ -66,7 +67,7 @@ POSTED_MORE_THAN_RESERVED = int(Violation.POSTED_MORE_THAN_RESERVED)
 DRAWN_DEBITS = SIDE_DEBITS << 2
 DRAWN_CREDITS = SIDE_CREDITS << 2
 """In `touched.moved_sides`: moved by something that must keep to limits. A post need not: its reservation did."""
-OPEN = int(Ending.OPEN)
+NO_REVIEW = int(Review.NONE)
 POSTED = int(Ending.POSTED)
 VOIDED = int(Ending.VOIDED)
 EXPIRED = int(Ending.EXPIRED)
@@ -109,7 +110,7 @@ def check(outcome: Any, books: Any, last_timestamp: Any, ids_before: Any) -> Any
             found = _sum_up_pending(
                 entry, moved_rows[k, 0], moved_rows[k, 1], moved_rows[k, 2], rows, touched, pendings
             )
-        elif entry.kind == ACCOUNT and entry.flag_bits & ACCOUNIMPORTEDORTED != 0:
+        elif entry.kind == ACCOUNT and entry.flag_bits & ACCOUNT_IMPORTED != 0:
             ids += ONE
         if violation == NONE:
             violation = found
@@ -201,7 +202,7 @@ def _sum_up_pending(
         return _add_pending(of_debit, of_credit, amount_lo, amount_hi)
     posts = entry.kind == TRANSFER and entry.flag_bits_effective & POST != 0
     if entry.kind == CONTROL:
-        if pending.ending == OPEN:  # approved to be as pending as it was asked
+        if pending.review == NO_REVIEW:  # approved to be as pending as it was asked, whatever came of it after that
             return NONE if entry.moved_lo == ZERO and entry.moved_hi == ZERO else REFUSED_BUT_MOVED
         posts = pending.ending == POSTED
     elif pending.id_lo != entry.pending_id_lo or pending.id_hi != entry.pending_id_hi:
