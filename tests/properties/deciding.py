@@ -9,21 +9,26 @@ import sys
 import numpy as np
 
 from tallystick.lab.shard import Shard
+from tallystick.ledger.books import Counter
 from tallystick.records.commands import COMMAND
 from tallystick.records.entries import WORK
-from tests.properties.random_requests import NOW, RandomRequests
+from tests.properties.random_requests import REVIEW_TIMEOUT_S, RandomRequests, verdict_of
 
 WINDOW_IDS = 1000
+PENDINGS_MAX = 1 << 14
 
 
-def decided(seed, commands, expiring=True):
+def screened_shard(window_ids=WINDOW_IDS):
+    """One whose screening has its say."""
+    return Shard(8192, window_ids, pendings_max=PENDINGS_MAX, verdict_of=verdict_of, review_timeout=REVIEW_TIMEOUT_S)
+
+
+def decided(seed, commands, timeless=False):
     """A shard after random requests, with all results; and the requests."""
-    stream = RandomRequests(seed, expiring)
-    shard, results, now = Shard(8192, WINDOW_IDS), [], NOW
-    requests = stream.take(commands)
-    for batch in stream.batches(requests, 2000):
+    shard, results, requests = screened_shard(), [], []
+    for now, batch in RandomRequests(seed, timeless).batches(commands, 2000):
         results.extend(shard.decide(batch, now))
-        now += 10_000
+        requests.extend(batch)
     return shard, results, requests
 
 
@@ -31,6 +36,14 @@ def rows_of(shard):
     """The accounts' rows, as bytes."""
     bookkeeper = shard.decider.bookkeeper
     return bookkeeper.books.rows.view(np.ndarray)[: bookkeeper.count()].tobytes()
+
+
+def open_pendings(shard):
+    """The open pending transfers, in order of creation, whichever rows they have."""
+    books = shard.decider.bookkeeper.books
+    rows = books.pendings.view(np.ndarray)[: int(books.counters[Counter.PENDINGS])]
+    opened = rows[rows["ending"] == 1]
+    return opened[np.argsort(opened["seq"])].tobytes()
 
 
 def everything(seed, commands):
@@ -49,6 +62,7 @@ def everything(seed, commands):
         "details": details.view(np.uint8),
         "results": np.array(results, "<u8"),
         "rows": np.frombuffer(rows_of(shard), np.uint8),
+        "pendings": np.frombuffer(open_pendings(shard), np.uint8),
     }
 
 

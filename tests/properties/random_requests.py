@@ -1,47 +1,31 @@
-"""Seeded requests that meet: few accounts, few ids, limits near, repeats of all sorts, three tenants.
+"""Seeded requests that meet: few accounts, few ids, limits near, chains, time-outs, imports, repeats of all sorts.
 
-The same seed gives the same bytes, in this process and in another.
+A stream has a clock of its own: it says when each batch is decided, often to the nanosecond at which something
+expires. The same seed gives the same bytes, in this process and in another.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from tallystick.records.commands import ACCOUNT_EVENT, CONTROL_EVENT, TRANSFER_EVENT, Kind, Opcode, frame
+from tallystick.records.commands import ACCOUNT_EVENT, CONTROL_EVENT, Kind, Opcode, frame
+from tallystick.records.details import Verdict
+from tests.properties.random_transfers import ACCOUNTS, STRANGERS, U64_MAX, RandomTransfers
 
 NOW = 1_800_000_000_000_000_000
+LATE = 6_000_000_000_000_000_000
+"""So late that the longest time-out ends after the end of time."""
+SECOND = 10**9
 TENANTS = (1, 2, 2**63 + 5)
 RICH_TENANT = TENANTS[2]  # whose amounts go up to 2^128 − 1
-U64_MAX = 2**64 - 1
-ACCOUNTS = [(1, 0), (2, 0), (3, 0), (0, 1), (1, 1), (U64_MAX, 0), (0, U64_MAX), (2**63, 2**63), (4, 0), (5, 0)]
-STRANGERS = [(0, 0), (U64_MAX, U64_MAX), (99, 0), (1, 2)]  # never opened, or no ids at all
+IMPORTERS = 1 << 20  # tenants from here on begin with a past that they import
 ACCOUNT_FLAGS = [0, 2, 4, 2, 8, 0, 4, 2, 32, 2]
-BOUNDARIES = [0, 1, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**63 + 1, U64_MAX]
-TRANSFER_CHANGES = [
-    ("timestamp", 1),
-    ("flag_bits", 1),
-    ("flag_bits", 2),
-    ("flag_bits", 1 << 15),
-    ("pending_id_lo", 9),
-    ("timeout", 3),
-    ("user_data_128_hi", 1),
-    ("user_data_64", 2**63),
-    ("user_data_32", 5),
-    ("ledger", 0),
-    ("ledger", 2),
-    ("code", 0),
-    ("code", 7),
-    ("amount_lo", 1),
-    ("amount_hi", 1),
-    ("debit_account_id_lo", 1),
-    ("credit_account_id_lo", 3),
-    ("debit_account_id_hi", 7),
-]
 ACCOUNT_CHANGES = [
     ("timestamp", 1),
     ("reserved", 1),
     ("flag_bits", 1),
     ("flag_bits", 6),
+    ("flag_bits", 16),
     ("flag_bits", 64),
     ("user_data_128_lo", 1),
     ("user_data_64", 1),
@@ -55,6 +39,22 @@ ACCOUNT_CHANGES = [
     ("credits_pending_lo", 1),
     ("credits_posted_hi", 1),
 ]
+OPCODES = {
+    Opcode.FREEZE: 0.1,
+    Opcode.UNFREEZE: 0.3,  # twice as often as freeze, or all is frozen in the end
+    Opcode.CREDIT_LIMIT: 0.2,
+    Opcode.APPROVE: 0.24,
+    Opcode.REJECT: 0.1,
+    0: 0.03,
+    6: 0.03,
+}
+REVIEW_TIMEOUT_S = 2
+
+
+def verdict_of(event):
+    """What screening says of a transfer, which follows from its id."""
+    place = event["id"] % 101
+    return Verdict.REVIEW if place in (3, 50) else Verdict.REFUSE if place == 7 else Verdict.ALLOW
 
 
 @dataclass
@@ -68,36 +68,54 @@ class Sent:
 
 
 class RandomRequests:
-    """An endless stream of requests, as `COMMAND` rows each."""
+    """An endless stream of batches. `timeless`: nothing in it depends on when it is decided."""
 
-    def __init__(self, seed, expiring=True):
+    def __init__(self, seed, timeless=False, now=NOW):
         self._rng = np.random.default_rng(seed)
-        self._expiring = expiring
+        self._timeless = timeless
         self._opened = 0
-        self._ids = 0
         self._requests = 0
         self._sent = []
+        self._transfers = {}
+        self._importer = IMPORTERS
+        self._past = 0
+        self._begun = []
+        self.now = now
 
-    def take(self, commands_min):
-        """Requests of at least so many commands in all; the first open most of the accounts."""
-        requests, count = [], 0
-        while count < commands_min:
+    def batch(self, size_max=8190):
+        """(`now`, requests) of one batch; the first batches open most of the accounts."""
+        wanted, count, requests = self._size(size_max), 0, []
+        while count < wanted:
             request = self._next()
+            if requests and count + len(request) > 8190:
+                break
             requests.append(request)
             count += len(request)
-        return requests
+        now = self.now
+        self._begun = [*self._begun[-20:], now]
+        self._pass_time(count)
+        return now, requests
 
-    def batches(self, requests, size_max=8190):
-        """The same requests cut at random into batches of at most so many commands."""
-        batch, count, size = [], 0, self._size(size_max)
-        for request in requests:
-            if batch and count + len(request) > size:
-                yield batch
-                batch, count, size = [], 0, self._size(size_max)
-            batch.append(request)
-            count += len(request)
-        if batch:
-            yield batch
+    def batches(self, commands_min, size_max=8190):
+        """Batches of at least so many commands in all."""
+        count = 0
+        while count < commands_min:
+            now, requests = self.batch(size_max)
+            count += sum(map(len, requests))
+            yield now, requests
+
+    def _pass_time(self, count):
+        """To the next batch: a little, seconds, or to the moment at which what an earlier batch reserved expires."""
+        chance = self._rng.random()
+        least = self.now + 2 * count + 10_000  # room for as many expiries
+        then = least + int(self._rng.integers(0, 1000))
+        if chance < 0.3:
+            then = least + int(self._rng.integers(0, 3 * SECOND))
+        elif chance < 0.7:
+            begun = self._begun[self._rng.integers(0, len(self._begun))]
+            seconds = (least - begun) // SECOND + int(self._rng.integers(0, 2))
+            then = begun + seconds * SECOND + int(self._rng.integers(-20, max(20, count)))
+        self.now = max(then, least)
 
     def _size(self, most):
         return int(min(most, 10 ** self._rng.uniform(0, 4)))
@@ -107,27 +125,47 @@ class RandomRequests:
             self._opened += 1
             return self._send(Kind.ACCOUNT, self._accounts(every=True), TENANTS[self._opened % len(TENANTS)])
         chance = self._rng.random()
-        if chance < 0.10 and self._sent:
+        if chance < 0.08 and self._sent:
             return self._again()
+        if chance < 0.12:
+            return self._import()
         tenant = TENANTS[self._rng.choice(3, p=(0.5, 0.3, 0.2))]
-        if chance < 0.16:
-            return self._send(Kind.CONTROL, self._controls(), tenant)
         if chance < 0.20:
+            return self._send(Kind.CONTROL, self._controls(tenant), tenant)
+        if chance < 0.23:
             return self._send(Kind.ACCOUNT, self._accounts(), tenant)
-        return self._send(Kind.TRANSFER, self._transfers(tenant), tenant)
+        return self._send(Kind.TRANSFER, self._of(tenant).some(self._count()), tenant)
+
+    def _of(self, tenant):
+        if tenant not in self._transfers:
+            self._transfers[tenant] = RandomTransfers(self._rng, tenant == RICH_TENANT, self._timeless)
+        return self._transfers[tenant]
+
+    def _count(self):
+        return int(min(2000, 10 ** self._rng.exponential(0.6)))
 
     def _send(self, kind, events, tenant, request_id=None):
         if request_id is None:
             self._requests += 1
             request_id = self._requests << 64 | int(self._rng.integers(1, 1000))
+            if self._opened >= 2 * len(TENANTS):
+                self._link(events)
         expires_at = 0
-        if self._expiring and self._rng.random() < 0.03:
-            expires_at = NOW - 1 if self._rng.random() < 0.5 else U64_MAX
+        if not self._timeless and self._rng.random() < 0.03:
+            expires_at = int(self.now - 1 if self._rng.random() < 0.5 else U64_MAX)
         metadata = b"" if self._rng.random() < 0.9 else bytes([3]) * 32 * len(events)
         commands = frame(events.tobytes(), kind, tenant, int(request_id), NOW, expires_at, metadata)
         commands["device_pseudonym"] = self._rng.integers(0, 2**64, dtype="<u8")
-        self._sent.append(Sent(commands, kind, tenant, int(request_id)))
+        self._sent = [*self._sent[-400:], Sent(commands, kind, tenant, int(request_id))]
         return commands
+
+    def _link(self, events):
+        """Chains of all lengths, in every third request; short ones above all, since any refusal breaks them."""
+        if self._rng.random() < 0.35:
+            share = self._rng.choice([0.2, 0.5, 0.8, 0.98], p=[0.4, 0.4, 0.15, 0.05])
+            linked = self._rng.random(len(events)) < share
+            linked[-1] &= self._rng.random() < 0.1
+            events["flag_bits"] |= linked.astype("<u2")
 
     def _again(self):
         """An earlier request: as it was, from another tenant, or its id with other content."""
@@ -140,37 +178,7 @@ class RandomRequests:
         if chance < 0.7:
             events = np.ascontiguousarray(sent.commands["event"])
             return self._send(sent.kind, events, TENANTS[self._rng.integers(3)], sent.request_id)
-        return self._send(Kind.TRANSFER, self._transfers(sent.tenant), sent.tenant, sent.request_id)
-
-    def _count(self):
-        return int(min(2000, 10 ** self._rng.exponential(0.9)))
-
-    def _transfers(self, tenant):
-        count = self._count()
-        events = np.zeros(count, TRANSFER_EVENT)
-        repeats = self._rng.random(count) < 0.2
-        numbers = np.where(repeats, self._rng.integers(0, max(1, self._ids), count), self._ids + np.arange(count))
-        self._ids += count
-        # What a transfer asks follows from its number, so that a repeated id repeats its content too.
-        mixed = (numbers * 2654435761) & 0xFFFFFFFF
-        events["id_lo"], events["id_hi"] = numbers + 1, numbers % 3
-        everyone = np.array(ACCOUNTS + STRANGERS, "<u8")
-        shares = [0.97 / len(ACCOUNTS)] * len(ACCOUNTS) + [0.03 / len(STRANGERS)] * len(STRANGERS)
-        bounds = np.cumsum(shares)
-        for side, bits in (("debit", mixed % 9973 / 9973), ("credit", mixed // 9973 % 9967 / 9967)):
-            chosen = everyone[np.minimum(np.searchsorted(bounds, bits, side="right"), len(everyone) - 1)]
-            events[f"{side}_account_id_lo"], events[f"{side}_account_id_hi"] = chosen[:, 0], chosen[:, 1]
-        events["amount_lo"] = mixed // 7 % 12
-        if tenant == RICH_TENANT:
-            sizes = np.array(BOUNDARIES, "<u8")
-            events["amount_lo"] = sizes[mixed // 11 % len(sizes)]
-            events["amount_hi"] = np.where(mixed // 97 % 23 == 0, sizes[mixed // 13 % len(sizes)], np.uint64(0))
-        events["ledger"], events["code"] = 1, 1 + mixed % 2
-        self._change(events, TRANSFER_CHANGES, 0.12)
-        nobody = self._rng.random(count)
-        for chosen, word in ((nobody < 0.001, 0), (nobody > 0.999, U64_MAX)):
-            events["id_lo"][chosen] = events["id_hi"][chosen] = word
-        return events
+        return self._send(Kind.TRANSFER, self._of(sent.tenant).some(self._count()), sent.tenant, sent.request_id)
 
     def _accounts(self, every=False):
         which = np.arange(len(ACCOUNTS)) if every else self._rng.integers(0, len(ACCOUNTS), min(20, self._count()))
@@ -184,24 +192,66 @@ class RandomRequests:
                 events["id_lo"][chosen] = events["id_hi"][chosen] = word
         events["flag_bits"] = np.array(ACCOUNT_FLAGS)[which]
         events["ledger"], events["code"] = np.where(which == 9, 2, 1), 1
-        self._change(events, ACCOUNT_CHANGES, 0.1 if every else 0.7)
+        self._change(events, ACCOUNT_CHANGES, 0.1 if every else 0.5)
         return events
 
-    def _controls(self):
-        count = min(5, self._count())
+    def _controls(self, tenant):
+        count = min(20, 3 * self._count())
         events = np.zeros(count, CONTROL_EVENT)
         chosen = np.array(ACCOUNTS + STRANGERS[:3], "<u8")[self._rng.integers(0, len(ACCOUNTS) + 3, count)]
         events["account_id_lo"], events["account_id_hi"] = chosen[:, 0], chosen[:, 1]
-        # Thaw twice as often as freeze, or all is frozen in the end.
-        opcodes = (Opcode.FREEZE, Opcode.UNFREEZE, Opcode.UNFREEZE, Opcode.CREDIT_LIMIT, Opcode.CREDIT_LIMIT, 0, 4)
-        events["opcode"] = np.array(opcodes)[self._rng.choice(7, count, p=(0.2, 0.2, 0.2, 0.15, 0.15, 0.05, 0.05))]
+        events["opcode"] = self._rng.choice(list(OPCODES), count, p=list(OPCODES.values()))
         events["value_lo"] = self._rng.integers(0, 5, count)
         limits = events["opcode"] == Opcode.CREDIT_LIMIT
         events["value_lo"][limits] = np.array([0, 5, 50, U64_MAX], "<u8")[self._rng.integers(0, 4, limits.sum())]
         events["value_hi"][limits] = np.where(self._rng.random(limits.sum()) < 0.05, np.uint64(U64_MAX), np.uint64(0))
-        events["reserved_64"][:, 8] = self._rng.random(count) < 0.03
+        reviews = np.isin(events["opcode"], (Opcode.APPROVE, Opcode.REJECT))
+        if reviews.any() and self._of(tenant).asked:
+            numbers = self._reviewable(tenant, int(reviews.sum()))
+            events["value_lo"][reviews], events["value_hi"][reviews] = numbers + 1, numbers % 3
+            wrong = self._rng.random(count) < 0.03
+            for half in ("lo", "hi"):
+                events[f"account_id_{half}"][reviews & ~wrong] = 0
+        events["reserved_64"][:, 8] = self._rng.random(count) < 0.02
+        events["flag_bits"] |= ((self._rng.random(count) < 0.02) * 2).astype("<u2")
         events["reason"] = self._rng.integers(0, 9, count)
         return events
+
+    def _reviewable(self, tenant, count):
+        """Numbers of transfers of late that screening wanted people to see, or of any pending ones."""
+        asked = self._of(tenant).asked
+        numbers = np.arange(max(0, asked - 3000), asked)
+        ids = [int(number + 1) | int(number % 3) << 64 for number in numbers]
+        seen = numbers[[verdict_of({"id": each}) is Verdict.REVIEW for each in ids]]
+        if not len(seen) or self._rng.random() < 0.2:
+            return self._of(tenant).ids_of_pendings(count)
+        return seen[np.maximum(0, len(seen) - 1 - self._rng.exponential(4, count).astype(np.int64))]
+
+    def _import(self):
+        """Accounts first, then transfers, of times long ago; now and then a new tenant."""
+        if self._past == 0 or self._rng.random() < 0.03:
+            self._importer += 1
+            self._past = 1
+            events = self._accounts(every=True)
+            events["ledger"] = 1
+            kind = Kind.ACCOUNT
+        elif self._rng.random() < 0.2:
+            events, kind = self._accounts(), Kind.ACCOUNT
+        else:
+            events, kind = self._of(self._importer).some(min(self._count(), 300)), Kind.TRANSFER
+            events["timeout"][self._rng.random(len(events)) < 0.9] = 0
+        times = self._past + np.cumsum(self._rng.integers(0, 4, len(events)))
+        self._past = int(times[-1]) + 1
+        noise = self._rng.random(len(events))
+        times = np.where(noise < 0.03, self._rng.integers(0, self._past + 5, len(events)), times)
+        times = np.where((noise > 0.03) & (noise < 0.035), self.now + self._rng.integers(-5, 5, len(events)), times)
+        if not self._timeless:
+            events["timestamp"] = times
+        events["timestamp"][noise > 0.995] = 2**63
+        events["timestamp"][noise < 0.004] = 0
+        imported = self._rng.random(len(events)) < 0.99
+        events["flag_bits"] |= np.where(imported, 16 if kind is Kind.ACCOUNT else 256, 0).astype("<u2")
+        return self._send(kind, events, self._importer)
 
     def _change(self, events, changes, share):
         """Give some events one other field each."""

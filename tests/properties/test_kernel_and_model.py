@@ -1,101 +1,70 @@
-"""The compiled kernel decides what the model decides, command by command, to the nanosecond."""
+"""The compiled kernel decides what the model decides, command by command, to the nanosecond.
+
+Statuses, times, amounts that moved, effective flags, numbering of accounts, balances, expiries: all of it, on random
+commands with all flags, whose batches are cut anywhere.
+"""
 
 from collections import Counter
 
-import numpy as np
+import pytest
 
-from tallystick.lab.model import Model
-from tallystick.lab.shard import Shard
-from tallystick.records.commands import COMMAND, Kind
+from tallystick.records.commands import Kind
 from tallystick.statuses import AccountStatus, ControlStatus, RequestStatus, TransferStatus
-from tests.properties.random_requests import NOW, RandomRequests
-from tests.scenarios.test_precedence import LATER_ACCOUNTS, LATER_CONTROLS, LATER_IN_EVERY_TABLE, LATER_TRANSFERS
+from tests.properties import agreeing
+from tests.properties.random_requests import LATE, NOW, RandomRequests
 
-COMMANDS = 200_000
-
-
-def whole(rows, name):
-    return [lo | hi << 64 for lo, hi in zip(rows[f"{name}_lo"].tolist(), rows[f"{name}_hi"].tolist(), strict=True)]
-
-
-def compare_results(batch, decided, predicted):
-    found = [(one.timestamp, int(one.status), int(one.replayed)) for one in predicted]
-    if decided != found:
-        at = next(at for at, (ours, theirs) in enumerate(zip(decided, found, strict=True)) if ours != theirs)
-        command = np.concatenate(batch)[at]
-        raise AssertionError(f"ledger {decided[at]}, model {predicted[at]}, command {at} of its batch: {command}")
+NOT_RANDOM = {
+    "quarantined": "tests/unit/engine/test_poison.py",
+    "not_decided": "an answer of look-ups: tests/unit/engine",
+}
+TABLES = {Kind.TRANSFER: TransferStatus, Kind.ACCOUNT: AccountStatus, Kind.CONTROL: ControlStatus}
 
 
-def compare_entries(shard, model):
-    """What moved, and how the accounts number it."""
-    outcome = shard.draft.outcome
-    if outcome is None:
-        assert model.entries == []
-        return
-    entries, details = outcome.transfers.view(np.ndarray)[:-1], outcome.details.view(np.ndarray)[:-1]
-    assert entries["seq"].tolist() == [made.seq for made in model.entries]
-    assert whole(entries, "moved") == [made.moved for made in model.entries]
-    for side in ("debit", "credit"):
-        numbered = [getattr(made, side) for made in model.entries]
-        assert details[f"{side}_sequence"].tolist() == [sequence for sequence, _ in numbered]
-        moved = np.array([sequence > 0 for sequence, _ in numbered])
-        previous = [position for sequence, position in numbered if sequence > 0]
-        assert details[f"{side}_previous"][moved].tolist() == previous
+def agree(seed, commands, now=NOW, size_max=8190, **options):
+    """How often each (kind, status) was met in random commands on which both agree."""
+    return agreeing.run(RandomRequests(seed, now=now).batches(commands, size_max), **options)
 
 
-def compare_books(shard, model):
-    rows = shard.decider.bookkeeper.books.rows.view(np.ndarray)[: shard.decider.bookkeeper.count()]
-    names = ("debits_posted", "credits_posted", "credit_limit")
-    columns = [rows["tenant"].tolist(), whole(rows, "id"), *(whole(rows, name) for name in names)]
-    columns += [rows[name].tolist() for name in ("frozen", "sequence", "previous", "created_at", "flag_bits")]
-    ours = {(tenant, number): rest for tenant, number, *rest in zip(*columns, strict=True)}
-    theirs = {
-        key: [
-            account.debits_posted,
-            account.credits_posted,
-            account.credit_limit,
-            account.frozen,
-            account.sequence,
-            account.previous,
-            account.created_at,
-            account.flags,
-        ]
-        for key, account in model.accounts.items()
+def unmet(met):
+    """By kind, names of the statuses that were never given."""
+    return {
+        kind.name: {
+            status.name.lower()
+            for status in table
+            if not met[kind, int(status)] and status.name.lower() not in NOT_RANDOM
+        }
+        for kind, table in TABLES.items()
     }
-    assert ours == theirs
-    assert not rows["debits_pending_lo"].any()
-    assert not rows["touched"].any()
 
 
-def run(seed, commands, **shard):
-    """Decide random requests by both; how often each (kind, status) was met."""
-    stream = RandomRequests(seed)
-    shard, model = Shard(8192, **shard), Model()
-    now, met = NOW, Counter()
-    for batch in stream.batches(stream.take(commands)):
-        decided = shard.decide(batch, now)
-        compare_results(batch, decided, model.decide(batch, now))
-        compare_entries(shard, model)
-        kinds = np.concatenate(batch).view(COMMAND)["kind"].tolist()
-        met.update((kind, status) for kind, (_, status, _) in zip(kinds, decided, strict=True))
-        now += len(decided) + 1000
-    compare_books(shard, model)
-    return met
-
-
-def test_kernel_and_model_agree_on_200_000_random_commands():
-    met = run(1, COMMANDS, window_ids=20_000)
-    assert sum(met.values()) >= COMMANDS
-    for kind, table, later in (
-        (Kind.TRANSFER, TransferStatus, LATER_TRANSFERS),
-        (Kind.ACCOUNT, AccountStatus, LATER_ACCOUNTS | {"too_many_accounts"}),
-        (Kind.CONTROL, ControlStatus, LATER_CONTROLS),
-    ):
-        unmet = {status.name.lower() for status in table if not met[kind, int(status)]}
-        assert unmet == later | LATER_IN_EVERY_TABLE, f"the stream is too tame, or a later version came: {kind.name}"
-    assert met[Kind.TRANSFER, TransferStatus.CREATED] > COMMANDS // 20
-    assert met[Kind.TRANSFER, RequestStatus.IDEMPOTENCY_KEY_REUSED] > 100
+def test_kernel_and_model_agree_on_random_commands():
+    met = agree(1, 30_000, window_ids=20_000) + agree(2, 25_000, now=LATE, window_ids=20_000)
+    assert met[Kind.TRANSFER, TransferStatus.CREATED] > 10_000
+    assert met["entry", Kind.EXPIRY] > 500
+    assert met[Kind.TRANSFER, RequestStatus.IDEMPOTENCY_KEY_REUSED] > 20
 
 
 def test_kernel_and_model_agree_while_every_block_turns_the_window_over():
-    run(2, 5_000, window_ids=16)
+    agree(3, 3_000, size_max=100, window_ids=16)
+
+
+def test_kernel_and_model_agree_where_the_books_are_full():
+    met = agree(4, 4_000, window_ids=1000, accounts_max=60, pendings_max=40)
+    assert met[Kind.ACCOUNT, AccountStatus.TOO_MANY_ACCOUNTS]
+    assert met[Kind.TRANSFER, TransferStatus.TOO_MANY_PENDING_TRANSFERS]
+
+
+def test_kernel_and_model_agree_while_the_engine_starts_again_and_again():
+    agree(5, 6_000, size_max=300, window_ids=200, restart_every=3)
+
+
+@pytest.mark.service
+def test_kernel_and_model_agree_on_a_million_random_commands_and_every_status_is_met():
+    met = Counter()
+    for seed, now in ((11, NOW), (12, LATE), (13, NOW), (14, LATE)):
+        met += agree(seed, 250_000, now=now, window_ids=50_000)
+    met += agree(15, 50_000, window_ids=5_000, accounts_max=100, pendings_max=100)
+    met += agree(16, 50_000, size_max=2_000, window_ids=1_000, restart_every=10)
+    commands = sum(count for (kind, _), count in met.items() if kind != "entry")
+    assert commands >= 1_000_000
+    assert unmet(met) == {kind.name: set() for kind in TABLES}

@@ -4,23 +4,23 @@ import numpy as np
 import pytest
 
 from tallystick.engine import lookups
-from tallystick.lab.shard import Shard
 from tallystick.ledger.books import Counter
 from tallystick.records.commands import TRANSFER, Kind
-from tests.properties.deciding import WINDOW_IDS, decided, rows_of
+from tests.properties.deciding import decided, open_pendings, rows_of, screened_shard
 from tests.properties.random_requests import NOW, TENANTS, RandomRequests
 
 
 def asked_ids(requests):
     """By tenant, the ids of all transfers and requests that were ever named."""
-    transfers, of_requests = {tenant: set() for tenant in TENANTS}, {tenant: set() for tenant in TENANTS}
+    transfers, of_requests = {}, {}
     for commands in requests:
         tenant = int(commands["tenant"][0])
-        of_requests[tenant].add(int(commands["request_id_lo"][0]) | int(commands["request_id_hi"][0]) << 64)
+        request_id = int(commands["request_id_lo"][0]) | int(commands["request_id_hi"][0]) << 64
+        of_requests.setdefault(tenant, set()).add(request_id)
         if commands["kind"][0] == Kind.TRANSFER:
             rows = commands.view(TRANSFER)
             halves = zip(rows["id_lo"].tolist(), rows["id_hi"].tolist(), strict=True)
-            transfers[tenant].update(lo | hi << 64 for lo, hi in halves)
+            transfers.setdefault(tenant, set()).update(lo | hi << 64 for lo, hi in halves)
     return transfers, of_requests
 
 
@@ -32,21 +32,24 @@ def answers(shard, requests):
         ids = sorted(set().union(*transfers.values()))
         for begin in range(0, len(ids), 5000):
             said.append(lookups.transfers(decider, tenant, ids[begin : begin + 5000]).tobytes())
-        for number in sorted(of_requests[tenant]):
+    for tenant, numbers in of_requests.items():
+        for number in sorted(numbers):
             found = lookups.results(decider, tenant, number, b"")
             said.append((found.status, found.results.tobytes()))
     return said
 
 
 @pytest.mark.parametrize("seed", [4, 5])
-def test_replay_leaves_the_same_rows_answers_positions_and_time(seed):
-    shard, _, requests = decided(seed, 20_000)
+def test_replay_leaves_the_same_rows_pendings_answers_positions_and_time(seed):
+    shard, _, requests = decided(seed, 15_000)
     before = shard.decider
-    rows, said = rows_of(shard), answers(shard, requests)
+    rows, pendings, said = rows_of(shard), open_pendings(shard), answers(shard, requests)
+    assert pendings
     shard.restart()
     after = shard.decider
     assert after is not before
     assert rows_of(shard) == rows
+    assert open_pendings(shard) == pendings
     assert answers(shard, requests) == said
     assert (after.next_seq, after.last_timestamp, after.positions) == (
         before.next_seq,
@@ -56,20 +59,37 @@ def test_replay_leaves_the_same_rows_answers_positions_and_time(seed):
     assert after.bookkeeper.books.counters[Counter.TOUCHED] == 0
 
 
+def test_replay_gives_the_results_that_were_first_told():
+    shard, results, requests = decided(8, 5_000)
+    shard.restart()
+    told = iter(results)
+    first = {}
+    for request in requests:
+        key = (int(request["tenant"][0]), int(request["request_id_lo"][0]), int(request["request_id_hi"][0]))
+        rows = [next(told) for _ in range(len(request))]
+        if key not in first:
+            first[key] = rows
+            number = key[1] | key[2] << 64
+            found = lookups.results(shard.decider, key[0], number, b"").results
+            assert [(time, status) for time, status, _ in found.tolist()] == [
+                (time, status) for time, status, _ in rows
+            ]
+
+
 def test_after_a_replay_the_next_requests_are_decided_as_without_it():
-    stream = RandomRequests(6)
-    first, then = stream.take(3_000), stream.take(3_000)
-    plain, restarted = Shard(8192, WINDOW_IDS), Shard(8192, WINDOW_IDS)
+    batches = list(RandomRequests(6).batches(6_000, 200))
+    first, then = batches[: len(batches) // 2], batches[len(batches) // 2 :]
+    plain, restarted = screened_shard(), screened_shard()
     told = []
     for shard in (plain, restarted):
-        for at, request in enumerate(first):
-            shard.decide([request], NOW + at * 10_000)
+        for now, batch in first:
+            shard.decide(batch, now)
         if shard is restarted:
             shard.restart()
-        later = NOW + len(first) * 10_000
-        told.append([shard.decide([request], later + at * 10_000) for at, request in enumerate(then)])
+        told.append([shard.decide(batch, now) for now, batch in then])
     assert told[0] == told[1]
     assert rows_of(plain) == rows_of(restarted)
+    assert open_pendings(plain) == open_pendings(restarted)
     blocks = [
         [(b.entries.tobytes(), b.details.tobytes()) for b in shard.journal.read(0)] for shard in (plain, restarted)
     ]
@@ -77,14 +97,13 @@ def test_after_a_replay_the_next_requests_are_decided_as_without_it():
 
 
 def test_where_batches_are_cut_makes_no_difference():
-    stream = RandomRequests(7)
-    requests = stream.take(30_000)
+    requests = [request for _, batch in RandomRequests(7, timeless=True).batches(20_000) for request in batch]
     told, balances = [], []
     for size_max in (1, 50, 8190):
-        shard, results, now = Shard(8192, WINDOW_IDS), [], NOW
-        for batch in stream.batches(requests, size_max):
+        shard, results, now = screened_shard(), [], NOW
+        for batch in cut(requests, size_max):
             results.extend(shard.decide(batch, now))
-            now += 10_000
+            now += 20_000
         told.append([(status, replayed) for _, status, replayed in results])
         rows = shard.decider.bookkeeper.books.rows.view(np.ndarray)[: shard.decider.bookkeeper.count()]
         names = [
@@ -95,3 +114,15 @@ def test_where_batches_are_cut_makes_no_difference():
         balances.append([rows[name].tobytes() for name in names])
     assert told[0] == told[1] == told[2]
     assert balances[0] == balances[1] == balances[2]
+
+
+def cut(requests, size_max):
+    """Batches of at most so many commands, or of one request."""
+    batch, count = [], 0
+    for request in requests:
+        if batch and count + len(request) > size_max:
+            yield batch
+            batch, count = [], 0
+        batch.append(request)
+        count += len(request)
+    yield batch

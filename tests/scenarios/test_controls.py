@@ -151,7 +151,7 @@ def test_a_limit_says_nothing_of_an_account_without_the_flag():
         "freeze alice opcode=0",
         "freeze alice opcode=4",
         "freeze alice opcode=65535",
-        "limit alice 5 flag_bits=1",
+        "limit alice 5 flag_bits=2",
     ],
 )
 def test_a_control_command_nobody_understands_is_refused_and_does_nothing(row):

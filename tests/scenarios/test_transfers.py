@@ -212,17 +212,13 @@ def test_a_refusal_that_may_pass_spends_the_id(status, transfer):
 
 FINAL = """
     timestamp_must_be_zero                    world alice 1 timestamp=1
-    reserved_flag                             world alice 1 linked
-    reserved_flag                             world alice 1 pending
-    reserved_flag                             world alice 1 post_pending_transfer
-    reserved_flag                             world alice 1 void_pending_transfer
-    reserved_flag                             world alice 1 balancing_debit
-    reserved_flag                             world alice 1 balancing_credit
-    reserved_flag                             world alice 1 closing_debit
-    reserved_flag                             world alice 1 closing_credit
-    reserved_flag                             world alice 1 imported
     reserved_flag                             world alice 1 flags=512
     reserved_flag                             world alice 1 flags=32768
+    closing_transfer_must_be_pending          world alice 1 closing_debit
+    pending_id_must_not_be_zero               world alice 1 post_pending_transfer
+    pending_id_must_not_be_int_max            world alice 1 post_pending_transfer of=max
+    pending_id_must_be_zero                   world alice 1 pending of=t9
+    flags_are_mutually_exclusive              world alice 1 post_pending_transfer void_pending_transfer of=t9
     debit_account_id_must_not_be_zero         0 alice 1
     credit_account_id_must_not_be_int_max     world max 1
     accounts_must_be_different                alice alice 1

@@ -17,8 +17,11 @@ TABLES: dict[Kind, type[TransferStatus] | type[AccountStatus] | type[ControlStat
     Kind.CONTROL: ControlStatus,
 }
 _NUMBER = re.compile(r"(max|(\d+)\^(\d+)|[\d,_]+)(?:([+-])(\d+))?")
-_DURATION = re.compile(r"(-?\d+)(ns|us|ms|s|m|h|d)")
+_DURATION = re.compile(r"(-?\d+)(ns|us|ms|s|m|h|d|y)")
 _NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
+_NS["y"] = 365 * _NS["d"]
+SUCCESS = ("created", "applied", "opened", "posted", "pending", "voided", "approved", "rejected")
+"""What a table may call it when something is done."""
 SIDES = {"debits": Side.DEBITS, "credits": Side.CREDITS, "both": Side.BOTH, "nothing": Side(0)}
 
 
@@ -57,7 +60,7 @@ class Names:
 
     def of(self, word: str) -> int:
         """The id of a name; a number is its own."""
-        if _NUMBER.fullmatch(word):
+        if is_number(word):
             return number(word)
         if word not in self.known:
             place = len(self.known) + 1
@@ -84,6 +87,11 @@ def number(word: str) -> int:
     return value
 
 
+def is_number(word: str) -> bool:
+    """Whether the word is a number, and no name."""
+    return _NUMBER.fullmatch(word) is not None
+
+
 def duration(word: str) -> int:
     """Nanoseconds. Raises `ValueError`."""
     found = _DURATION.fullmatch(word)
@@ -94,7 +102,7 @@ def duration(word: str) -> int:
 
 def side(words: list[str]) -> Side:
     """Which side a freeze names; both if none. Raises `KeyError`."""
-    named = [word for word in words if "=" not in word]
+    named = [word for word in words if "=" not in word and word != "linked"]
     return SIDES[named[0]] if named else Side.BOTH
 
 
@@ -124,7 +132,7 @@ def expected_status(line: Line, kind: Kind) -> str:
     """The name of the status; success is spelled as the table likes."""
     success = "applied" if kind is Kind.CONTROL else "created"
     expected = line.expected or success
-    if expected in ("created", "applied", "posted", "opened"):
+    if expected in SUCCESS:
         return success
     if expected.upper() not in TABLES[kind].__members__:
         raise line.invalid(f"{expected} is no status of a {kind.name.lower()}")

@@ -2,37 +2,56 @@
 
     open      world  overdraft
     open      alice
-    transfer  t1  world alice 100  -> created
-    transfer  t2  alice world 101  -> exceeds_credits
-    balance   alice  posted 100 available 100
+    transfer  t1  world alice 100              -> created
+    transfer  t2  alice world 80 pending timeout=1h
+    transfer  t3  alice world 21               -> exceeds_credits
+    post      t4  t2 60
+    balance   alice  posted 40 available 40
 
 `check` runs a table on the real engine, on a memory journal and a clock of its own, in each way of `WAYS`: how
 commands are cut into blocks, and whether the engine is restarted between them, must make no difference. Each result
-is held against the table and against `lab.model`, timestamps included; at the end debits must equal credits. What
-does not come true is an `AssertionError` that quotes the line; a line that cannot be read is an `Invalid`.
+is held against the table and against `lab.model`, timestamps included, and so are all accounts and transfers, as
+look-ups show them, after every block; at the end debits must equal credits. What does not come true is an
+`AssertionError` that quotes the line; a line that cannot be read is an `Invalid`.
 
     open NAME [overdraft] [WORD…] [FIELD=NUMBER…]
     transfer NAME DEBIT CREDIT AMOUNT [WORD…] [FIELD=NUMBER…]
+    post NAME PENDING [AMOUNT] [WORD…] [FIELD=…]     all of it without AMOUNT      void NAME PENDING [AMOUNT] […]
     freeze | unfreeze NAME [debits | credits | both]            limit NAME AMOUNT
+    approve | reject TRANSFER                                   what screening wanted people to see
     request NAME [expires=DURATION] [-> replayed | idempotency_key_reused] … end      one request of several commands
-    balance NAME [posted N] [available N] [debits N] [credits N] [limit N] [frozen SIDE]
-    lookup NAME amount N | nothing                              account NAME nothing
-    tenant NAME                                                 advance DURATION
+    chain NAME … end                                 the same, each command linked with the next
+    balance NAME [posted N] [available N] [debits N] [credits N] [debits_pending N] [credits_pending N] [limit N]
+                 [frozen SIDE] [closed yes | no]
+    lookup NAME nothing | [amount N] [debit NAME] [credit NAME] [FIELD N]…            account NAME nothing
+    advance DURATION | advance until PENDING expires [DURATION]       time passes, and what is due expires
+    cut                        what follows is decided in a block of its own
+    tenant NAME
+    set_balances NAME [FIELD=NUMBER…]       put into the books by hand; not for tables that restart
 
-An account opens with `debits_must_not_exceed_credits` unless it says `overdraft` or another limit. WORD is a flag.
-Without `->`, success is expected. Names stand for ids, the same in every tenant; a number is itself, `max` is
-2^128 − 1, and `2^64-1` is worked out. DURATION is a number and ns, us, ms, s, m, h or d.
+An account opens with `debits_must_not_exceed_credits` unless it says `overdraft` or another limit. WORD is a flag;
+on a transfer also `reviewed` (screening wants people to see it) and `suspicious` (screening refuses it). Fields of
+transfers may be `debit=NAME`, `credit=NAME`, `of=PENDING`, `timeout=DURATION`; of imported events `at=N` (N ns after
+a day long ago) or `at=now-1ns`. Without `->`, success is expected. Names stand for ids, the same in every tenant; a
+number is itself, `max` is 2^128 − 1, and `2^64-1` is worked out. DURATION is a number and ns, us, ms, s, m, h, d, y.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tallystick.engine import lookups
-from tallystick.lab.model import Model, Result
+from tallystick.lab.agreement import (
+    compare_books,
+    compare_entries,
+    compare_transfers,
+    look_up_account,
+    look_up_transfer,
+    set_balances,
+)
+from tallystick.lab.model import Event, Model, ModelAccount, Result
+from tallystick.lab.scenario_commands import Command, Reader
 from tallystick.lab.scenario_words import (
     SIDES,
     TABLES,
@@ -44,17 +63,16 @@ from tallystick.lab.scenario_words import (
     name_of,
     number,
     packed,
-    side,
-    whole_field,
 )
 from tallystick.lab.shard import Shard
-from tallystick.records.commands import EVENTS, AccountFlag, Kind, Opcode, Side, TransferFlag, frame
+from tallystick.records.commands import AccountFlag, Kind, Side, frame
+from tallystick.records.details import Verdict
 from tallystick.statuses import RequestStatus
 
 START_NS = 1_800_000_000_000_000_000
 WAYS = ("alone", "together", "restarted")
 """Each request in a block of its own; all that follow each other in one; the first, with a restart after each."""
-_LIMITS = AccountFlag.DEBITS_MUST_NOT_EXCEED_CREDITS | AccountFlag.CREDITS_MUST_NOT_EXCEED_DEBITS
+REVIEW_TIMEOUT_S = 3600
 
 
 @dataclass(frozen=True)
@@ -76,12 +94,16 @@ class Told:
     result: Result
 
 
-def check(table: str, accounts_max: int = 256, ways: Sequence[str] = WAYS) -> set[tuple[Kind, str]]:
+def check(
+    table: str, accounts_max: int = 256, ways: Sequence[str] = WAYS, pendings_max: int = 256
+) -> set[tuple[Kind, str]]:
     """Run a table in every way. Returns which statuses were reached, by kind of command and name."""
     lines = list(lines_of(table))
+    if any(line.words[:1] == ["set_balances"] for line in lines):
+        ways = [way for way in ways if way != "restarted"]
     reached: set[tuple[Kind, str]] = set()
     for way in ways:
-        run = _Run(way, accounts_max)
+        run = _Run(way, accounts_max, pendings_max)
         try:
             run.run(lines)
         except AssertionError as error:
@@ -94,132 +116,95 @@ def check(table: str, accounts_max: int = 256, ways: Sequence[str] = WAYS) -> se
 class _Run:
     """One way through one table."""
 
-    def __init__(self, way: str, accounts_max: int) -> None:
+    def __init__(self, way: str, accounts_max: int, pendings_max: int) -> None:
         self._way = way
-        self._shard = Shard(accounts_max)
-        self._model = Model(accounts_max=accounts_max)
+        self._verdicts: dict[tuple[int, int, int], Verdict] = {}
+        self._model = Model(accounts_max, pendings_max, self._verdict_of, REVIEW_TIMEOUT_S)
+        self._shard = Shard(
+            accounts_max, pendings_max=pendings_max, verdict_of=self._verdict_of, review_timeout=REVIEW_TIMEOUT_S
+        )
         self._now = START_NS
-        self._names = {kind: Names() for kind in (Kind.ACCOUNT, Kind.TRANSFER, Kind.CONTROL)}
+        self._reader = Reader(lambda: self._now)
         self._tenants = Names()
         self._tenant = 1
         self._waiting: list[Asked] = []
-        self._open: tuple[Line, list[tuple[Line, Kind, dict[str, int]]]] | None = None
+        self._open: tuple[Line, list[Command]] | None = None
         self._nameless = 1 << 100
+        self._set_by_hand = False
         self.told: list[Told] = []
+
+    def _verdict_of(self, event: Event) -> Verdict:
+        return self._verdicts.get((event["tenant"], event["request_id"], event["index"]), Verdict.ALLOW)
 
     def run(self, lines: list[Line]) -> None:
         for line in lines:
             verb = line.words[0] if line.words else ""
             step = getattr(self, f"_do_{verb}", None)
-            if step is None:
+            if step is None and not self._reader.reads(verb):
                 raise line.invalid("begins with no word of a scenario table")
             try:
-                step(line, line.words[1:])
+                if step is None:
+                    self._ask(line)
+                else:
+                    step(line, line.words[1:])
             except (IndexError, KeyError, ValueError) as error:
                 raise line.invalid(f"cannot be read ({error!r})") from error
         if self._open is not None:
             raise self._open[0].invalid("has no end")
         self._settle()
-        self._balanced()
+        compare_transfers(self._shard, self._model)
+        if not self._set_by_hand:
+            self._balanced()
 
     # Commands
 
-    def _do_open(self, line: Line, words: list[str]) -> None:
-        event = {"id": self._names[Kind.ACCOUNT].of(words[0]), "ledger": 1, "code": 1}
-        flags = AccountFlag(0)
-        for word in words[1:]:
-            if "=" in word:
-                self._set(event, Kind.ACCOUNT, word)
-            elif word != "overdraft":
-                flags |= AccountFlag[word.upper()]
-        if not flags & _LIMITS and "overdraft" not in words:
-            flags |= AccountFlag.DEBITS_MUST_NOT_EXCEED_CREDITS
-        self._ask(line, Kind.ACCOUNT, {"flag_bits": int(flags), **event})
-
-    def _do_transfer(self, line: Line, words: list[str]) -> None:
-        accounts = self._names[Kind.ACCOUNT]
-        event = {
-            "id": self._names[Kind.TRANSFER].of(words[0]),
-            "debit_account_id": accounts.of(words[1]),
-            "credit_account_id": accounts.of(words[2]),
-            "amount": number(words[3]),
-            "ledger": 1,
-            "code": 1,
-        }
-        flags = TransferFlag(0)
-        for word in words[4:]:
-            if "=" in word:
-                self._set(event, Kind.TRANSFER, word)
-            else:
-                flags |= TransferFlag[word.upper()]
-        self._ask(line, Kind.TRANSFER, {"flag_bits": int(flags), **event})
-
-    def _do_freeze(self, line: Line, words: list[str]) -> None:
-        self._control(line, Opcode.FREEZE, words, side(words[1:]))
-
-    def _do_unfreeze(self, line: Line, words: list[str]) -> None:
-        self._control(line, Opcode.UNFREEZE, words, side(words[1:]))
-
-    def _do_limit(self, line: Line, words: list[str]) -> None:
-        self._control(line, Opcode.CREDIT_LIMIT, words, number(words[1]))
-
-    def _control(self, line: Line, opcode: Opcode, words: list[str], value: int) -> None:
-        event = {"account_id": self._names[Kind.ACCOUNT].of(words[0]), "opcode": int(opcode), "value": int(value)}
-        for word in words[1:]:
-            if "=" in word:
-                self._set(event, Kind.CONTROL, word)
-        self._ask(line, Kind.CONTROL, event)
-
-    def _set(self, event: dict[str, int], kind: Kind, word: str) -> None:
-        name, _, value = word.partition("=")
-        name = "flag_bits" if name == "flags" else name
-        names = EVENTS[kind].names or ()
-        if name not in names and f"{name}_lo" not in names:
-            raise ValueError(f"a {kind.name.lower()} has no field {name}")
-        event[name] = number(value)
+    def _ask(self, line: Line) -> None:
+        if any(word.startswith("at=now") for word in line.words):
+            self._settle()
+        command = self._reader.read(line)
+        if self._open is not None:
+            self._open[1].append(command)
+        else:
+            self._queue([command], None, None, 0)
 
     def _do_request(self, line: Line, words: list[str]) -> None:
         if self._open is not None:
             raise line.invalid("stands inside another request")
+        if not words:
+            raise line.invalid("has no name")
         self._open = (line, [])
+
+    _do_chain = _do_request
 
     def _do_end(self, line: Line, words: list[str]) -> None:
         if self._open is None:
             raise line.invalid("ends no request")
         (first, commands), self._open = self._open, None
-        kinds = {kind for _, kind, _ in commands}
-        if len(kinds) != 1:
+        if len({command.kind for command in commands}) != 1:
             raise first.invalid("needs commands, all of one kind")
-        name, *options = first.words[1:]
+        verb, name, *options = first.words
+        if verb == "chain":
+            for command in commands[:-1]:
+                command.event["flag_bits"] |= 1
         expires_at = 0
         for option in options:
             if not option.startswith("expires="):
                 raise first.invalid(f"has no option {option}")
             expires_at = self._now + duration(option.removeprefix("expires="))
-        self._queue([one for one, _, _ in commands], kinds.pop(), [e for _, _, e in commands], name, first, expires_at)
+        self._queue(commands, name, first, expires_at)
 
-    def _ask(self, line: Line, kind: Kind, event: dict[str, int]) -> None:
-        if self._open is not None:
-            self._open[1].append((line, kind, event))
-        else:
-            self._queue([line], kind, [event], None, None, 0)
-
-    def _queue(
-        self,
-        lines: list[Line],
-        kind: Kind,
-        events: list[dict[str, int]],
-        name: str | None,
-        whole: Line | None,
-        expires_at: int,
-    ) -> None:
+    def _queue(self, commands: list[Command], name: str | None, whole: Line | None, expires_at: int) -> None:
         if name is None:
             self._nameless += 1
             request_id = self._nameless
         else:
-            request_id = self._names[Kind.CONTROL].of(name)
-        commands = frame(packed(kind, events), kind, self._tenant, request_id, self._now, expires_at)
-        self._waiting.append(Asked(commands, lines, whole, kind))
+            request_id = self._reader.names[Kind.CONTROL].of(name)
+        kind = commands[0].kind
+        events = packed(kind, [command.event for command in commands])
+        rows = frame(events, kind, self._tenant, request_id, self._now, expires_at)
+        for index, command in enumerate(commands):
+            self._verdicts.setdefault((self._tenant, request_id, index), command.verdict)
+        self._waiting.append(Asked(rows, [command.line for command in commands], whole, kind))
         if self._way != "together":
             self._settle()
 
@@ -228,32 +213,51 @@ class _Run:
     def _do_tenant(self, line: Line, words: list[str]) -> None:
         self._tenant = 1 + self._tenants.of(words[0]) % (1 << 64)
 
+    def _do_cut(self, line: Line, words: list[str]) -> None:
+        self._settle()
+
     def _do_advance(self, line: Line, words: list[str]) -> None:
         self._settle()
-        self._now += duration(words[0])
+        if words[0] == "until":
+            pending = self._model.transfers.get((self._tenant, self._reader.names[Kind.TRANSFER].of(words[1])))
+            if pending is None or not pending.expires_at or words[2] != "expires":
+                raise line.invalid("names no pending transfer that expires")
+            then = pending.expires_at + (duration(words[3]) if words[3:] else 0)
+            if then < self._now:
+                raise line.invalid("lies in the past")
+            self._now = then
+        else:
+            self._now += duration(words[0])
+        self._decide([])
+
+    def _do_set_balances(self, line: Line, words: list[str]) -> None:
+        self._settle()
+        key = (self._tenant, self._reader.names[Kind.ACCOUNT].of(words[0]))
+        values = {name: number(value) for name, _, value in (word.partition("=") for word in words[1:])}
+        set_balances(self._shard, self._model, key, values)
+        self._set_by_hand = True
 
     def _do_balance(self, line: Line, words: list[str]) -> None:
         self._settle()
         found = self._look_up_account(words[0])
         if found is None:
             raise line.fail("there is no such account")
-        shown, extra = found
-        debits, credits, limit = (
-            whole_field(shown, "debits_posted"),
-            whole_field(shown, "credits_posted"),
-            whole_field(extra, "credit_limit"),
-        )
         said = {
-            "debits": debits,
-            "credits": credits,
-            "posted": credits - debits,
-            "available": credits - debits + limit,
-            "limit": limit,
+            "debits": found.debits_posted,
+            "credits": found.credits_posted,
+            "debits_pending": found.debits_pending,
+            "credits_pending": found.credits_pending,
+            "posted": found.credits_posted - found.debits_posted,
+            "available": found.credits_posted - found.debits_posted - found.debits_pending + found.credit_limit,
+            "limit": found.credit_limit,
         }
         for name, value in zip(words[1::2], words[2::2], strict=True):
             if name == "frozen":
-                if int(extra["frozen"]) != SIDES[value]:
-                    raise line.fail(f"frozen is {Side(int(extra['frozen']))!r}")
+                if found.frozen != SIDES[value]:
+                    raise line.fail(f"frozen is {Side(found.frozen)!r}")
+            elif name == "closed":
+                if found.has(AccountFlag.CLOSED) != {"yes": True, "no": False}[value]:
+                    raise line.fail("closed is not so")
             elif said[name] != (-number(value[1:]) if value.startswith("-") else number(value)):
                 raise line.fail(f"{name} is {said[name]}")
 
@@ -266,36 +270,47 @@ class _Run:
 
     def _do_lookup(self, line: Line, words: list[str]) -> None:
         self._settle()
-        found = lookups.transfers(self._shard.decider, self._tenant, [self._names[Kind.TRANSFER].of(words[0])])
+        key = (self._tenant, self._reader.names[Kind.TRANSFER].of(words[0]))
+        shown = look_up_transfer(self._shard, key)
         if words[1] == "nothing":
-            if len(found):
+            if shown is not None:
                 raise line.fail("there is such a transfer")
-        elif words[1] != "amount":
-            raise line.invalid("says neither amount nor nothing")
-        elif len(found) != 1 or whole_field(found[0], "amount") != number(words[2]):
-            raise line.fail(f"found {[whole_field(row, 'amount') for row in found]}")
+            return
+        if shown is None:
+            raise line.fail("there is no such transfer")
+        for name, value in zip(words[1::2], words[2::2], strict=True):
+            if name in ("debit", "credit"):
+                name, expected = f"{name}_account_id", self._reader.names[Kind.ACCOUNT].of(value)
+            else:
+                expected = number(value)
+            if shown[name] != expected:
+                raise line.fail(f"{name} is {shown[name]}")
 
-    def _look_up_account(self, name: str) -> tuple[Any, Any] | None:
-        shown, extra = lookups.accounts(self._shard.decider, self._tenant, [self._names[Kind.ACCOUNT].of(name)])
-        return (shown[0], extra[0]) if len(shown) else None
+    def _look_up_account(self, name: str) -> ModelAccount | None:
+        return look_up_account(self._shard, (self._tenant, self._reader.names[Kind.ACCOUNT].of(name)))
 
     # Deciding
 
     def _settle(self) -> None:
         waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
+        if waiting:
+            self._decide(waiting)
+
+    def _decide(self, waiting: list[Asked]) -> None:
         requests = [asked.commands for asked in waiting]
         decided = self._shard.decide(requests, self._now)
         predicted = self._model.decide(requests, self._now)
-        self._now += len(decided) + 1
         at = 0
         for asked in waiting:
             for place, line in enumerate(asked.lines):
                 self._judge(line, asked, decided[at + place], predicted[at + place])
             at += len(asked.lines)
-        if self._way == "restarted":
+        compare_entries(self._shard, self._model)
+        compare_books(self._shard, self._model)
+        self._now += len(self._model.entries)
+        if self._way == "restarted" and self._model.entries:
             self._shard.restart()
+            compare_books(self._shard, self._model)
 
     def _judge(self, line: Line, asked: Asked, row: tuple[int, int, int], predicted: Result) -> None:
         timestamp, status, replayed = row
@@ -320,9 +335,12 @@ class _Run:
 
     def _balanced(self) -> None:
         sums: dict[tuple[int, int], int] = {}
-        books = self._shard.decider.bookkeeper.books
-        for row in books.rows.view(np.ndarray)[: self._shard.decider.bookkeeper.count()]:
-            key = (int(row["tenant"]), int(row["ledger"]))
-            sums[key] = sums.get(key, 0) + whole_field(row, "debits_posted") - whole_field(row, "credits_posted")
+        for key in self._model.accounts:
+            found = look_up_account(self._shard, key)
+            if found is None:
+                raise AssertionError(f"the ledger lost account {key}")
+            of = (key[0], found.ledger)
+            posted, pending = found.debits_posted - found.credits_posted, found.debits_pending - found.credits_pending
+            sums[of] = sums.get(of, 0) + posted + (pending << 200)
         if any(sums.values()):
             raise AssertionError(f"debits are not credits, by tenant and ledger: {sums}")

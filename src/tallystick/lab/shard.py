@@ -4,7 +4,7 @@ No thread, no clock, no file: the caller says when a batch is decided, what time
 restarted from its journal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,11 @@ from tallystick.engine.idindex import IdIndex
 from tallystick.engine.recovery import recover
 from tallystick.engine.writer import Writer
 from tallystick.journal.memory import KeptBlocks, MemoryJournal
+from tallystick.lab.model.events import Event, events_of
+from tallystick.ledger.batches import REVIEW_TIMEOUT_S, Batch
 from tallystick.ledger.books import Bookkeeper
+from tallystick.records.commands import Kind
+from tallystick.records.details import Verdict
 
 
 class _Silent:
@@ -32,12 +36,26 @@ LANE = b"lane of a shard."
 
 
 class Shard:
-    """One engine on a journal in memory, its steps called by hand; by default its windows hold 16 ids."""
+    """One engine on a journal in memory, its steps called by hand; by default its windows hold 16 ids.
 
-    def __init__(self, accounts_max: int = 256, window_ids: int = 16, keys_from: int = 1) -> None:
+    `verdict_of` screens: given a transfer as the model reads it, what screening says. `review_timeout` is in seconds.
+    """
+
+    def __init__(
+        self,
+        accounts_max: int = 256,
+        window_ids: int = 16,
+        keys_from: int = 1,
+        pendings_max: int = 256,
+        verdict_of: Callable[[Event], Verdict] | None = None,
+        review_timeout: int = REVIEW_TIMEOUT_S,
+    ) -> None:
         self._accounts_max = accounts_max
         self._window_ids = window_ids
         self._keys_from = keys_from
+        self._pendings_max = pendings_max
+        self._verdict_of = verdict_of
+        self._review_timeout = review_timeout
         self.kept = KeptBlocks()
         self.decider: Decider
         self.journal: MemoryJournal
@@ -50,10 +68,22 @@ class Shard:
         journal = MemoryJournal(0, self.kept)
         key = np.arange(self._keys_from, self._keys_from + 4, dtype="<u8") * np.uint64(0x9E3779B97F4A7C15)
         indexes = [IdIndex(key, self._window_ids), IdIndex(key, self._window_ids)]
-        books = Bookkeeper(self._accounts_max, key[::-1].copy(), key, indexes[0].current, indexes[1].current)
+        books = Bookkeeper(
+            self._accounts_max, key[::-1].copy(), key, indexes[0].current, indexes[1].current, self._pendings_max
+        )
         self.decider = recover(journal, books, indexes[0], indexes[1])
+        self.decider.review_timeout_s = self._review_timeout
+        if self._verdict_of is not None:
+            self.decider.screen = self._screen
         self.journal = journal
         self._writer = Writer(journal, _Silent(), _counted)
+
+    def _screen(self, work: Batch, now: int) -> None:
+        assert self._verdict_of is not None
+        transfers = work.commands["kind"] == Kind.TRANSFER
+        if transfers.any():
+            events = events_of(work.commands[transfers], Kind.TRANSFER)
+            work.verdicts[transfers] = [self._verdict_of(event) for event in events]
 
     def decide(self, requests: Sequence[npt.NDArray[np.void]], now: int) -> list[tuple[int, int, int]]:
         """Decide one batch at `now`, ns, and write it: (timestamp, status, replayed) of each command."""

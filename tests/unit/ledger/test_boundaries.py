@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from tallystick.engine.drafts import Delivery
+from tallystick.lab.agreement import compare_books, compare_entries
 from tallystick.lab.model import Model
 from tallystick.lab.shard import Shard
 from tallystick.records.commands import ACCOUNT_EVENT, CONTROL_EVENT, TRANSFER_EVENT, Kind, Opcode, frame
+from tests.properties.agreeing import compare_results
 from tests.properties.random_requests import NOW
-from tests.properties.test_kernel_and_model import compare_books, compare_entries, compare_results
 
 VALUES = [
     *(0, 1, 2, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32),

@@ -21,7 +21,9 @@ def account(model: Model, key: tuple[int, int]) -> bytes | None:
             ledger=found.ledger,
             code=found.code,
             flags=AccountFlag(found.flags),
+            debits_pending=found.debits_pending,
             debits_posted=found.debits_posted,
+            credits_pending=found.credits_pending,
             credits_posted=found.credits_posted,
             user_data_128=found.user_data[0],
             user_data_64=found.user_data[1],
@@ -39,21 +41,6 @@ def transfer(model: Model, key: tuple[int, int]) -> bytes | None:
     found = model.transfers.get(key)
     if found is None:
         return None
-    event, timestamp = found
-    return objects.pack_transfer(
-        objects.Transfer(
-            id=key[1],
-            debit_account_id=event["debit_account_id"],
-            credit_account_id=event["credit_account_id"],
-            amount=event["amount"],
-            ledger=event["ledger"],
-            code=event["code"],
-            flags=TransferFlag(event["flag_bits"]),
-            pending_id=event["pending_id"],
-            user_data_128=event["user_data_128"],
-            user_data_64=event["user_data_64"],
-            user_data_32=event["user_data_32"],
-            timeout=event["timeout"],
-            timestamp=timestamp,
-        )
-    )
+    shown = found.shown()
+    flags = TransferFlag(shown.pop("flag_bits"))
+    return objects.pack_transfer(objects.Transfer(flags=flags, **shown))
