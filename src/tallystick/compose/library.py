@@ -21,6 +21,7 @@ from tallystick import ids
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import Clock, Entropy, SystemClock, system_entropy
 from tallystick.compose import kernel_cache
+from tallystick.compose.projecting import FOLDER_NAME
 from tallystick.compose.querying import AsyncLedgerQueries, LedgerQueries, Queries
 from tallystick.compose.waiters import CoroutineWaiter, ThreadWaiter
 from tallystick.errors import Invalid, Unavailable
@@ -91,7 +92,7 @@ class Ledger(LedgerQueries):
             ),
             clock or SystemClock(),
             entropy,
-            Queries(lambda: FileJournalReader(folder / "journal", disk), disk, folder / "projector"),
+            Queries(lambda: FileJournalReader(folder / "journal", disk), disk, folder / FOLDER_NAME),
         )
 
     @classmethod

@@ -13,6 +13,7 @@ from sqlite3 import Connection
 from typing import TypeVar
 
 from tallystick.blockfile.disk import Disk
+from tallystick.compose.projecting import FILE_NAME
 from tallystick.errors import Invalid, Unavailable
 from tallystick.journal.port import JournalReader
 from tallystick.projector import queries
@@ -22,7 +23,6 @@ from tallystick.records.changes import AccountBalance, ChangeEvent
 from tallystick.records.filters import AccountFilter, ChangeEventsFilter, QueryFilter
 from tallystick.records.objects import Account, Transfer
 
-FILE_NAME = "projection.db"
 _Filter = TypeVar("_Filter", AccountFilter, QueryFilter, ChangeEventsFilter)
 _Found = TypeVar("_Found")
 _Query = Callable[[Connection, int, _Filter], list[_Found]]

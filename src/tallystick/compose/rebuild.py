@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from tallystick.blockfile.disk import Disk, SystemDisk
 from tallystick.blockfile.segments import LOCK_NAME
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.compose import kernel_cache
+from tallystick.compose import kernel_cache, projecting
 from tallystick.errors import Invalid
 from tallystick.settings import Settings
 
 Progress = Callable[[int, int], None]
-DERIVED = (("index", "transfers"), ("index", "requests"), ("snapshots",))
+DERIVED = (("index", "transfers"), ("index", "requests"), ("snapshots",), (projecting.FOLDER_NAME,))
 """Folders that may be deleted: all in them is made from the journal. The key of the index stays."""
 
 
@@ -73,7 +73,8 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> Rebuilt:
 
 
 def verify(settings: Settings, progress: Progress | None = None) -> Rebuilt:
-    """Compare what a start would begin with (snapshot, id runs, endings, the tail) with a rebuild from entry 0.
+    """Compare what a start would begin with (snapshot, id runs, endings, the tail) with a rebuild from entry 0; and
+    the projection, if there is one.
 
     Changes no file of the journal, and none that is derived from it. Raises as `rebuild`.
     """
@@ -96,6 +97,8 @@ def verify(settings: Settings, progress: Progress | None = None) -> Rebuilt:
             stack=stack,
         )
         difference = first_difference(reader, saved, anew, progress)
+        if difference is None:
+            difference = projecting.difference(settings.path(projecting.FOLDER_NAME), reader)
     seconds = (clock.monotonic_ns() - started) / 1e9
     return Rebuilt(saved.next_seq, seconds, keeper.covered, difference, tuple(dict.fromkeys(notes)))
 

@@ -2,16 +2,19 @@
 
 import asyncio
 import shutil
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tallystick.compose import rebuild
 from tallystick.compose.library import Ledger
 from tallystick.errors import Invalid, Unavailable
 from tallystick.records.commands import AccountFlag
 from tallystick.records.filters import AccountFilter, ChangeEventsFilter, QueryFilter, QueryFilterFlag
 from tallystick.records.objects import Account, Transfer
+from tallystick.settings import Settings
 
 SMALL = {"accounts_max": 1_000, "window_ids": 4096, "segment_bytes": 4_194_304}
 
@@ -116,6 +119,24 @@ def test_a_projection_goes_on_after_reopening_and_is_made_again_after_deletion(f
     with Ledger.open(folder, **SMALL) as ledger:
         assert (ledger.query_transfers(QueryFilter()), ledger.get_change_events(ChangeEventsFilter())) == answers
     assert [each.id for each in answers[0]] == [10, 11]
+
+
+def test_a_rebuild_takes_the_projection_away_and_verifying_finds_one_that_differs(folder):
+    with Ledger.open(folder, **SMALL) as ledger:
+        opened(ledger).create_transfers([transfer(10)])
+        answer = ledger.query_transfers(QueryFilter())
+    settings = Settings(data=folder, **SMALL)
+    assert rebuild.verify(settings).difference is None
+    connection = sqlite3.connect(folder / "projector" / "projection.db")
+    connection.execute("UPDATE transfers SET amount = zeroblob(16)")
+    connection.commit()
+    connection.close()
+    assert "transfers holds" in rebuild.verify(settings).difference
+    rebuild.rebuild(settings)
+    assert list((folder / "projector").iterdir()) == []
+    assert rebuild.verify(settings).difference is None
+    with Ledger.open(folder, **SMALL) as ledger:
+        assert ledger.query_transfers(QueryFilter()) == answer
 
 
 def test_tenants_are_asked_apart(ledger):
