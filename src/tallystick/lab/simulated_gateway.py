@@ -73,7 +73,7 @@ class Gateway:
         self._link = SimulatedLink(world.post, loop, world.random.randbytes(16), self._on_results)
         self._undecided = {control: Undecided(self._link, metrics) for control in (True, False)}
         self._waiting: dict[bool, deque[Request]] = {True: deque(), False: deque()}
-        self._in_doubt: set[bool] = set()
+        self._in_doubt: dict[bool, list[Request]] = {}
         self._stored: dict[bool, tuple[Block, bytes, int]] = {}
         self._open: dict[Request, tuple[Asked, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -197,12 +197,7 @@ class Gateway:
             lane = self._lane(control)
         except (Unavailable, OutcomeUnknown):
             return  # the lane, or another, is opened another time
-        requests, room = [waiting[0]], BLOCK_MAX - waiting[0].count
-        for request in list(waiting)[1 : self._world.random.randint(1, REQUESTS_MAX)]:
-            room -= request.count
-            if room < 0:
-                break
-            requests.append(request)
+        requests = self._in_doubt.get(control) or self._next_block(waiting)
         try:
             number = lane.submit(b"".join(request.commands for request in requests))
         except Unavailable as error:
@@ -215,10 +210,10 @@ class Gateway:
             self._world.say(
                 "gateway {}: what became of a block in lane {} is not known", self.number, lane.id.hex()[:4]
             )
-            self._in_doubt.add(control)
+            self._in_doubt[control] = requests
             self._lanes.pop(control).close()
             return  # to be submitted again, in another lane
-        self._in_doubt.discard(control)
+        self._in_doubt.pop(control, None)
         for _ in requests:
             waiting.popleft()
         self._stored[control] = Block(requests), lane.id, number
@@ -230,6 +225,15 @@ class Gateway:
             number,
             lane.id.hex()[:4],
         )
+
+    def _next_block(self, waiting: deque[Request]) -> list[Request]:
+        requests, room = [waiting[0]], BLOCK_MAX - waiting[0].count
+        for request in list(waiting)[1 : self._world.random.randint(1, REQUESTS_MAX)]:
+            room -= request.count
+            if room < 0:
+                break
+            requests.append(request)
+        return requests
 
     def _lane(self, control: bool) -> FileLane:
         lane = self._lanes.get(control)

@@ -31,7 +31,7 @@ from tallystick.lab.simulated_clients import ACCOUNTS, TENANTS, Clients
 from tallystick.lab.simulated_clock import SimulatedClock
 from tallystick.lab.simulated_gateway import Gateway, SteppedLoop
 from tallystick.lab.simulated_post import Post
-from tallystick.lab.simulated_processes import Crashed, Engine, Killed
+from tallystick.lab.simulated_processes import REVIEW_TIMEOUT_S, Crashed, Engine, Killed
 from tallystick.lab.simulated_projector import Projector
 from tallystick.lab.simulated_world import DATA, INTAKE, JOURNAL, World
 from tallystick.records.commands import Kind
@@ -64,7 +64,7 @@ class Simulation:
         self.seed = seed
         self.random = Random(seed)
         clock = SimulatedClock()
-        self.history = History(seed)
+        self.history = History(seed, review_timeout_s=REVIEW_TIMEOUT_S)
         post = Post(Random(self.random.getrandbits(64)))
         self.world = World(self.random, clock, SimulatedDisk(seed, clock=clock), self.history, post, story)
         self.world.window_ids = self.random.choice((2, 4, 16))
@@ -310,7 +310,7 @@ class Simulation:
             noted, self._crash_noted = self._crash_noted, False
             self.engine = Engine(self.world, noted)
             self.counts["starts"] += 1
-            for lane, position in self._journaled_positions().items():
+            for lane, position in self._journaled_positions(self.engine).items():
                 found = self.engine.decider.positions.get(lane, 0)
                 assert found == position, f"lane {lane.hex()} is taken up to {found}; the journal says {position}"
             self._follower = None
@@ -488,25 +488,24 @@ class Simulation:
         for name in sorted(live.keys() | again.keys()):
             assert live.get(name) == again.get(name), f"after a start {name} is {again.get(name)}, not {live.get(name)}"
 
-    def _journaled_positions(self) -> dict[bytes, int]:
-        positions: dict[bytes, int] = {}
-        if self.engine is not None:
-            for block in self.engine.parts.journal.read(0):
-                for lane, position in block.positions.items():
-                    assert position >= positions.get(lane, 0), (
-                        f"block {block.header.first}: lane {lane.hex()} went back"
-                    )
-                positions = dict(block.positions)
-        return positions
+    def _journaled_positions(self, engine: Engine) -> dict[bytes, int]:
+        """How far lanes are taken, by the journal's last block."""
+        end = engine.parts.journal.end()
+        last = list(engine.parts.journal.read(end - 1)) if end else []
+        return dict(last[-1].positions) if last else {}
 
     def _judge(self) -> None:
         """The whole story, before the checker of histories."""
-        quarantined = 0
-        previous = bytes(32)
+        quarantined, previous = 0, bytes(32)
+        positions: dict[bytes, int] = {}
         for block in self._started().parts.journal.read(0):
             header = block.header
             assert header.previous == previous, f"block {header.first} does not continue the chain of hashes"
             previous = header.hash
+            for lane, position in positions.items():
+                found = block.positions.get(lane, -1)
+                assert found >= position, f"block {header.first}: lane {lane.hex()} went back to {found}"
+            positions = dict(block.positions)
             entries, details = block.entries.tobytes(), block.details.tobytes()
             self.history.add(Block(first=header.first, hash=header.hash, entries=entries, details=details))
             work = np.frombuffer(entries, WORK)

@@ -3,6 +3,7 @@
 Workers are processes of their own, started by exec; each takes every n-th seed and says a line for every story.
 """
 
+import gc
 import os
 import selectors
 import subprocess
@@ -56,6 +57,8 @@ def run(first: int, seeds: int, seconds: float | None, show: Callable[[Report], 
 
     `show` sees the report after each. `workers` is how many processes; 0: one a core.
     """
+    if _worker(first, 1, 0, 0.0).wait():  # compiles what is not compiled yet, once and not in every worker
+        raise TallystickError("a worker cannot start; what it wrote says why")
     clock = SystemClock()
     began_ns = clock.monotonic_ns()
     count = workers or len(os.sched_getaffinity(0))
@@ -130,6 +133,12 @@ def main(words: list[str]) -> None:
     from tallystick.compose import kernel_cache
 
     kernel_cache.activate(kernel_cache.default_folder())
+    import tallystick.lab.simulation  # noqa: F401 - what is there now stays, so the collector need not look at it again
+    from tallystick.compose.warm import warm
+
+    warm()
+    gc.collect()
+    gc.freeze()
     first, step, count, seconds = int(words[0]), int(words[1]), int(words[2]), float(words[3])
     clock, encoder = SystemClock(), msgspec.json.Encoder()
     until_ns = clock.monotonic_ns() + int(seconds * NS) if seconds else None

@@ -33,6 +33,7 @@ from tallystick.lab.history.faults import Fault, Verdict, Wrong
 from tallystick.lab.history.file import History
 from tallystick.lab.history.replay import Asked, Decision, Key, Replay
 from tallystick.lab.history.versions import FOR_EVER, NEVER_THERE, NOT_THERE, common, earliest
+from tallystick.lab.model import Model
 from tallystick.records.commands import EVENT_SIZE, TRANSFER_EVENT, fingerprint
 from tallystick.records.results import RESULT
 
@@ -163,7 +164,7 @@ class _Check:
             call = self._history.calls[number]
             assert isinstance(call, Submit)
             asked.expires_at.setdefault(((call.tenant, call.request_id), digest), set()).add(call.expires_at)
-        replay = Replay(asked)
+        replay = Replay(asked, Model(review_timeout=self._history.review_timeout_s))
         for block in self._history.blocks:
             replay.take(block)
         return replay

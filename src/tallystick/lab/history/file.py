@@ -12,6 +12,7 @@ import msgspec
 
 from tallystick.errors import Corrupt
 from tallystick.lab.history.calls import VERSION, AnyCall, Block, End, ReadBlock, Record, Start, Wound
+from tallystick.ledger.batches import REVIEW_TIMEOUT_S
 
 
 @dataclass
@@ -25,6 +26,8 @@ class History:
     blocks: list[Block] = field(default_factory=list)
     shortfalls: list[str] = field(default_factory=list)
     """What the run could not do on its machine."""
+    review_timeout_s: int = REVIEW_TIMEOUT_S
+    """How long people had for a payment in review."""
 
     def add(self, record: Record) -> None:
         """Take one record in."""

@@ -22,7 +22,7 @@ from tallystick.lab.history.faults import Fault, Wrong
 from tallystick.lab.history.versions import Versions
 from tallystick.lab.model import Model
 from tallystick.records.commands import AccountFlag, Kind, TransferFlag, fingerprint, frame
-from tallystick.records.details import DETAILS
+from tallystick.records.details import DETAILS, Verdict
 from tallystick.records.entries import SEAL_EVENT, TRANSFER_WORK, WORK
 from tallystick.statuses import STORED_MASK, AccountStatus, ControlStatus, TransferStatus
 
@@ -95,7 +95,8 @@ class Replay:
             seal = len(entries) - 1
             first = next((at for at in range(seal) if entries["kind"][at] != Kind.EXPIRY), seal)
             requests = list(self._requests(entries, details, first, seal))
-            self._decide(entries, first, requests)
+            verdicts = dict(zip(range(first, seal), details["verdict"][first:seal].tolist(), strict=True))
+            self._decide(entries, first, requests, verdicts)
             self._remember(entries[:seal])
         self.next_seq = block.first + len(entries)
         self.firsts.append(block.first)
@@ -160,8 +161,12 @@ class Replay:
         entries: npt.NDArray[np.void],
         first: int,
         requests: list[tuple[Key, int, bytes, npt.NDArray[np.void]]],
+        verdicts: dict[int, int],
     ) -> None:
-        """Have the model decide the block, compare, and note the results of its requests."""
+        """Have the model decide the block, compare, and note the results of its requests.
+
+        Two things only the journal knows: what screening said, by place, and which requests were quarantined.
+        """
         fresh: list[tuple[Key, int, npt.NDArray[np.void]]] = []
         here: set[Key] = set()
         for key, at, _, commands in requests:
@@ -175,7 +180,12 @@ class Replay:
                 fresh.append((key, at, commands))
         results: list[tuple[int, int]] = []
         if self.trusted:
-            told = self.model.decide([commands for _, _, commands in fresh], int(entries["timestamp"][0]))
+            starts = {key: at for key, at, _ in fresh}
+            self.model.verdict_of = lambda event: Verdict(
+                verdicts[starts[event["tenant"], event["request_id"]] + event["index"]]
+            )
+            quarantined = [key for key, at, _ in fresh if entries["status"][at] == TransferStatus.QUARANTINED]
+            told = self.model.decide([commands for _, _, commands in fresh], int(entries["timestamp"][0]), quarantined)
             results = [(each.timestamp, int(each.status)) for each in told]
             self._compare(entries, first, results)
         by_model = self.trusted
