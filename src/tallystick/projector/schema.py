@@ -18,6 +18,8 @@ from tallystick.errors import Corrupt, Unavailable
 VERSION = 1
 _APPLICATION_ID = 0x7A11_571C
 _CACHE_KIB = 65_536
+_LOG_BYTES_KEPT = 16_777_216
+"""Of SQLite's write-ahead log, once a large commit is in the file."""
 MEMORY = ":memory:"
 
 _ACCOUNTS = """
@@ -124,7 +126,13 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
 def _set_up(connection: sqlite3.Connection, path: Path | None) -> None:
     # A power cut may take the newest commits, cursor and all: they are read from the journal again.
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", f"cache_size = -{_CACHE_KIB}", "temp_store = MEMORY"):
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        f"cache_size = -{_CACHE_KIB}",
+        f"journal_size_limit = {_LOG_BYTES_KEPT}",
+        "temp_store = MEMORY",
+    ):
         connection.execute(f"PRAGMA {pragma}")
     [application], [version] = (connection.execute(f"PRAGMA {name}").fetchone() for name in _MARKS)
     if (application, version) == (_APPLICATION_ID, VERSION):
