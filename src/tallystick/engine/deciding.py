@@ -131,11 +131,11 @@ class Decider:
         """See that books and windows can take a whole block; between blocks only."""
         self.bookkeeper.make_room()
         counters = self.bookkeeper.books.counters
-        if self.transfer_index.is_full(int(counters[Counter.TRANSFER_IDS])):
+        if self.transfer_index.is_full(int(counters[Counter.TRANSFER_IDS]), self.next_seq):
             self.transfer_index.rotate(self.next_seq)
             counters[Counter.TRANSFER_IDS] = 0
             self.bookkeeper.books = self.bookkeeper.books._replace(transfer_ids=self.transfer_index.current)
-        if self.request_index.is_full(int(counters[Counter.REQUEST_IDS])):
+        if self.request_index.is_full(int(counters[Counter.REQUEST_IDS]), self.next_seq):
             self.request_index.rotate(self.next_seq)
             counters[Counter.REQUEST_IDS] = 0
             self.bookkeeper.books = self.bookkeeper.books._replace(request_ids=self.request_index.current)

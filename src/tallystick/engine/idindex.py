@@ -169,9 +169,13 @@ class IdIndex:
             )
         return found
 
-    def is_full(self, count: int) -> bool:
-        """Whether `current`, holding so many ids, must be rotated before it takes another block."""
-        return count >= self._window_ids
+    def is_full(self, count: int, position: int = 0) -> bool:
+        """Whether `current`, holding so many ids, must be rotated before it takes another block.
+
+        A generation ends after as many entries, too, of which `position` is the next: ids that are few (a request of
+        8,190 transfers has one) would wait for their run for ever, and a start would read all of the journal for them.
+        """
+        return count >= self._window_ids or position - self._current.first >= self._window_ids
 
     def rotate(self, upto: int) -> None:
         """Close the current generation, whose ids all stand below position `upto`, and begin an empty one.
