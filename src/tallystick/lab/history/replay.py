@@ -21,7 +21,7 @@ from tallystick.lab.history.calls import Block
 from tallystick.lab.history.faults import Fault, Wrong
 from tallystick.lab.history.versions import Versions
 from tallystick.lab.model import Model
-from tallystick.records.commands import AccountFlag, Kind, TransferFlag, fingerprint, frame
+from tallystick.records.commands import Kind, TransferFlag, fingerprint, frame
 from tallystick.records.details import DETAILS, Verdict
 from tallystick.records.entries import SEAL_EVENT, TRANSFER_WORK, WORK
 from tallystick.statuses import STORED_MASK, AccountStatus, ControlStatus, TransferStatus
@@ -207,15 +207,17 @@ class Replay:
             self._wrong(Wrong.JOURNAL_DIFFERS, f"{what}; the model makes {len(made)}, {len(made) - len(results)}")
             self.trusted = False
             return
-        for at, (entry, decided) in enumerate(zip(entries, made, strict=False)):
+        for entry, decided in zip(entries, made, strict=False):
             moved = int(entry["moved_lo"]) | int(entry["moved_hi"]) << 64
-            found = (int(entry["seq"]), int(entry["status"]), moved)
-            expected = (decided.seq, int(decided.status) & STORED_MASK, decided.moved)
-            timed = at < first or _has_another_time(entry) or results[at - first][0] == int(entry["timestamp"])
-            if found != expected or not timed:
-                what = f"entry {found[0]}, {_name(entry)}, moved {moved}"
+            found = [int(entry[name]) for name in ("seq", "timestamp", "status")] + [moved]
+            expected = [decided.seq, decided.timestamp, int(decided.status) & STORED_MASK, decided.moved]
+            if int(entry["kind"]) == Kind.TRANSFER:
+                found += [int(entry["flag_bits_effective"]), int(entry["timeout_effective"])]
+                expected += [decided.flags, decided.timeout]
+            if found != expected:
+                what = f"entry {found[0]}, {_name(entry)}, (seq, timestamp, status, moved, …) {found}"
                 model = statuses.name(decided.status)
-                self._wrong(Wrong.JOURNAL_DIFFERS, f"{what}; the model decides {model}, moves {decided.moved}")
+                self._wrong(Wrong.JOURNAL_DIFFERS, f"{what}; the model decides {model}, {expected}")
                 self.trusted = False
                 return
 
@@ -275,15 +277,6 @@ def _whole(row: Any, name: str) -> int:
 
 def _whole_status(stored: int) -> int:
     return statuses.CREATED if stored == STORED_MASK else stored
-
-
-def _has_another_time(entry: Any) -> bool:
-    """Whether clients are told another time than the entry's: that of what exists, or an imported event's own."""
-    kind, status = int(entry["kind"]), int(entry["status"])
-    imported = {Kind.TRANSFER: int(TransferFlag.IMPORTED), Kind.ACCOUNT: int(AccountFlag.IMPORTED)}.get(Kind(kind), 0)
-    if status == STORED_MASK and int(entry["flag_bits_effective"]) & imported:
-        return True
-    return (kind, status) in ((Kind.TRANSFER, TransferStatus.EXISTS), (Kind.ACCOUNT, AccountStatus.EXISTS))
 
 
 def _name(entry: Any) -> str:

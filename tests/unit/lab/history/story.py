@@ -121,6 +121,8 @@ class Story:
             entries[name][:-1] = asked[name]
         entries["status"][:-1] = [statuses.stored(each.status) for each in made]
         entries["moved_lo"][:-1] = [each.moved for each in made]
+        entries["flag_bits_effective"][:-1] = [each.flags for each in made]
+        entries["timeout_effective"][:-1] = [each.timeout for each in made]
         first = asked["index"] == 0
         details["fingerprint"][:-1][first] = asked["fingerprint"][first]
         details["count"][:-1][first] = asked["count"][first]
