@@ -24,7 +24,7 @@ from tallystick.lab.history.faults import Verdict
 from tallystick.lab.history.file import History
 from tallystick.lab.model import Model, Result
 from tallystick.records import objects
-from tallystick.records.commands import Kind, Opcode, Side, TransferFlag, fingerprint, frame
+from tallystick.records.commands import COMMAND, Kind, Opcode, Side, TransferFlag, fingerprint, frame
 from tallystick.records.details import DETAILS
 from tallystick.records.details import VERSION as DETAILS_VERSION
 from tallystick.records.entries import LENGTH_BYTESWAPPED, SEAL_EVENT, VERSION, WORK
@@ -53,6 +53,11 @@ def pending(id: int, debit: int, credit: int, amount: int, timeout: int = 0) -> 
 def post(id: int, pending_id: int, amount: int) -> bytes:
     flags = TransferFlag.POST_PENDING_TRANSFER
     return transfer(id, 0, 0, amount, pending_id=pending_id, flags=flags, ledger=0, code=0)
+
+
+def void(id: int, pending_id: int) -> bytes:
+    flags = TransferFlag.VOID_PENDING_TRANSFER
+    return transfer(id, 0, 0, 0, pending_id=pending_id, flags=flags, ledger=0, code=0)
 
 
 def freeze(account: int) -> bytes:
@@ -116,18 +121,35 @@ class Story:
         entries["length"], entries["version"], details["version"] = LENGTH_BYTESWAPPED, VERSION, DETAILS_VERSION
         entries["seq"] = np.arange(self.seq, self.seq + len(entries))
         entries["timestamp"][:-1] = self.now + np.arange(len(made))
-        asked = np.concatenate(commands)
+        expired = len(made) - sum(map(len, commands))
+        for entry, each in zip(entries[:expired], made, strict=False):
+            self.expire(entry, each.pending_seq)
+        asked = np.concatenate([np.zeros(0, COMMAND), *commands])
         for name in ("event", "kind", "tenant", "request_id_lo", "request_id_hi", "submitted_at", "metadata", "index"):
-            entries[name][:-1] = asked[name]
+            entries[name][expired:-1] = asked[name]
         entries["status"][:-1] = [statuses.stored(each.status) for each in made]
         entries["moved_lo"][:-1] = [each.moved for each in made]
         entries["flag_bits_effective"][:-1] = [each.flags for each in made]
         entries["timeout_effective"][:-1] = [each.timeout for each in made]
         first = asked["index"] == 0
-        details["fingerprint"][:-1][first] = asked["fingerprint"][first]
-        details["count"][:-1][first] = asked["count"][first]
+        details["fingerprint"][expired:-1][first] = asked["fingerprint"][first]
+        details["count"][expired:-1][first] = asked["count"][first]
         self.keep(entries, details)
         return results
+
+    def expire(self, entry: Any, pending_seq: int) -> None:
+        """Fill in the entry of a pending transfer that expires."""
+        gone = next(each for each in self.model.transfers.values() if each is not None and each.seq == pending_seq)
+        numbers = {"pending_id": gone.asked["id"]}
+        numbers |= {name: getattr(gone, name) for name in ("debit_account_id", "credit_account_id", "ledger", "code")}
+        event = Transfer(id=0, amount=0, **numbers)
+        entry["kind"], entry["tenant"] = Kind.EXPIRY, TENANT
+        entry["event"] = np.frombuffer(objects.pack_transfer(event), "<u8")
+
+    def passes(self, seconds: int) -> None:
+        """Time goes by; what is due expires, in a block of its own."""
+        self.now += seconds * 1_000_000_000
+        self.block([])
 
     def keep(self, entries: Any, details: Any) -> None:
         """Seal the rows and append them to the journal."""

@@ -8,12 +8,12 @@ import pytest
 
 from tallystick.lab.history.calls import Told
 from tallystick.lab.history.faults import Verdict, Wrong
-from tallystick.records.commands import Kind
+from tallystick.records.commands import Kind, TransferFlag
 from tallystick.records.details import DETAILS
 from tallystick.records.entries import TRANSFER_WORK, WORK
 from tallystick.records.results import RESULT
 from tallystick.statuses import TransferStatus
-from tests.unit.lab.history.story import ALICE, SHOP, WORLD, Story, freeze, transfer
+from tests.unit.lab.history.story import ALICE, SHOP, WORLD, Story, freeze, pending, post, transfer, void
 
 
 def wrongs(verdict: Verdict) -> set[Wrong]:
@@ -55,6 +55,67 @@ def test_an_honest_history_passes(story: Story) -> None:
         "transfer created": 3,
         "transfer credit_account_not_found": 1,
     }
+
+
+def two_phase() -> Story:
+    """A pending transfer that is posted in part, one that is voided, one that expires by itself."""
+    story = Story()
+    for number, timeout in ((1, 0), (2, 0), (3, 5)):
+        story.asks(number, Kind.TRANSFER, pending(10 + number, WORLD, SHOP, 60, timeout))
+    story.looks_up(WORLD, SHOP)
+    story.asks(4, Kind.TRANSFER, post(14, 11, 20))
+    story.asks(5, Kind.TRANSFER, void(15, 12))
+    story.looks_up_transfers(11, 14, 15)
+    story.passes(6)
+    story.looks_up(WORLD, SHOP)
+    return story
+
+
+def test_posts_voids_and_expiries_pass() -> None:
+    verdict = two_phase().verdict()
+    assert verdict.faults == []
+    assert verdict.by_status == {"account created": 3, "expiry created": 1, "transfer created": 5}
+    assert verdict.looked_up == 3
+
+
+def test_an_expiry_that_did_not_happen_is_found() -> None:
+    story = two_phase()
+    del story.history.blocks[-1]
+    story.asks(6, Kind.TRANSFER, transfer(16, WORLD, SHOP, 1))
+    renumbered(story)
+    assert wrongs(story.verdict()) == {Wrong.JOURNAL_DIFFERS}
+
+
+def test_a_balance_that_still_shows_what_expired_is_stale() -> None:
+    story = two_phase()
+    before = story.history.calls[-1]
+    story.reads()
+    story.looks_up(WORLD, SHOP)
+    assert story.verdict().ok
+    reserved = bytearray(before.rows)
+    reserved[16] = 60  # debits_pending of the first
+    reserved[152 + 48] = 60  # credits_pending of the second
+    story.replace(story.history.calls[-1], rows=bytes(reserved))
+    assert wrongs(story.verdict()) == {Wrong.STALE}
+
+
+def test_a_chain_of_which_half_was_done_is_found() -> None:
+    story = Story()
+    chain = transfer(11, WORLD, SHOP, 5, flags=TransferFlag.LINKED) + transfer(12, WORLD, 999, 5)
+    story.asks(1, Kind.TRANSFER, chain)
+    assert story.verdict().by_status["transfer linked_event_failed"] == 1
+    entries = np.frombuffer(story.history.blocks[-1].entries, TRANSFER_WORK).copy()
+    entries["status"][0], entries["moved_lo"][0] = 0xFFFF, 5
+    story.history.blocks[-1] = msgspec.structs.replace(story.history.blocks[-1], entries=entries.tobytes())
+    assert Wrong.JOURNAL_DIFFERS in wrongs(story.verdict())
+
+
+def test_a_flag_that_the_ledger_acted_on_and_should_not_is_found() -> None:
+    story = two_phase()
+    entries = np.frombuffer(story.history.blocks[1].entries, TRANSFER_WORK).copy()
+    entries["flag_bits_effective"][0] = 0
+    story.history.blocks[1] = msgspec.structs.replace(story.history.blocks[1], entries=entries.tobytes())
+    assert wrongs(story.verdict()) == {Wrong.JOURNAL_DIFFERS}
 
 
 def test_an_altered_status_in_one_reply_is_found(story: Story) -> None:
