@@ -45,9 +45,10 @@ def test_a_file_that_is_no_history_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.service
+@pytest.mark.timeout(320)  # a first start compiles the kernel
 def test_twenty_seconds_of_torture_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    code, report, told = run("--seconds", "20", "--seed", "1", "--data", str(data), "--json")
+    code, report, told = run("--seconds", "20", "--seed", "1", "--data", str(data), "--json", seconds=300)
     assert code == 0, told[-3000:] + str(report)
     assert (report["lost"], report["doubled"], report["contradicted"], report["seed"]) == (0, 0, 0, 1)
     assert (report["faults"], report["unexpected"], report["shortfalls"]) == ([], [], [])
