@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     )
 
     accounts_max: int = Field(default=16_000_000, ge=1, description="Accounts the books have room for.")
+    pendings_max: int = Field(
+        default=4_000_000, ge=1, description="Open pending transfers the books have room for; then they are refused."
+    )
     window_ids: int = Field(default=1_000_000, ge=16, description="Ids in one of the two generations of the id window.")
     segment_bytes: int = Field(default=67_108_864, ge=4096, description="Size of a journal segment.")
     lane_segment_bytes: int = Field(default=16_777_216, ge=4096, description="Size of an intake segment.")

@@ -25,6 +25,8 @@ from tallystick.records.commands import COMMAND, COMMANDS_MAX
 from tallystick.statuses import RequestStatus
 
 KEY_REUSED = int(RequestStatus.IDEMPOTENCY_KEY_REUSED)
+EXPIRY_WAIT_S_MAX = 1.0
+"""However far away the next expiry is, the clock is looked at this often: it may have been set."""
 
 
 class _Asked(NamedTuple):
@@ -153,10 +155,21 @@ class Callers:
 
     def _run(self) -> None:
         try:
-            while (item := self._left or self._queue.get()) is not None:
+            while (item := self._left or self._next()) is not None:
                 self._round(item)
         except BaseException as error:
             self._failed(error)
+
+    def _next(self) -> _Asked | _LookUp | None:
+        """What comes next; while nothing comes, pending transfers expire when their time comes."""
+        while (due := self._parts.decider.next_expiry()) is not None:
+            wait_s = (due - self._parts.timekeeper.now()) / 1e9
+            try:
+                # A due one is swept at once, but not before what waits already: that may be told to stop.
+                return self._queue.get(timeout=min(max(wait_s, 0.001), EXPIRY_WAIT_S_MAX))
+            except queue.Empty:
+                self._engine.step()
+        return self._queue.get()
 
     def _round(self, first: _Asked | _LookUp) -> None:
         """Decide all that waits, then answer the look-ups among it."""

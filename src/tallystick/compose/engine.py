@@ -107,6 +107,7 @@ class _Engine:
             clock,
             entropy,
             accounts_max=settings.accounts_max,
+            pendings_max=settings.pendings_max,
             window_ids=settings.window_ids,
             segment_bytes=settings.segment_bytes,
             accept_clock=settings.accept_clock,

@@ -42,6 +42,7 @@ Rows = npt.NDArray[np.void]
 _Result = TypeVar("_Result", CreateAccountResult, CreateTransferResult, ControlResult)
 
 ACCOUNTS_MAX = 16_000_000
+PENDINGS_MAX = 4_000_000
 WINDOW_IDS = 262_144
 SEGMENT_BYTES = 67_108_864
 
@@ -66,6 +67,7 @@ class Ledger(LedgerQueries):
         clock: Clock | None = None,
         entropy: Entropy = system_entropy,
         accounts_max: int = ACCOUNTS_MAX,
+        pendings_max: int = PENDINGS_MAX,
         window_ids: int = WINDOW_IDS,
         segment_bytes: int = SEGMENT_BYTES,
         accept_clock: bool = False,
@@ -86,6 +88,7 @@ class Ledger(LedgerQueries):
                 clock or SystemClock(),
                 entropy,
                 accounts_max=accounts_max,
+                pendings_max=pendings_max,
                 window_ids=window_ids,
                 segment_bytes=segment_bytes,
                 accept_clock=accept_clock,
@@ -113,13 +116,16 @@ class Ledger(LedgerQueries):
         journal = parts.journal
         assert isinstance(journal, MemoryJournal)
         queries = Queries(lambda: MemoryJournalReader(journal.kept), SystemDisk(), None)
-        return cls(parts, clock or SystemClock(), entropy, queries)
+        ledger = cls(parts, clock or SystemClock(), entropy, queries)
+        ledger._in_memory = True
+        return ledger
 
     def __init__(self, parts: Any, clock: Clock, entropy: Entropy, queries: Queries | None = None) -> None:
         """Use `open` or `in_memory`."""
         from tallystick.compose.callers import Callers
 
         self._callers = Callers(parts)
+        self._in_memory = False
         self._queries = queries or Queries(_no_journal, SystemDisk(), None)
         self._clock = clock
         self._minter = ids.Minter(entropy)
@@ -179,6 +185,29 @@ class Ledger(LedgerQueries):
         waiter = ThreadWaiter()
         self._callers.look_up(waiter, _transfers(transfer_ids, tenant))
         return waiter.wait()  # type: ignore[no-any-return]
+
+    def set_balances(
+        self,
+        account_id: int,
+        debits_pending: int = 0,
+        debits_posted: int = 0,
+        credits_pending: int = 0,
+        credits_posted: int = 0,
+        *,
+        tenant: int = 1,
+    ) -> None:
+        """For tests of what happens near an overflow: balances (minor units) out of nowhere, with no entry.
+
+        Only of a ledger `in_memory`: raises `Invalid` for any other, and for an account that is not there.
+        """
+        if not self._in_memory:
+            raise Invalid("set_balances", "is for tests, of ledgers in memory")
+        asked = _check_look_up([account_id], tenant)
+        balances = _check_look_up([debits_pending, debits_posted, credits_pending, credits_posted], tenant)
+        waiter = ThreadWaiter()
+        self._callers.look_up(waiter, lambda decider: decider.bookkeeper.set_balances(tenant, asked[0], *balances))
+        if not waiter.wait():
+            raise Invalid("account_id", "there is no such account")
 
     def close(self) -> None:
         """Finish what was asked, then let go of the folder."""

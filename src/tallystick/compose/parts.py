@@ -114,6 +114,7 @@ def open_twice(
     shard: int,
     say: Say,
     stack: ExitStack,
+    pendings_max: int = PENDINGS_MAX,
 ) -> tuple[JournalReader, Keeper, Decider, Decider]:
     """For `tally rebuild --verify`: books as a start would make them, and empty ones. The caller holds the lock.
 
@@ -131,10 +132,10 @@ def open_twice(
         stack.callback(index.close)
     keeper = _keeper(folder, disk, key, Cadence(), say, stack, sweep=False)
     account_key = idkey.random_key(entropy)
-    books = Bookkeeper(accounts_max, account_key, key, indexes[0].current, indexes[1].current)
+    books = Bookkeeper(accounts_max, account_key, key, indexes[0].current, indexes[1].current, pendings_max)
     saved = recover(reader, books, indexes[0], indexes[1], shard, keeper=keeper)
     empty = [IdIndex(key, 16) for _ in range(2)]
-    books = Bookkeeper(accounts_max, account_key, key, empty[0].current, empty[1].current)
+    books = Bookkeeper(accounts_max, account_key, key, empty[0].current, empty[1].current, pendings_max)
     return reader, keeper, saved, Decider(books, empty[0], empty[1], Fetcher(reader), shard)
 
 

@@ -356,6 +356,30 @@ class Bookkeeper:
         row = int(find_in_books(self.books, U64(tenant), U64(account_id & mask), U64(account_id >> 64)))
         return None if row == NO_ROW else self.books.rows[row : row + 1].copy()
 
+    def set_balances(
+        self,
+        tenant: int,
+        account_id: int,
+        debits_pending: int,
+        debits_posted: int,
+        credits_pending: int,
+        credits_posted: int,
+    ) -> bool:
+        """Put balances (minor units) into a row by hand, for tests; False if there is no such account."""
+        mask = 0xFFFFFFFFFFFFFFFF
+        row = int(find_in_books(self.books, U64(tenant), U64(account_id & mask), U64(account_id >> 64)))
+        if row == NO_ROW:
+            return False
+        values = {
+            "debits_pending": debits_pending,
+            "debits_posted": debits_posted,
+            "credits_pending": credits_pending,
+            "credits_posted": credits_posted,
+        }
+        for name, value in values.items():
+            self.books.rows[f"{name}_lo"][row], self.books.rows[f"{name}_hi"][row] = value & mask, value >> 64
+        return True
+
     def count(self) -> int:
         """Accounts there are."""
         return int(self.books.counters[Counter.ACCOUNTS])

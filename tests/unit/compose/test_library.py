@@ -12,7 +12,7 @@ from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose.library import Ledger
 from tallystick.compose.parts import open_files
 from tallystick.errors import Fenced, Invalid, OutcomeUnknown, Unavailable
-from tallystick.records.commands import ACCOUNT_EVENT, TRANSFER_EVENT, AccountFlag, Opcode, Side
+from tallystick.records.commands import ACCOUNT_EVENT, TRANSFER_EVENT, AccountFlag, Opcode, Side, TransferFlag
 from tallystick.records.objects import Account, Control, Transfer
 from tallystick.statuses import CREATED, AccountStatus, ControlStatus, TransferStatus
 
@@ -391,3 +391,27 @@ def test_a_folder_whose_last_owner_crashed_is_opened_and_its_callers_are_answere
         assert [result.status for result in open_accounts(ledger, 1, 2)] == [AccountStatus.CREATED] * 2
         assert ledger.statistics()["blocks"] == 1
         assert ledger.create_transfers([transfer(10)])[0].status is TransferStatus.CREATED
+
+
+def test_pending_transfers_expire_while_nobody_asks():
+    with Ledger.in_memory() as ledger:
+        open_accounts(ledger, 1, 2)
+        ledger.create_transfers([transfer(1, 5, flags=TransferFlag.PENDING, timeout=1)])
+        entries, swept = ledger.statistics()["next_seq"], threading.Event()
+        ledger._callers._parts.decider.decided = lambda draft: swept.set()
+        assert swept.wait(30)
+        assert ledger.lookup_accounts([1])[0].debits_pending == 0
+        assert ledger.statistics()["next_seq"] == entries + 2  # the expiry and its seal
+
+
+def test_balances_can_be_set_only_in_memory(tmp_path):
+    with Ledger.in_memory() as ledger:
+        ledger.create_accounts([Account(id=1, ledger=1, code=1)])
+        ledger.set_balances(1, 2**128 - 1, 2, 3, 4)
+        account = ledger.lookup_accounts([1])[0]
+        assert (account.debits_pending, account.debits_posted) == (2**128 - 1, 2)
+        assert (account.credits_pending, account.credits_posted) == (3, 4)
+        with pytest.raises(Invalid, match="no such account"):
+            ledger.set_balances(2, 1)
+    with Ledger.open(tmp_path / "books") as ledger, pytest.raises(Invalid, match="in memory"):
+        ledger.set_balances(1, 1)

@@ -25,7 +25,7 @@ def shard():
     return made
 
 
-def decide_wrongly(shard, change, kind=Kind.TRANSFER, events=None):
+def decide_wrongly(shard, change, kind=Kind.TRANSFER, events=None, now=NOW + 1000):
     """Decide two payments of 3, then let `change(outcome, books)` spoil what came out."""
 
     def judge(batch, books, outcome, first_seq, now, shard_number):
@@ -34,7 +34,7 @@ def decide_wrongly(shard, change, kind=Kind.TRANSFER, events=None):
 
     shard.decider.judge = judge
     events = events or [{**TRANSFER, "id": 10}, {**TRANSFER, "id": 11}]
-    return shard.decide([request(kind, events, 9)], NOW + 1000)
+    return shard.decide([request(kind, events, 9)], now)
 
 
 def spoil(name, value):
@@ -108,6 +108,12 @@ WRONG = {
     "a closed account is credited": (Violation.CLOSED_ACCOUNT_MOVED, with_touched(barred_throughout=4)),
     "an id is not remembered": (Violation.IDS_NOT_NOTED, noted(-1)),
     "an id is remembered twice": (Violation.IDS_NOT_NOTED, noted(1)),
+    "a refused payment says that something moved": (Violation.REFUSED_BUT_MOVED, spoil("status", 54)),
+    "debits are pending that no entry tells of": (Violation.BALANCE_IS_NOT_THE_SUM, row_is(WORLD, debits_pending_lo=1)),
+    "credits are pending that no entry tells of": (
+        Violation.BALANCE_IS_NOT_THE_SUM,
+        row_is(ALICE, credits_pending_hi=1),
+    ),
 }
 
 
@@ -120,8 +126,98 @@ def test_a_block_that_breaks_a_promise_is_not_journaled(shard, wrong):
     assert shard.journal.end() == end
 
 
+RESERVE = {**TRANSFER, "id": 10, "flag_bits": 2, "timeout": 1}
+ASIDE = {"debit_account_id": 0, "credit_account_id": 0, "ledger": 0, "code": 0, "pending_id": 10}
+POST = {**TRANSFER, **ASIDE, "id": 11, "amount": 2, "flag_bits": 4}
+VOID = {**TRANSFER, **ASIDE, "id": 11, "amount": 0, "flag_bits": 8}
+
+
+def pending_is(**values):
+    def change(outcome, books):
+        for name, value in values.items():
+            books.pendings[name][0] = value
+
+    return change
+
+
+def second(name, value):
+    """Give the second entry another value."""
+    return lambda outcome, books: outcome.transfers[name].__setitem__(1, value)
+
+
+WRONG_OF_PENDING = {
+    "the reservation has no row": ([RESERVE], Violation.WRONG_PENDING_TRANSFER, moved(2, NO_ROW)),
+    "the row is another transfer's": ([RESERVE], Violation.WRONG_PENDING_TRANSFER, pending_is(id_lo=9)),
+    "the row is an older one's": ([RESERVE], Violation.WRONG_PENDING_TRANSFER, pending_is(seq=1)),
+    "the row is another tenant's": ([RESERVE], Violation.WRONG_ACCOUNT, pending_is(tenant=2)),
+    "the row names another account to debit": ([RESERVE], Violation.WRONG_ACCOUNT, pending_is(debit_row=THIRD)),
+    "the row names another account to credit": ([RESERVE], Violation.WRONG_ACCOUNT, pending_is(credit_row=THIRD)),
+    "the row has another ledger": ([RESERVE], Violation.LEDGERS_MIXED, pending_is(ledger=2)),
+    "one unit more is reserved than said": ([RESERVE], Violation.BALANCE_IS_NOT_THE_SUM, pending_is(amount_lo=4)),
+    "no debit is pending": ([RESERVE], Violation.BALANCE_IS_NOT_THE_SUM, row_is(WORLD, debits_pending_lo=0)),
+    "no credit is pending": ([RESERVE], Violation.BALANCE_IS_NOT_THE_SUM, row_is(ALICE, credits_pending_lo=0)),
+    "pending debits pass credits": ([RESERVE], Violation.DEBITS_EXCEED_CREDITS, row_is(WORLD, flag_bits=2)),
+    "pending credits pass debits": ([RESERVE], Violation.CREDITS_EXCEED_DEBITS, row_is(ALICE, flag_bits=4)),
+    "money of a frozen account is reserved": (
+        [RESERVE],
+        Violation.FROZEN_ACCOUNT_MOVED,
+        with_touched(barred_throughout=1),
+    ),
+    "more is posted than was reserved": (
+        [RESERVE, POST],
+        Violation.POSTED_MORE_THAN_RESERVED,
+        second("moved_lo", 4),
+    ),
+    "less is posted than said": ([RESERVE, POST], Violation.BALANCE_IS_NOT_THE_SUM, second("moved_lo", 1)),
+    "a post is of another transfer": ([RESERVE, POST], Violation.WRONG_PENDING_TRANSFER, second("pending_id_lo", 9)),
+    "a post leaves it as voided": ([RESERVE, POST], Violation.WRONG_PENDING_TRANSFER, pending_is(ending=3)),
+    "a frozen account's money is posted": (
+        [RESERVE, POST],
+        Violation.FROZEN_ACCOUNT_MOVED,
+        with_touched(barred_throughout=2),
+    ),
+    "a void leaves it open": ([RESERVE, VOID], Violation.WRONG_PENDING_TRANSFER, pending_is(ending=1)),
+    "a void gives back less": ([RESERVE, VOID], Violation.BALANCE_IS_NOT_THE_SUM, second("moved_lo", 2)),
+    "a void leaves debits pending": (
+        [RESERVE, VOID],
+        Violation.BALANCE_IS_NOT_THE_SUM,
+        row_is(WORLD, debits_pending_lo=3),
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_OF_PENDING)
+def test_a_block_that_breaks_a_promise_about_pending_transfers_is_not_journaled(shard, wrong):
+    events, violation, change = WRONG_OF_PENDING[wrong]
+    with pytest.raises(Violated, match=violation.name.lower()):
+        decide_wrongly(shard, change, events=events)
+
+
+@pytest.mark.parametrize("expires_at", [0, NOW + 2_000_000_001])
+def test_what_expires_too_soon_is_not_journaled(shard, expires_at):
+    shard.decide([request(Kind.TRANSFER, [RESERVE], 7)], NOW + 500)
+    with pytest.raises(Violated, match="expired_too_soon"):
+        decide_wrongly(
+            shard, pending_is(expires_at=expires_at), events=[TRANSFER | {"id": 12}], now=NOW + 2_000_000_000
+        )
+
+
+def test_an_approval_in_the_block_that_posts_it_is_no_violation(shard):
+    shard.decider.screen = lambda work, now: work.verdicts.fill(1)
+    shard.decide([request(Kind.TRANSFER, [RESERVE], 7)], NOW + 500)
+    shard.decider.screen = lambda work, now: None
+    together = [
+        request(Kind.CONTROL, [{**CONTROL, "account_id": 0, "opcode": Opcode.APPROVE, "value": 10}], 8),
+        request(Kind.TRANSFER, [POST], 9),
+    ]
+    assert {status for _, status, _ in shard.decide(together, NOW + 600)} == {kernel.CREATED}
+
+
 def test_every_violation_is_brought_about():
-    assert {violation for violation, _ in WRONG.values()} | {Violation.NONE} == set(Violation)
+    found = {violation for violation, _ in WRONG.values()} | {
+        violation for _, violation, _ in WRONG_OF_PENDING.values()
+    }
+    assert found | {Violation.NONE, Violation.EXPIRED_TOO_SOON} == set(Violation)
 
 
 @pytest.mark.parametrize("place", [0, 1])
