@@ -1022,7 +1022,7 @@ RECOVERY = (
         file="src/tallystick/engine/booktables.py",
         old="                push(heap, heap_at, counters, pending, row)\n",
         new="                pass\n",
-        tests=("tests/faults/engine/test_snapshots.py"),
+        tests=("tests/faults/engine/test_snapshots.py",),
     ),
     Mutant(
         name="ids before the snapshot forgotten",
