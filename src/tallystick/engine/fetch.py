@@ -49,6 +49,8 @@ class Fetcher:
             at = (positions[here] - np.uint64(draft.first_seq)).astype(np.int64)
             entries[here] = draft.outcome.entries.view(np.ndarray)[at].view(ENTRY)
             details[here] = draft.outcome.details.view(np.ndarray)[at]
+            unsealed = positions == np.uint64(draft.next_seq - 1)
+            entries["seq"][unsealed], entries["kind"][unsealed] = draft.next_seq - 1, Kind.SEAL  # the writer fills it
             durable &= ~here
         if durable.any():
             entries[durable], details[durable] = self._journal.rows(positions[durable])
