@@ -568,7 +568,7 @@ RULES = (
         "reserved within a broken chain",
         "what a failed chain reserved is gone",
         CHAINS,
-        "                release(pendings, pending_slots, pending_free, counters, id_keys, pending_row)\n",
+        "                free_row(pendings, pending_slots, pending_free, counters, id_keys, pending_row)\n",
         "                pass\n",
     ),
     # Two-phase
@@ -683,7 +683,7 @@ RULES = (
         "expiry keeps the reservation",
         "what expires is given back",
         KERNEL,
-        "    resolving.settle(debit, credit, of_debit, of_credit, pending, False, ZERO, ZERO, seq, d)\n",
+        "    resolving.resolve(debit, credit, of_debit, of_credit, pending, False, ZERO, ZERO, seq, d)\n",
         "    resolving.number_both(debit, credit, seq, d)\n",
     ),
     of_the_rules(

@@ -11,7 +11,7 @@ import numpy as np
 from tallystick.ledger import windows
 from tallystick.ledger.books import NO_ROW, Counter, remove_account
 from tallystick.ledger.compiled import ONE, ZERO, outlined
-from tallystick.ledger.expiry import push, release, remove
+from tallystick.ledger.expiry import free_row, push, remove
 from tallystick.ledger.transfers import LINKED, PENDING
 from tallystick.records.commands import Kind
 from tallystick.statuses import TransferStatus
@@ -29,7 +29,7 @@ _NOTHING_32 = np.uint32(0)
 
 
 @outlined
-def undo(
+def take_back(
     first: Any,
     stop: Any,
     expired: Any,
@@ -70,7 +70,7 @@ def undo(
         if pending_row != NO_ROW:
             if entry.kind == _TRANSFER and entry.flag_bits_effective & PENDING != 0:
                 remove(heap, heap_at, counters, pending_row)
-                release(pendings, pending_slots, pending_free, counters, id_keys, pending_row)
+                free_row(pendings, pending_slots, pending_free, counters, id_keys, pending_row)
             else:
                 _put_back(pendings, heap, heap_at, counters, saved_pendings, member, pending_row)
         rows[moved_rows[at, 0]] = saved_rows[2 * member]

@@ -100,7 +100,7 @@ def take_due(books: Any, now: Any) -> Any:
         books.pending_free,
         books.id_keys,
     )
-    release_resolved(pendings, pending_slots, pending_free, resolved, counters, id_keys)
+    free_resolved(pendings, pending_slots, pending_free, resolved, counters, id_keys)
     count = 0
     while count < EXPIRIES_MAX and counters[Counter.HEAP] > ZERO and heap[0, 0] <= now:
         row = np.int64(heap[0, 2])
@@ -112,17 +112,17 @@ def take_due(books: Any, now: Any) -> Any:
 
 
 @inlined
-def release_resolved(
+def free_resolved(
     pendings: Any, pending_slots: Any, pending_free: Any, resolved: Any, counters: Any, id_keys: Any
 ) -> Any:
     """Give away the rows of what the block before resolved."""
     for place in range(np.int64(counters[Counter.RESOLVED])):
-        release(pendings, pending_slots, pending_free, counters, id_keys, resolved[place])
+        free_row(pendings, pending_slots, pending_free, counters, id_keys, resolved[place])
     counters[Counter.RESOLVED] = ZERO
 
 
 @inlined
-def release(pendings: Any, pending_slots: Any, pending_free: Any, counters: Any, id_keys: Any, row: Any) -> Any:
+def free_row(pendings: Any, pending_slots: Any, pending_free: Any, counters: Any, id_keys: Any, row: Any) -> Any:
     """Give away one row: nobody will look for this pending transfer in the books any more."""
     pending = pendings[row]
     leave(pending_slots, hashing.hash_id(id_keys, pending.tenant, pending.id_lo, pending.id_hi), row)

@@ -312,7 +312,7 @@ def decide(batch: Any, books: Any, outcome: Any, first_seq: Any, now: Any, shard
                                 saved_rows[2 * (k - chain) + 1] = credit
                                 saved_pendings[k - chain] = pending
                             posts = t.flag_bits & POST != 0
-                            resolving.settle(
+                            resolving.resolve(
                                 debit, credit, of_debit, of_credit, pending, posts, amount_lo, amount_hi, seq, d
                             )
                             resolving.end(
@@ -524,7 +524,7 @@ def decide(batch: Any, books: Any, outcome: Any, first_seq: Any, now: Any, shard
         if chain != NO_CHAIN:
             if status != CREATED and not broken:
                 broken = True
-                chains.undo(
+                chains.take_back(
                     chain,
                     k,
                     expired,
@@ -627,7 +627,7 @@ def _expire(
     d.version = DETAILS_VERSION
     of_debit = touched[touch(touched, counters, debit, debit_row)]
     of_credit = touched[touch(touched, counters, credit, credit_row)]
-    resolving.settle(debit, credit, of_debit, of_credit, pending, False, ZERO, ZERO, seq, d)
+    resolving.resolve(debit, credit, of_debit, of_credit, pending, False, ZERO, ZERO, seq, d)
     pending.ending = np.uint8(EXPIRED)
 
 

@@ -22,10 +22,10 @@ from tallystick.ledger.books import (
     touch,
 )
 from tallystick.ledger.compiled import ONE, ZERO, compiled, inlined, outlined
-from tallystick.ledger.expiry import release_resolved
+from tallystick.ledger.expiry import free_resolved
 from tallystick.ledger.imports import hash_import, is_import
 from tallystick.ledger.pendings import Review, find_pending
-from tallystick.ledger.resolving import EXPIRED, POSTED, VOIDED, decide_review, end, settle
+from tallystick.ledger.resolving import EXPIRED, POSTED, VOIDED, decide_review, end, resolve
 from tallystick.ledger.transfers import (
     CREATED_STORED,
     PENDING,
@@ -74,7 +74,7 @@ def apply(entries: Any, transfers: Any, accounts: Any, controls: Any, details: A
     heap, heap_at, resolved, changed = books.heap, books.heap_at, books.resolved, books.changed
     tenants, tenant_slots = books.tenants, books.tenant_slots
     counters[Counter.TOUCHED] = ZERO
-    release_resolved(pendings, pending_slots, pending_free, resolved, counters, id_keys)
+    free_resolved(pendings, pending_slots, pending_free, resolved, counters, id_keys)
     tenant, tenant_row = ZERO, NO_ROW
     first_misfit = APPLIED_ALL
     for k in range(entries.shape[0]):
@@ -229,7 +229,7 @@ def _resolve(
     debit, credit = rows[pending.debit_row], rows[pending.credit_row]
     of_debit, of_credit = touched[debit.touched - ONE], touched[credit.touched - ONE]
     posts = kind == TRANSFER and t.flag_bits & POST != 0
-    settle(debit, credit, of_debit, of_credit, pending, posts, t.moved_lo, t.moved_hi, t.seq, stored)
+    resolve(debit, credit, of_debit, of_credit, pending, posts, t.moved_lo, t.moved_hi, t.seq, stored)
     ending = EXPIRED
     if posts:
         ending = POSTED

@@ -305,7 +305,7 @@ def exists_beside_entry(t: Any, there: Any, p: Any) -> Any:
 
 
 @inlined
-def settle(
+def resolve(
     debit: Any, credit: Any, of_debit: Any, of_credit: Any, pending: Any, posts: Any, lo: Any, hi: Any, seq: Any, d: Any
 ) -> Any:
     """Release what was pending and, if it `posts`, post the amount; reopen what a closing transfer closed.
@@ -373,6 +373,6 @@ def decide_review(
         return ZERO, ZERO
     of_debit, of_credit = touched[debit.touched - ONE], touched[credit.touched - ONE]
     posts = c.opcode == APPROVE
-    settle(debit, credit, of_debit, of_credit, pending, posts, amount_lo, amount_hi, seq, d)
+    resolve(debit, credit, of_debit, of_credit, pending, posts, amount_lo, amount_hi, seq, d)
     end(heap, heap_at, counters, resolved, pending, pending_row, POSTED if posts else VOIDED)
     return amount_lo, amount_hi

@@ -130,7 +130,7 @@ def test_full_books_take_no_more_and_a_row_given_away_is_used_again():
 
     assert [reserve(1), reserve(2), reserve(3)] == [0, 1, NO_ROW]
     assert books.pendings["ending"].tolist() == [Ending.OPEN, Ending.OPEN]
-    expiry.release(books.pendings, books.pending_slots, books.pending_free, books.counters, books.id_keys, 0)
+    expiry.free_row(books.pendings, books.pending_slots, books.pending_free, books.counters, books.id_keys, 0)
     assert [reserve(3), reserve(4)] == [0, NO_ROW]
 
 
