@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tallystick.records.commands import ACCOUNT_EVENT, CONTROL_EVENT, Kind, Opcode, frame
+from tallystick.records.commands import ACCOUNT_EVENT, CONTROL_EVENT, TRANSFER_EVENT, Kind, Opcode, TransferFlag, frame
 from tallystick.records.details import Verdict
 from tests.properties.random_transfers import ACCOUNTS, STRANGERS, U64_MAX, RandomTransfers
 
@@ -40,10 +40,10 @@ ACCOUNT_CHANGES = [
     ("credits_posted_hi", 1),
 ]
 OPCODES = {
-    Opcode.FREEZE: 0.1,
-    Opcode.UNFREEZE: 0.3,  # twice as often as freeze, or all is frozen in the end
+    Opcode.FREEZE: 0.05,
+    Opcode.UNFREEZE: 0.25,  # twice as often as freeze, or all is frozen in the end
     Opcode.CREDIT_LIMIT: 0.2,
-    Opcode.APPROVE: 0.24,
+    Opcode.APPROVE: 0.34,
     Opcode.REJECT: 0.1,
     0: 0.03,
     6: 0.03,
@@ -77,6 +77,7 @@ class RandomRequests:
         self._requests = 0
         self._sent = []
         self._transfers = {}
+        self._then = []
         self._importer = IMPORTERS
         self._past = 0
         self._begun = []
@@ -124,21 +125,26 @@ class RandomRequests:
         if self._opened < 2 * len(TENANTS):
             self._opened += 1
             return self._send(Kind.ACCOUNT, self._accounts(every=True), TENANTS[self._opened % len(TENANTS)])
+        if self._then:
+            return self._send(*self._then.pop())
         chance = self._rng.random()
         if chance < 0.08 and self._sent:
             return self._again()
         if chance < 0.12:
             return self._import()
         tenant = TENANTS[self._rng.choice(3, p=(0.5, 0.3, 0.2))]
-        if chance < 0.20:
-            return self._send(Kind.CONTROL, self._controls(tenant), tenant)
+        if chance < 0.15 and self._of(tenant).asked and not self._timeless:
+            return self._close_and_approve(tenant)
         if chance < 0.23:
+            return self._send(Kind.CONTROL, self._controls(tenant), tenant)
+        if chance < 0.26:
             return self._send(Kind.ACCOUNT, self._accounts(), tenant)
         return self._send(Kind.TRANSFER, self._of(tenant).some(self._count()), tenant)
 
     def _of(self, tenant):
         if tenant not in self._transfers:
-            self._transfers[tenant] = RandomTransfers(self._rng, tenant == RICH_TENANT, self._timeless)
+            closing_every = 300 if tenant == TENANTS[1] else 1500
+            self._transfers[tenant] = RandomTransfers(self._rng, tenant == RICH_TENANT, self._timeless, closing_every)
         return self._transfers[tenant]
 
     def _count(self):
@@ -202,6 +208,7 @@ class RandomRequests:
         events["account_id_lo"], events["account_id_hi"] = chosen[:, 0], chosen[:, 1]
         events["opcode"] = self._rng.choice(list(OPCODES), count, p=list(OPCODES.values()))
         events["value_lo"] = self._rng.integers(0, 5, count)
+        events["value_lo"][(events["opcode"] == Opcode.UNFREEZE) & (events["value_lo"] > 0)] = 3
         limits = events["opcode"] == Opcode.CREDIT_LIMIT
         events["value_lo"][limits] = np.array([0, 5, 50, U64_MAX], "<u8")[self._rng.integers(0, 4, limits.sum())]
         events["value_hi"][limits] = np.where(self._rng.random(limits.sum()) < 0.05, np.uint64(U64_MAX), np.uint64(0))
@@ -212,10 +219,30 @@ class RandomRequests:
             wrong = self._rng.random(count) < 0.03
             for half in ("lo", "hi"):
                 events[f"account_id_{half}"][reviews & ~wrong] = 0
+            if reviews[-1] and count > 1 and self._rng.random() < 0.3:  # freeze one of its accounts before
+                lo, hi = self._of(tenant).accounts_of(numbers[-1:])
+                events["account_id_lo"][-2], events["account_id_hi"][-2] = lo[0], hi[0]
+                events["opcode"][-2], events["value_lo"][-2], events["value_hi"][-2] = Opcode.FREEZE, 3, 0
         events["reserved_64"][:, 8] = self._rng.random(count) < 0.02
         events["flag_bits"] |= ((self._rng.random(count) < 0.02) * 2).astype("<u2")
         events["reason"] = self._rng.integers(0, 9, count)
         return events
+
+    def _close_and_approve(self, tenant):
+        """Close an account of a transfer in review, and approve that then."""
+        number = self._reviewable(tenant, 1)
+        approval = np.zeros(1, CONTROL_EVENT)
+        approval["opcode"], approval["value_lo"], approval["value_hi"] = Opcode.APPROVE, number + 1, number % 3
+        self._then.append((Kind.CONTROL, approval, tenant))
+        closing = np.zeros(1, TRANSFER_EVENT)
+        lo, hi = self._of(tenant).accounts_of(number)
+        side, other, flag = ("debit", "credit", 64) if self._rng.random() < 0.5 else ("credit", "debit", 128)
+        closing["id_lo"], closing["id_hi"] = self._requests, 1 << 40
+        closing[f"{side}_account_id_lo"], closing[f"{side}_account_id_hi"] = lo, hi
+        closing[f"{other}_account_id_lo"] = 3 if lo != 3 else 1
+        closing["ledger"], closing["code"], closing["timeout"] = 1, 1, int(not self._timeless)
+        closing["flag_bits"] = TransferFlag.PENDING | flag
+        return self._send(Kind.TRANSFER, closing, tenant)
 
     def _reviewable(self, tenant, count):
         """Numbers of transfers of late that screening wanted people to see, or of any pending ones."""
@@ -229,10 +256,11 @@ class RandomRequests:
 
     def _import(self):
         """Accounts first, then transfers, of times long ago; now and then a new tenant."""
-        if self._past == 0 or self._rng.random() < 0.03:
+        if self._past == 0 or self._rng.random() < 0.05:
             self._importer += 1
             self._past = 1
-            events = self._accounts(every=True)
+            chosen = np.append(True, self._rng.random(len(ACCOUNTS) - 1) < 0.7)
+            events = self._accounts(every=True)[chosen]
             events["ledger"] = 1
             kind = Kind.ACCOUNT
         elif self._rng.random() < 0.2:
@@ -242,9 +270,12 @@ class RandomRequests:
             events["timeout"][self._rng.random(len(events)) < 0.9] = 0
         times = self._past + np.cumsum(self._rng.integers(0, 4, len(events)))
         self._past = int(times[-1]) + 1
+        if kind is Kind.ACCOUNT:
+            times += self._rng.integers(0, 40)  # transfers that follow may be older than their account
         noise = self._rng.random(len(events))
         times = np.where(noise < 0.03, self._rng.integers(0, self._past + 5, len(events)), times)
-        times = np.where((noise > 0.03) & (noise < 0.035), self.now + self._rng.integers(-5, 5, len(events)), times)
+        ahead = (noise > 0.03) & (noise < 0.04)
+        times = np.where(ahead, self.now + self._rng.integers(-5, 50_000, len(events)), times)
         if not self._timeless:
             events["timestamp"] = times
         events["timestamp"][noise > 0.995] = 2**63

@@ -60,12 +60,16 @@ CHANGES_OF_RESOLVING = [
 
 
 class RandomTransfers:
-    """The transfers of one tenant, made as they are asked for. `rich`: with amounts up to 2^128 − 1."""
+    """The transfers of one tenant, made as they are asked for.
 
-    def __init__(self, rng, rich, timeless):
+    `rich`: with amounts up to 2^128 − 1. One in `closing_every` closes an account.
+    """
+
+    def __init__(self, rng, rich, timeless, closing_every=1200):
         self._rng = rng
         self._rich = rich
         self._timeless = timeless
+        self._closing_every = closing_every
         self._made = np.empty(0, TRANSFER_EVENT)
         self._pendings = np.empty(0, np.int64)
         self.asked = 0
@@ -81,6 +85,12 @@ class RandomTransfers:
         events = self._made[numbers].copy()
         self._change(events)
         return events
+
+    def accounts_of(self, numbers):
+        """Ids, as two halves each, of the accounts that these transfers debit, or credit: one of the two."""
+        chosen = self._made[numbers]
+        side = "debit" if self._rng.random() < 0.5 else "credit"
+        return chosen[f"{side}_account_id_lo"], chosen[f"{side}_account_id_hi"]
 
     def ids_of_pendings(self, count):
         """Ids of pending transfers, most of them asked for lately; some are none."""
@@ -103,16 +113,17 @@ class RandomTransfers:
         if self._rich:
             sizes = np.array(BOUNDARIES, "<u8")
             events["amount_lo"] = sizes[mixed // 11 % len(sizes)]
-            events["amount_hi"] = np.where(mixed // 97 % 23 == 0, sizes[mixed // 13 % len(sizes)], np.uint64(0))
+            events["amount_hi"] = np.where(mixed // 97 % 11 == 0, sizes[mixed // 13 % len(sizes)], np.uint64(0))
             whole = mixed // 53 % 41 == 0
             events["amount_lo"][whole] = events["amount_hi"][whole] = U64_MAX
         events["ledger"], events["code"] = 1, 1 + mixed % 2
         events["flag_bits"] = FLAGS[mixed // 31 % 100]
         pending = events["flag_bits"] & PENDING != 0
-        closing = mixed // 67 % 1200 == 0
+        closing = mixed // 67 % self._closing_every == 0
         events["flag_bits"][closing] = PENDING | np.array([64, 128, 192])[mixed[closing] % 3]
         pending |= closing
-        reopening = np.flatnonzero(closing) + 1 + mixed[closing] % 6  # soon, or all is closed in the end
+        # Most are voided soon, or all would be closed in the end.
+        reopening = np.flatnonzero(closing) + 1 + mixed[closing] % 6 + (mixed[closing] % 4 == 0) * len(events)
         reopening, reopened = reopening[reopening < len(events)], np.flatnonzero(closing)[reopening < len(events)]
         pending[reopening] = False
         events["flag_bits"][reopening] = VOID

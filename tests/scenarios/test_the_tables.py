@@ -15,6 +15,7 @@ TABLES = {
     for file in sorted((Path(__file__).parent / "tables").glob("*.txt"))
     for heading, _, table in (part.partition("\n") for part in file.read_text().split("\n== ")[1:])
 }
+RULES = (Path(__file__).parents[2] / "docs" / "rules.md").read_text().split("```text\n")[1:]
 VERBS = {
     "open": Kind.ACCOUNT,
     **dict.fromkeys(("transfer", "post", "void"), Kind.TRANSFER),
@@ -31,6 +32,11 @@ NO_TABLE = {
 def test_table(name):
     full = next((room for status, room in FULL.items() if status in TABLES[name]), {})
     check(TABLES[name], **full)
+
+
+@pytest.mark.parametrize("place", range(len(RULES)))
+def test_the_page_of_rules_tells_the_truth(place):
+    check(RULES[place].partition("```")[0])
 
 
 def expected_statuses():

@@ -100,27 +100,27 @@ class ModelBooks:
     resolved: int = 0
     """Those of them that this batch resolved."""
     _due: list[tuple[int, int, Key]] = field(default_factory=list)
-    _undo: list[Callable[[], object]] | None = None
+    _ways_back: list[Callable[[], object]] | None = None
 
     # Chains
 
     def begin(self) -> None:
         """From now on changes can be taken back."""
-        self._undo = []
+        self._ways_back = []
 
     def keep(self) -> None:
         """What was changed since `begin` stays."""
-        self._undo = None
+        self._ways_back = None
 
     def take_back(self) -> None:
-        """Undo what was changed since `begin`, last change first."""
-        for undo in reversed(self._undo or ()):
-            undo()
-        self._undo = None
+        """Take back what was changed since `begin`, last change first."""
+        for way_back in reversed(self._ways_back or ()):
+            way_back()
+        self._ways_back = None
 
     def changing(self, thing: Any) -> None:
         """Say this before an account or transfer is changed."""
-        if self._undo is None:
+        if self._ways_back is None:
             return
         before = [(name, getattr(thing, name)) for name in type(thing).__slots__]
 
@@ -128,11 +128,11 @@ class ModelBooks:
             for name, value in before:
                 setattr(thing, name, value)
 
-        self._undo.append(restore)
+        self._ways_back.append(restore)
 
-    def _if_taken_back(self, undo: Callable[[], object]) -> None:
-        if self._undo is not None:
-            self._undo.append(undo)
+    def _if_taken_back(self, way_back: Callable[[], object]) -> None:
+        if self._ways_back is not None:
+            self._ways_back.append(way_back)
 
     # Creation
 
