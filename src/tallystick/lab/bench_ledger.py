@@ -22,13 +22,15 @@ from tallystick.compose.library import Ledger
 from tallystick.errors import Invalid
 from tallystick.lab.results import Result, median, percentiles_ms
 from tallystick.records import objects
-from tallystick.records.commands import ACCOUNT_EVENT, COMMANDS_MAX, TRANSFER_EVENT
+from tallystick.records.commands import ACCOUNT_EVENT, COMMANDS_MAX, TRANSFER_EVENT, TransferFlag
 from tallystick.records.objects import Transfer
 from tallystick.statuses import CREATED
 
 ACCOUNTS = 10_000
 IN_FLIGHT = 2
+PLAIN = "8,190 a batch"
 CALLERS = 256
+U64_MAX = 0xFFFFFFFFFFFFFFFF
 REFERENCE = "raw append + fdatasync of the same bytes"
 Rows = npt.NDArray[np.void]
 Say = Callable[[str], None]
@@ -54,6 +56,9 @@ class Case:
     transfers: int
     run: "Callable[[Ledger, Case, np.random.Generator], Timed]"
     ordered: bool = True
+    shape: "Callable[[Rows], None] | None" = None
+    """What makes other transfers of the plain ones of a request."""
+    accounts: int = ACCOUNTS
 
 
 @dataclass
@@ -83,9 +88,9 @@ def run(runs: int, names: list[str], folder: Path | None, say: Say) -> list[Resu
 
 def _measure(case: Case, place: Path, rng: np.random.Generator, into: _Measured) -> None:
     with Ledger.open(place / "ledger") as ledger:
-        for accounts in _accounts():
+        for accounts in _accounts(case.accounts):
             ledger.create_accounts(accounts)
-        in_batches(ledger, Case("warm-up", COMMANDS_MAX, 4 * COMMANDS_MAX, in_batches), rng)
+        in_batches(ledger, Case("warm-up", COMMANDS_MAX, 4 * COMMANDS_MAX, in_batches, accounts=case.accounts), rng)
         before = ledger.statistics()
         timed = case.run(ledger, case, rng)
         after = ledger.statistics()
@@ -157,24 +162,49 @@ def _require_created(results: Any) -> None:
         raise RuntimeError("a transfer of the bench was not created: its figure would say nothing")
 
 
-def _accounts() -> list[Rows]:
-    rows = np.zeros(ACCOUNTS, ACCOUNT_EVENT)
-    rows["id_lo"], rows["ledger"], rows["code"] = np.arange(1, ACCOUNTS + 1), 1, 1
-    return [rows[start : start + COMMANDS_MAX] for start in range(0, ACCOUNTS, COMMANDS_MAX)]
+def _accounts(count: int) -> list[Rows]:
+    rows = np.zeros(count, ACCOUNT_EVENT)
+    rows["id_lo"], rows["ledger"], rows["code"] = np.arange(1, count + 1), 1, 1
+    return [rows[start : start + COMMANDS_MAX] for start in range(0, count, COMMANDS_MAX)]
 
 
 def _transfers(case: Case, start: int, rng: np.random.Generator) -> Rows:
     """Random accounts and amounts; ids ordered by time as UUIDv7 are, or random."""
     count = min(case.size, case.transfers - start)
     rows = np.zeros(count, TRANSFER_EVENT)
-    debit = rng.integers(0, ACCOUNTS, count)
+    debit = rng.integers(0, case.accounts, count)
     rows["id_lo"] = rng.integers(1, 1 << 63, count)
     rows["id_hi"] = _clock.wall_ns() + np.arange(count) if case.ordered else rng.integers(1, 1 << 63, count)
     rows["debit_account_id_lo"] = debit + 1
-    rows["credit_account_id_lo"] = (debit + rng.integers(1, ACCOUNTS, count)) % ACCOUNTS + 1
+    rows["credit_account_id_lo"] = (debit + rng.integers(1, case.accounts, count)) % case.accounts + 1
     rows["amount_lo"] = rng.integers(1, 10_000, count)
     rows["ledger"], rows["code"] = 1, 1
+    if case.shape is not None:
+        case.shape(rows)
     return rows
+
+
+def two_phase(rows: Rows) -> None:
+    """Of ten transfers one reserves, with a time-out, and another posts that."""
+    pending, post = rows[0 : len(rows) - 5 : 10], rows[5::10]
+    pending["flag_bits"], pending["timeout"] = TransferFlag.PENDING, 3_600
+    post["flag_bits"] = TransferFlag.POST_PENDING_TRANSFER
+    post["pending_id_lo"], post["pending_id_hi"] = pending["id_lo"], pending["id_hi"]
+    post["amount_lo"] = post["amount_hi"] = U64_MAX
+    for name in ("debit_account_id_lo", "credit_account_id_lo", "ledger", "code"):
+        post[name] = 0
+
+
+def chains_of_three(rows: Rows) -> None:
+    """Of fifteen transfers three stand or fall together."""
+    for at in (0, 1):
+        rows["flag_bits"][at : len(rows) - 2 + at : 15] = TransferFlag.LINKED
+
+
+def hot_account(rows: Rows) -> None:
+    """Three of ten transfers are paid by one account."""
+    hot = np.arange(len(rows)) % 10 < 3
+    rows["debit_account_id_lo"][hot & (rows["credit_account_id_lo"] != 1)] = 1
 
 
 def _singles(case: Case, rng: np.random.Generator) -> list[list[Transfer]]:
@@ -200,7 +230,11 @@ def _result(case: Case, measured: dict[str, _Measured]) -> Result:
     mine = measured[case.name]
     p50, p95, p99 = percentiles_ms(mine.latencies)
     extra: dict[str, Any] = {"per_sync": round(median(mine.per_sync), 1), "runs": len(mine.rates)}
-    for name, other in (("of_batches_of_100", "100 a batch"), ("cpu_of_ordered", "8,190 a batch")):
+    if case.shape is not None or case.accounts != ACCOUNTS:
+        plain = measured.get(PLAIN)
+        if plain is not None:
+            extra["of_plain"] = median(mine.rates) / median(plain.rates)
+    for name, other in (("of_batches_of_100", "100 a batch"), ("cpu_of_ordered", PLAIN)):
         if other not in measured or case.name == other:
             continue
         if name == "of_batches_of_100" and case.size == 1:
@@ -223,8 +257,12 @@ def _result(case: Case, measured: dict[str, _Measured]) -> Result:
 
 
 CASES = (
-    Case("8,190 a batch", COMMANDS_MAX, 100 * COMMANDS_MAX, in_batches),
+    Case(PLAIN, COMMANDS_MAX, 100 * COMMANDS_MAX, in_batches),
     Case("8,190 a batch, random ids", COMMANDS_MAX, 100 * COMMANDS_MAX, in_batches, ordered=False),
+    Case("20 % two-phase", COMMANDS_MAX, 100 * COMMANDS_MAX, in_batches, shape=two_phase),
+    Case("20 % in chains of 3", COMMANDS_MAX, 100 * COMMANDS_MAX, in_batches, shape=chains_of_three),
+    Case("hot account", COMMANDS_MAX, 100 * COMMANDS_MAX, in_batches, shape=hot_account),
+    Case("1,000,000 accounts", COMMANDS_MAX, 100 * COMMANDS_MAX, in_batches, accounts=1_000_000),
     Case("1,000 a batch", 1_000, 400_000, in_batches),
     Case("100 a batch", 100, 100_000, in_batches),
     Case("1 a batch", 1, 3_000, in_batches),
