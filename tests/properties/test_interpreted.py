@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    ("seed", "commands"), [(3, 2_000), pytest.param(4, 20_000, marks=pytest.mark.service)], ids=["few", "many"]
+    ("seed", "commands"),
+    [(3, 2_000), pytest.param(4, 20_000, marks=[pytest.mark.service, pytest.mark.timeout(600)])],
+    ids=["few", "many"],
 )
 def test_compiled_equals_interpreted_on_random_commands(tmp_path, seed, commands):
     file = tmp_path / "interpreted.npz"

@@ -59,6 +59,7 @@ def test_kernel_and_model_agree_while_the_engine_starts_again_and_again():
 
 
 @pytest.mark.service
+@pytest.mark.timeout(900)
 def test_kernel_and_model_agree_on_a_million_random_commands_and_every_status_is_met():
     met = Counter()
     for seed, now in ((11, NOW), (12, LATE), (13, NOW), (14, LATE)):
