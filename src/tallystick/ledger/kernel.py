@@ -242,10 +242,10 @@ def decide(batch: Any, books: Any, outcome: Any, first_seq: Any, now: Any, shard
         if screened and chain in (NO_CHAIN, k):
             review_mode = chains.review_mode(commands, transfers, verdicts, k, REVIEW, TRANSFER)
         status = CREATED
-        if quarantined[k] != 0:
-            status = QUARANTINED
-        elif command.expires_at != ZERO and now > command.expires_at:
+        if command.expires_at != ZERO and now > command.expires_at:
             status = REQUEST_EXPIRED
+        elif quarantined[k] != 0:
+            status = QUARANTINED
         elif flag_bits & LINKED != 0 and is_last:
             status = LINKED_EVENT_CHAIN_OPEN
         elif broken:
