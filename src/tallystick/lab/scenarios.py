@@ -52,8 +52,8 @@ from tallystick.lab.agreement import (
 )
 from tallystick.lab.model import Event, Model, ModelAccount, Result
 from tallystick.lab.scenario_commands import Command, Reader
+from tallystick.lab.scenario_shown import hold_balances, hold_transfer
 from tallystick.lab.scenario_words import (
-    SIDES,
     TABLES,
     Line,
     Names,
@@ -65,7 +65,7 @@ from tallystick.lab.scenario_words import (
     packed,
 )
 from tallystick.lab.shard import Shard
-from tallystick.records.commands import AccountFlag, Kind, Side, frame
+from tallystick.records.commands import Kind, frame
 from tallystick.records.details import Verdict
 from tallystick.statuses import RequestStatus
 
@@ -242,24 +242,7 @@ class _Run:
         found = self._look_up_account(words[0])
         if found is None:
             raise line.fail("there is no such account")
-        said = {
-            "debits": found.debits_posted,
-            "credits": found.credits_posted,
-            "debits_pending": found.debits_pending,
-            "credits_pending": found.credits_pending,
-            "posted": found.credits_posted - found.debits_posted,
-            "available": found.credits_posted - found.debits_posted - found.debits_pending + found.credit_limit,
-            "limit": found.credit_limit,
-        }
-        for name, value in zip(words[1::2], words[2::2], strict=True):
-            if name == "frozen":
-                if found.frozen != SIDES[value]:
-                    raise line.fail(f"frozen is {Side(found.frozen)!r}")
-            elif name == "closed":
-                if found.has(AccountFlag.CLOSED) != {"yes": True, "no": False}[value]:
-                    raise line.fail("closed is not so")
-            elif said[name] != (-number(value[1:]) if value.startswith("-") else number(value)):
-                raise line.fail(f"{name} is {said[name]}")
+        hold_balances(line, words[1:], found)
 
     def _do_account(self, line: Line, words: list[str]) -> None:
         self._settle()
@@ -272,19 +255,7 @@ class _Run:
         self._settle()
         key = (self._tenant, self._reader.names[Kind.TRANSFER].of(words[0]))
         shown = look_up_transfer(self._shard, key)
-        if words[1] == "nothing":
-            if shown is not None:
-                raise line.fail("there is such a transfer")
-            return
-        if shown is None:
-            raise line.fail("there is no such transfer")
-        for name, value in zip(words[1::2], words[2::2], strict=True):
-            if name in ("debit", "credit"):
-                name, expected = f"{name}_account_id", self._reader.names[Kind.ACCOUNT].of(value)
-            else:
-                expected = number(value)
-            if shown[name] != expected:
-                raise line.fail(f"{name} is {shown[name]}")
+        hold_transfer(line, words[1:], shown, self._reader.names[Kind.ACCOUNT])
 
     def _look_up_account(self, name: str) -> ModelAccount | None:
         return look_up_account(self._shard, (self._tenant, self._reader.names[Kind.ACCOUNT].of(name)))

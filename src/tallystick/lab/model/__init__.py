@@ -7,8 +7,9 @@ read why; scenario tables, property tests and `tally torture` hold the kernel ag
     requests ─► batches.Model ─► accounts | transfers ─ pendings | controls ─► books      events: a command as a dict
 """
 
-from tallystick.lab.model.batches import Decided, Model, Result
+from tallystick.lab.model.batches import Model
 from tallystick.lab.model.books import ModelAccount, ModelTransfer
+from tallystick.lab.model.decided import Decided, Result
 from tallystick.lab.model.events import U128_MAX, Event, Key
 
 __all__ = ["U128_MAX", "Decided", "Event", "Key", "Model", "ModelAccount", "ModelTransfer", "Result"]

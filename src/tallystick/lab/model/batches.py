@@ -10,6 +10,7 @@ from tallystick.lab.model import pendings
 from tallystick.lab.model.accounts import account_status, open_account
 from tallystick.lab.model.books import ModelAccount, ModelBooks, ModelTransfer
 from tallystick.lab.model.controls import control
+from tallystick.lab.model.decided import Decided, Result
 from tallystick.lab.model.events import TIMESTAMP_MAX, Event, Key, events_of
 from tallystick.lab.model.transfers import Asked, create_transfer
 from tallystick.records.commands import COMMANDS_MAX, AccountFlag, ControlFlag, Kind, TransferFlag
@@ -29,40 +30,6 @@ _LINKED = {
 }
 _CAN_WAIT = int(TransferFlag.LINKED | TransferFlag.PENDING)
 _IMPORTED = {Kind.TRANSFER: int(TransferFlag.IMPORTED), Kind.ACCOUNT: int(AccountFlag.IMPORTED)}
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What is told about one command. `timestamp` is ns."""
-
-    timestamp: int
-    status: Status
-    replayed: bool = False
-
-
-@dataclass(slots=True)
-class Decided:
-    """An entry that the model made: its position, what moved, its numbers on both sides (0 where none moved)."""
-
-    seq: int
-    timestamp: int
-    """ns, the decision's."""
-    kind: Kind
-    status: Status
-    moved: int = 0
-    debit: Key = (0, 0)
-    credit: Key = (0, 0)
-    pending_seq: int = 0
-    """Position of the pending transfer that it resolves."""
-    flags: int = 0
-    """Effective ones of a transfer that was created."""
-    timeout: int = 0
-    """Seconds; the effective one of a transfer that was created."""
-
-    def is_not(self, status: Status) -> None:
-        """It is taken back, or was never done: only its place and its status stay."""
-        self.status, self.moved, self.debit, self.credit, self.pending_seq = status, 0, (0, 0), (0, 0), 0
-        self.flags = self.timeout = 0
 
 
 def _allowed(event: Event) -> Verdict:
