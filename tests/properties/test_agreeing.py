@@ -52,7 +52,7 @@ def test_a_history_told_can_be_run_again():
 
 def test_what_differs_is_found_and_shortened(broken):
     with pytest.raises(AssertionError) as found:
-        agreeing.run(RandomRequests(21).batches(4_000, 100), window_ids=500)
+        agreeing.run(RandomRequests(21).batches(12_000, 300), window_ids=500)
     (note,) = found.value.__notes__
     story = note.partition("\n")[2]
     assert story.count("Kind.") <= 12, "one account or two and a freeze tell it"

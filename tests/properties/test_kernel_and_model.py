@@ -49,7 +49,7 @@ def test_kernel_and_model_agree_while_every_block_turns_the_window_over():
 
 
 def test_kernel_and_model_agree_where_the_books_are_full():
-    met = agree(4, 4_000, window_ids=1000, accounts_max=60, pendings_max=40)
+    met = agree(4, 8_000, window_ids=1000, accounts_max=40, pendings_max=40)
     assert met[Kind.ACCOUNT, AccountStatus.TOO_MANY_ACCOUNTS]
     assert met[Kind.TRANSFER, TransferStatus.TOO_MANY_PENDING_TRANSFERS]
 
@@ -64,7 +64,7 @@ def test_kernel_and_model_agree_on_a_million_random_commands_and_every_status_is
     met = Counter()
     for seed, now in ((11, NOW), (12, LATE), (13, NOW), (14, LATE)):
         met += agree(seed, 250_000, now=now, window_ids=50_000)
-    met += agree(15, 50_000, window_ids=5_000, accounts_max=100, pendings_max=100)
+    met += agree(15, 50_000, window_ids=5_000, accounts_max=60, pendings_max=100)
     met += agree(16, 50_000, size_max=2_000, window_ids=1_000, restart_every=10)
     commands = sum(count for (kind, _), count in met.items() if kind != "entry")
     assert commands >= 1_000_000
