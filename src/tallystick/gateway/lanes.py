@@ -1,8 +1,9 @@
 """Group commit: what comes in while one block is made durable becomes the next block.
 
-One thread a lane does what blocks: it makes a block durable, rings the engine, and leaves word for the event loop.
-It wakes the loop only if there is something to do before the results come, since a hop between threads costs as much
-CPU as the sync itself.
+On a quick disk the event loop makes small blocks durable itself: two hops between threads cost more CPU, and here more
+time, than the sync (ADR 0006). Large blocks, slow disks and trouble are for a thread of the lane: it makes a block
+durable, rings the engine, leaves word for the loop, and wakes it only if there is something to do before the results
+come.
 """
 
 import asyncio
@@ -30,6 +31,10 @@ HELD_BACK_FROM = 2
 HELD_BACK_TO = 1024
 """Commands with which a block goes at once: its turn costs little for each of them already."""
 HELD_BACK_S_MAX = 0.003
+INLINE_COMMANDS_MAX = 512
+"""Commands of a block that the loop may make durable itself: written in 0.1 ms, as far as the CPU goes."""
+INLINE_S_MAX = 0.002
+"""A sync that takes longer is not waited for by the loop the next time."""
 PATIENT_S = 0.1
 """Who waits at least so long for an outcome can wait for `sweep`, should the results not come by themselves."""
 REOPEN_PAUSE_S = 0.05
@@ -39,7 +44,8 @@ REOPEN_PAUSE_S_MAX = 5.0
 class LaneWriter:
     """The one who submits to this gateway's lane of a sort.
 
-    `_run` and what it calls belong to the lane's thread, all other methods to the event loop.
+    `_run` and what it calls belong to the lane's thread, all other methods to the event loop. The lane itself is the
+    thread's while a job is with it, else the loop's.
     """
 
     def __init__(
@@ -73,9 +79,10 @@ class LaneWriter:
         self._held: asyncio.TimerHandle | None = None
         undecided.on_decided = self._kick
         self._opened: asyncio.Future[None] = self._loop.create_future()
-        self._lane: Lane | None = None  # the thread's
+        self._lane: Lane | None = None
+        self._seconds = float("inf")  # that the last block took to become durable; the first shows it
         self._stopping = threading.Event()
-        self._jobs: queue.SimpleQueue[Block | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Block, OutcomeUnknown | None] | None] = queue.SimpleQueue()
         self._stored: deque[tuple[Block, bytes, int, float]] = deque()  # durable, and the loop has yet to hear of it
         self._thread = threading.Thread(target=self._run, name=f"{self.name}-lane", daemon=True)
 
@@ -109,11 +116,32 @@ class LaneWriter:
             request = waiting.popleft()
             room -= request.count
             taken.append(request)
-        self._submitting = Block(taken)
-        self._waiting_commands -= self._submitting.count
-        self._jobs.put(self._submitting)
+        block = Block(taken)
+        self._submitting = block
+        self._waiting_commands -= block.count
         if waiting:
             self._look_again(HELD_BACK_S_MAX)
+        if self._lane is None or block.count > INLINE_COMMANDS_MAX or self._seconds > INLINE_S_MAX:
+            self._jobs.put((block, None))
+        else:
+            self._submit_inline(block, self._lane)
+
+    def _submit_inline(self, block: Block, lane: Lane) -> None:
+        began_ns = self._clock.monotonic_ns()
+        try:
+            number = lane.submit(_commands(block))
+        except OutcomeUnknown as error:
+            self._jobs.put((block, error))
+        except BaseException as error:
+            self._failed(block, error)
+        else:
+            self._note_stored(block, lane, number, began_ns)
+            self.hear()
+
+    def _note_stored(self, block: Block, lane: Lane, number: int, began_ns: int) -> None:
+        self._seconds = (self._clock.monotonic_ns() - began_ns) / 1e9
+        self._stored.append((block, lane.id, number, self._seconds))
+        self._link.ring(lane.id, number)
 
     def _hold_back(self) -> bool:
         """Whether to let the next block grow while the engine is busy with the last.
@@ -166,15 +194,15 @@ class LaneWriter:
             self._tell(self._fail_opening, error)
             return
         self._tell(self._opened.set_result, None)
-        while (block := self._jobs.get()) is not None:
+        while (job := self._jobs.get()) is not None:
+            block, doubt = job
             began_ns = self._clock.monotonic_ns()
             try:
-                lane, number = self._submit(b"".join([request.commands for request in block.requests]))
+                lane, number = self._submit(_commands(block), doubt)
             except BaseException as error:
                 self._tell(self._failed, block, error)
             else:
-                self._stored.append((block, lane, number, (self._clock.monotonic_ns() - began_ns) / 1e9))
-                self._link.ring(lane, number)
+                self._note_stored(block, lane, number, began_ns)
                 if self._wanted(block):
                     self._tell(self.hear)
         if self._lane is not None:
@@ -202,19 +230,23 @@ class LaneWriter:
         self._tell(self._link.subscribe, lane.id)
         return lane
 
-    def _submit(self, commands: bytes) -> tuple[bytes, int]:
+    def _submit(self, commands: bytes, doubt: OutcomeUnknown | None) -> tuple[Lane, int]:
         """Durable in some lane of ours, whatever it takes once one lane's answer left it in doubt.
 
-        `Unavailable` leaves here only while nothing can have been written.
+        `doubt` is the answer that the loop got from the lane, if it tried. `Unavailable` leaves here only while
+        nothing can have been written.
         """
-        in_doubt = False
+        in_doubt = doubt is not None
         pause_s = REOPEN_PAUSE_S
+        if doubt is not None:
+            self.impaired = True
+            self._abandon(doubt)
         while True:
             try:
                 lane = self._lane or self._reopen()
                 number = lane.submit(commands)
                 self.impaired = False
-                return lane.id, number
+                return lane, number
             except OutcomeUnknown as error:
                 first_time, in_doubt, self.impaired = not in_doubt, True, True
                 self._abandon(error)
@@ -283,3 +315,7 @@ class LaneWriter:
             if not request.future.done():
                 request.future.set_exception(OutcomeUnknown("the gateway stopped before the request was durable"))
                 request.future.exception()  # its handler may be gone already: that is no error of its own
+
+
+def _commands(block: Block) -> bytes:
+    return b"".join([request.commands for request in block.requests])

@@ -21,11 +21,21 @@ from tallystick.statuses import RequestStatus
 
 
 class Clock:
+    """Goes on by `step_ns` whenever it is looked at, so that a disk is as slow as the test wants it."""
+
+    def __init__(self, step_ns: int) -> None:
+        self.step_ns = step_ns
+        self._now_ns = 0
+
     def wall_ns(self) -> int:
         return 0
 
     def monotonic_ns(self) -> int:
-        return 0
+        self._now_ns += self.step_ns
+        return self._now_ns
+
+
+SLOW_NS, QUICK_NS = 10_000_000, 100_000
 
 
 class PlayedLane:
@@ -38,10 +48,12 @@ class PlayedLane:
         self.gate = threading.Event()
         self.gate.set()
         self.closed = False
+        self.threads: list[threading.Thread] = []
         self._trouble = trouble
 
     def submit(self, commands: Any) -> int:
         assert not self.closed
+        self.threads.append(threading.current_thread())
         assert self.gate.wait(20)
         trouble = self._trouble()
         if trouble is not None:
@@ -95,6 +107,7 @@ class World:
 
     def __init__(self, data: Path, **settings: Any) -> None:
         self.engine = Engine()
+        self.clock = Clock(SLOW_NS)
         self.lanes: list[PlayedLane] = []
         self.troubles: list[Exception] = []
         self.open_troubles: list[Exception] = []
@@ -107,7 +120,7 @@ class World:
             self.open_lane,
             self.engine,
             self.metrics,
-            Clock(),
+            self.clock,
             self.fatal.append,
             lambda folder: self.free,
         )
@@ -604,5 +617,90 @@ def test_closing_tells_those_who_wait_and_gives_the_lanes_up(tmp_path: Path) -> 
         assert [lane.closed for lane in world.lanes] == [True, True]
         with pytest.raises(Problem):
             world.submit()
+
+    asyncio.run(scenario())
+
+
+def inline(lane: PlayedLane) -> list[bool]:
+    """Of each block submitted to the lane, whether the loop did it itself."""
+    return [thread is threading.main_thread() for thread in lane.threads]
+
+
+def test_small_blocks_on_a_quick_disk_are_the_loops_own_and_others_the_threads(run: Any) -> None:
+    async def scenario(world: World) -> None:
+        async def pay(count: int = 1) -> None:
+            blocks = len(world.engine.rung) + 1
+            paid = world.submit(count)
+            await world.durable(blocks)
+            world.push(blocks, *[1] * count)
+            assert await paid == rows(*[1] * count)
+
+        world.clock.step_ns = QUICK_NS
+        await pay()  # nobody knows yet how quick the disk is
+        await pay()
+        await pay(lanes.INLINE_COMMANDS_MAX)
+        await pay(lanes.INLINE_COMMANDS_MAX + 1)
+        world.clock.step_ns = SLOW_NS
+        await pay()  # waited for once too often
+        await pay()
+        world.clock.step_ns = QUICK_NS
+        await pay()
+        await pay()
+        assert inline(world.lane) == [False, True, True, False, True, False, False, True]
+
+    run(scenario)
+
+
+def test_a_block_in_doubt_after_the_loop_submitted_it_goes_to_a_new_lane(run: Any) -> None:
+    async def scenario(world: World) -> None:
+        world.clock.step_ns = QUICK_NS
+        world.submit()
+        await world.durable(1)
+        world.push(1, 1)
+        world.troubles.append(OutcomeUnknown("the disk did not answer"))
+        paid, also = world.submit(), world.submit()
+        await world.durable(2)
+        assert (len(world.lanes), world.lane.closed) == (3, True)
+        assert inline(world.lane) == [False, True]
+        assert [len(block) // COMMAND_SIZE for block in world.lanes[2].blocks] == [2]
+        world.push(1, 5, 6, lane=world.lanes[2])
+        assert [await paid, await also] == [rows(5), rows(6)]
+        assert not world.requests.payments.writer.impaired
+
+    run(scenario)
+
+
+def test_a_refusal_to_the_loop_is_told_to_those_in_the_block_and_the_next_goes_its_way(run: Any) -> None:
+    async def scenario(world: World) -> None:
+        world.clock.step_ns = QUICK_NS
+        world.submit()
+        await world.durable(1)
+        world.push(1, 1)
+        world.troubles.append(Unavailable("the disk is full"))
+        refused = world.submit()
+        with pytest.raises(Unavailable):
+            await refused
+        paid = world.submit()
+        await world.durable(2)
+        world.push(2, 7)
+        assert await paid == rows(7)
+        assert not world.requests.payments.undecided.tenants
+
+    run(scenario)
+
+
+def test_what_should_not_happen_to_the_loops_own_block_ends_the_process(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        world = World(tmp_path)
+        await world.requests.start()
+        world.clock.step_ns = QUICK_NS
+        world.submit()
+        await world.durable(1)
+        world.push(1, 1)
+        world.troubles.append(Corrupt("another writer was here"))  # type: ignore[arg-type]
+        with pytest.raises(OutcomeUnknown):
+            await world.submit()
+        assert [type(error) for error in world.fatal] == [Corrupt]
+        await world.requests.close()
 
     asyncio.run(scenario())
