@@ -1,7 +1,7 @@
 """The messages between gateways and the engine. Pure: bytes in, structs out.
 
-Gateways PUSH to the engine: `Doorbell` (a block is durable in a lane) and queries. The engine PUBlishes: the topic
-is a lane's id (results of one of its blocks) or a client's id (the answer to its query). All of the engine's
+Gateways send `Subscription`, `Doorbell` (a block is durable in a lane) and queries. What the engine sends stands behind
+a topic: a lane's id (results of one of its blocks) or a client's id (the answer to its query). All of the engine's
 messages leave by its writer, in order, after the block they saw is durable.
 """
 
@@ -12,6 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 TOPIC_SIZE = 16
+
+
+class Subscription(msgspec.Struct, frozen=True, tag="topic", array_like=True):
+    """Messages behind this topic are for the gateway that sends this."""
+
+    topic: bytes
 
 
 class Doorbell(msgspec.Struct, frozen=True, tag="bell", array_like=True):
@@ -58,6 +64,7 @@ class PositionsQuery(msgspec.Struct, frozen=True, tag="positions", array_like=Tr
 
 Question: TypeAlias = ResultsQuery | AccountsQuery | TransfersQuery | PositionsQuery
 Inbound: TypeAlias = Doorbell | Question
+Sent: TypeAlias = Subscription | Inbound
 
 
 class BlockResults(msgspec.Struct, frozen=True, tag="decided", array_like=True):
@@ -83,16 +90,22 @@ Outbound: TypeAlias = BlockResults | Reply
 
 _encoder = msgspec.msgpack.Encoder()
 _inbound: msgspec.msgpack.Decoder[Inbound] = msgspec.msgpack.Decoder(Inbound)
+_sent: msgspec.msgpack.Decoder[Sent] = msgspec.msgpack.Decoder(Sent)
 _outbound: msgspec.msgpack.Decoder[Outbound] = msgspec.msgpack.Decoder(Outbound)
 
 
-def encode(message: Inbound | Outbound) -> bytes:
+def encode(message: Sent | Outbound) -> bytes:
     """A message as bytes; an outbound one goes behind its 16-byte topic."""
     return _encoder.encode(message)
 
 
+def decode_sent(data: bytes) -> Sent:
+    """Whatever a gateway sends. Raises `msgspec.DecodeError` for anything else."""
+    return _sent.decode(data)
+
+
 def decode_inbound(data: bytes) -> Inbound:
-    """A gateway's message. Raises `msgspec.DecodeError` for anything else."""
+    """A gateway's message to the engine's loop. Raises `msgspec.DecodeError` for anything else."""
     return _inbound.decode(data)
 
 

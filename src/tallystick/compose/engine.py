@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, TextIO
 import structlog
 
 from tallystick.answers import wire
-from tallystick.answers.addresses import addresses
-from tallystick.answers.sockets import EngineEnd
+from tallystick.answers.addresses import address
+from tallystick.answers.engineend import EngineEnd
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import kernel_cache, logs
@@ -125,7 +125,7 @@ class _Engine:
             settings.intake_retention_s,
             settings.shard,
         )
-        end = EngineEnd(addresses(settings.data))  # only now: the journal's lock is ours
+        end = EngineEnd(address(settings.data))  # only now: the journal's lock is ours
         gate = SocketGate(end)
         writer = Writer(parts.journal, gate, entropy, settings.shard)
 

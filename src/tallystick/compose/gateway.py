@@ -13,8 +13,8 @@ import threading
 import structlog
 import uvloop
 
-from tallystick.answers.addresses import addresses
-from tallystick.answers.sockets import GatewayEnd
+from tallystick.answers.addresses import address
+from tallystick.answers.gatewayend import GatewayEnd
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import logs
@@ -73,7 +73,7 @@ async def _run(settings: Settings) -> None:
             settings.shard,
         )
     )
-    link = GatewayEnd(addresses(settings.data), entropy, lambda *push: requests.on_results(*push))
+    link = GatewayEnd(address(settings.data), entropy, lambda *push: requests.on_results(*push))
     requests = Requests(settings, lanes.open, link, metrics, clock, end, disk.free_share)
     service = Service(settings.wait_s, requests, link, metrics, clock)
     app = App(service, Keys(settings.keys_path), entropy)

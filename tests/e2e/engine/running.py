@@ -7,8 +7,8 @@ import subprocess
 import sys
 import threading
 
-from tallystick.answers.addresses import addresses
-from tallystick.answers.sockets import GatewayEnd
+from tallystick.answers.addresses import address
+from tallystick.answers.gatewayend import GatewayEnd
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.intake.files import FileIntake
@@ -73,7 +73,7 @@ def intake(data):
 
 def gateway_end(data, on_results=lambda lane, number, rows: None, timeout_s=30.0):
     """A gateway's end of the sockets, on the running event loop."""
-    return GatewayEnd(addresses(data), system_entropy, on_results, timeout_s)
+    return GatewayEnd(address(data), system_entropy, on_results, timeout_s)
 
 
 def fold(data):

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from tallystick.answers import wire
-from tallystick.answers.addresses import addresses
+from tallystick.answers.addresses import address
+from tallystick.answers.engineend import EngineEnd
 from tallystick.answers.port import FOUND_ACCOUNT_EXTRA, RESULT
-from tallystick.answers.sockets import EngineEnd
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock
 from tallystick.intake.files import FileIntake
@@ -81,7 +81,7 @@ class StandIn:
         self.intake = FileIntake(
             settings.path("intake"), SystemDisk(), clock, os.urandom, settings.lane_segment_bytes, 86_400.0
         )
-        self.end = EngineEnd(addresses(settings.data))
+        self.end = EngineEnd(address(settings.data))
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zmq
 
-from tallystick.answers import wire
-from tallystick.answers.addresses import PATH_BYTES_MAX, Addresses, addresses
+from tallystick.answers import engineend, wire
+from tallystick.answers.addresses import PATH_BYTES_MAX, Address, address
+from tallystick.answers.engineend import EngineEnd
+from tallystick.answers.frames import MESSAGE_BYTES_MAX, Frames, frame
+from tallystick.answers.gatewayend import GatewayEnd
 from tallystick.answers.port import FOUND_ACCOUNT_EXTRA, RESULT
-from tallystick.answers.sockets import EngineEnd, GatewayEnd
-from tallystick.errors import Unavailable
+from tallystick.errors import Invalid, Unavailable
 from tallystick.records.blocks import pack_positions
 from tallystick.records.commands import ACCOUNT_EVENT, TRANSFER_EVENT
 from tallystick.statuses import RequestStatus
@@ -27,7 +29,7 @@ LANE = b"a lane's 16 byte"
 class Answering:
     """An engine end in a thread, which answers every message as `answer` says."""
 
-    def __init__(self, where: Addresses, answer: Callable[[EngineEnd, wire.Inbound], None]) -> None:
+    def __init__(self, where: Address, answer: Callable[[EngineEnd, wire.Inbound], None]) -> None:
         self.end = EngineEnd(where)
         self.heard: list[wire.Inbound] = []
         self._answer = answer
@@ -50,40 +52,36 @@ class Answering:
 
 
 @pytest.fixture
-def where(tmp_path: Path) -> Addresses:
-    return addresses(tmp_path)
+def where(tmp_path: Path) -> Address:
+    return address(tmp_path)
 
 
 @pytest.fixture
-def end(where: Addresses) -> Iterator[EngineEnd]:
+def end(where: Address) -> Iterator[EngineEnd]:
     end = EngineEnd(where)
     yield end
     end.close()
 
 
-def raw_push(where: Addresses, *messages: bytes) -> None:
-    context = zmq.Context()
-    socket = context.socket(zmq.PUSH)
-    socket.connect(where.inbound)
-    for message in messages:
-        socket.send(message)
-    socket.close(linger=2000)
-    context.term()
+def raw(where: Address) -> socket.socket:
+    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connected.connect(str(where.path))
+    return connected
 
 
 def receive(end: EngineEnd, count: int) -> list[wire.Inbound]:
     got: list[wire.Inbound] = []
     while len(got) < count:
-        more = end.receive(5_000)
-        assert more, f"only {got} arrived"
-        got += more
+        got += end.receive(5_000)  # a connection is a reason to return too
     return got
 
 
-def test_messages_arrive_in_order_and_undecodable_ones_are_counted(end: EngineEnd, where: Addresses) -> None:
+def test_messages_arrive_in_order_and_undecodable_ones_are_counted(end: EngineEnd, where: Address) -> None:
     bells: list[wire.Inbound] = [wire.Doorbell(LANE, number) for number in range(1, 4)]
-    raw_push(where, wire.encode(bells[0]), b"rubbish", wire.encode(bells[1]), b"", wire.encode(bells[2]))
-    assert receive(end, 3) == bells
+    messages = [wire.encode(bells[0]), b"rubbish", wire.encode(bells[1]), b"", wire.encode(bells[2])]
+    with raw(where) as connected:
+        connected.sendall(b"".join(map(frame, messages)))
+        assert receive(end, 3) == bells
     assert end.undecodable == 2
 
 
@@ -107,19 +105,18 @@ def test_many_wakes_never_block_and_are_seen_once(end: EngineEnd) -> None:
 
 def test_a_long_data_folder_gets_a_short_private_stand_in(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100)
-    where = addresses(deep)
-    assert where == addresses(deep)
-    assert where != addresses(tmp_path / ("e" * 100))
-    path = Path(where.inbound.removeprefix("ipc://"))
-    assert len(os.fsencode(path)) <= PATH_BYTES_MAX
-    assert path.parent.stat().st_mode & 0o777 == 0o700
+    where = address(deep)
+    assert where == address(deep)
+    assert where != address(tmp_path / ("e" * 100))
+    assert len(os.fsencode(where.path)) <= PATH_BYTES_MAX
+    assert where.path.parent.stat().st_mode & 0o777 == 0o700
     EngineEnd(where).close()
-    shutil.rmtree(path.parent)
+    shutil.rmtree(where.path.parent)
 
 
 def test_the_folder_of_the_sockets_is_closed_to_others_even_if_it_was_open(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o755)
-    addresses(tmp_path)
+    address(tmp_path)
     assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
 
 
@@ -127,10 +124,10 @@ def test_a_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Unavailable, match="not a folder of this user"):
-        addresses(tmp_path)
+        address(tmp_path)
 
 
-def test_a_doorbell_is_answered_by_a_push(where: Addresses) -> None:
+def test_a_doorbell_is_answered_by_a_push(where: Address) -> None:
     def push(end: EngineEnd, message: wire.Inbound) -> None:
         if isinstance(message, wire.Doorbell):
             end.publish(b"another lane's id", wire.BlockResults(message.number, b"not ours"))
@@ -153,7 +150,7 @@ def test_a_doorbell_is_answered_by_a_push(where: Addresses) -> None:
         engine.close()
 
 
-def test_look_ups_come_back_as_the_port_promises(where: Addresses) -> None:
+def test_look_ups_come_back_as_the_port_promises(where: Address) -> None:
     rows = np.array([(11, 0xFFFFFFFF, 0), (12, 54, 1)], RESULT)
     account, extra = np.zeros(1, ACCOUNT_EVENT), np.zeros(1, FOUND_ACCOUNT_EXTRA)
     account["id_lo"], extra["credit_limit_lo"] = 5, 99
@@ -203,7 +200,7 @@ def test_look_ups_come_back_as_the_port_promises(where: Addresses) -> None:
     assert (8).to_bytes(16, "little") in keys
 
 
-def test_a_question_is_asked_again_until_the_engine_is_back(where: Addresses) -> None:
+def test_a_question_is_asked_again_until_the_engine_is_back(where: Address) -> None:
     asked = 0
 
     def second_time(end: EngineEnd, message: wire.Inbound) -> None:
@@ -227,7 +224,7 @@ def test_a_question_is_asked_again_until_the_engine_is_back(where: Addresses) ->
     assert len({message.query for message in engine.heard if isinstance(message, wire.PositionsQuery)}) == 1
 
 
-def test_no_answer_in_time_is_unavailable(where: Addresses) -> None:
+def test_no_answer_in_time_is_unavailable(where: Address) -> None:
     async def scenario() -> None:
         gateway = GatewayEnd(where, os.urandom, lambda *_: None, timeout_s=0.02)
         with pytest.raises(Unavailable, match="does not answer"):
@@ -242,7 +239,7 @@ def test_no_answer_in_time_is_unavailable(where: Addresses) -> None:
     asyncio.run(scenario())
 
 
-def test_several_threads_ring_and_after_the_close_nothing_happens(where: Addresses) -> None:
+def test_several_threads_ring_and_after_the_close_nothing_happens(where: Address) -> None:
     engine = Answering(where, lambda end, message: None)
 
     async def scenario() -> None:
@@ -273,3 +270,106 @@ def test_several_threads_ring_and_after_the_close_nothing_happens(where: Address
     finally:
         engine.close()
     assert all(message.number < 5_000 for message in engine.heard if isinstance(message, wire.Doorbell))
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 4096])
+def test_messages_are_found_in_pieces_of_any_size(size: int) -> None:
+    messages = [b"", b"one", bytes(1000), b"four"]
+    stream = b"".join(map(frame, messages))
+    frames = Frames()
+    assert [one for at in range(0, len(stream), size) for one in frames.feed(stream[at : at + size])] == messages
+
+
+def test_a_length_beyond_any_message_is_refused_on_both_sides() -> None:
+    with pytest.raises(Invalid):
+        frame(bytes(MESSAGE_BYTES_MAX + 1))
+    with pytest.raises(Invalid):
+        Frames().feed(b"\xff\xff\xff\xff")
+
+
+def test_who_sends_no_messages_is_cut_off_and_the_others_go_on(end: EngineEnd, where: Address) -> None:
+    with raw(where) as stranger, raw(where) as gateway:
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        gateway.sendall(frame(wire.encode(wire.Doorbell(LANE, 1))))
+        assert receive(end, 1) == [wire.Doorbell(LANE, 1)]
+        while not end.undecodable:
+            end.receive(5_000)
+        stranger.settimeout(10)
+        assert stranger.recv(1) == b""
+        gateway.sendall(frame(wire.encode(wire.Doorbell(LANE, 2))))
+        assert receive(end, 1) == [wire.Doorbell(LANE, 2)]
+
+
+def test_a_gateway_that_reads_late_gets_all_in_order_and_never_stops_the_engine(end: EngineEnd, where: Address) -> None:
+    rows = bytes(100_000)
+    with raw(where) as slow:
+        slow.sendall(frame(wire.encode(wire.Subscription(LANE))) + frame(wire.encode(wire.Doorbell(LANE, 0))))
+        receive(end, 1)
+        for number in range(100):  # far more than a socket holds
+            end.publish(LANE, wire.BlockResults(number, rows))
+        frames, got = Frames(), []
+        slow.settimeout(10)
+        while len(got) < 100:
+            end.receive(0)
+            got += [wire.decode_outbound(one[wire.TOPIC_SIZE :]) for one in frames.feed(slow.recv(1 << 20))]
+    assert got == [wire.BlockResults(number, rows) for number in range(100)]
+
+
+def test_a_gateway_that_never_reads_is_dropped_in_the_end(
+    end: EngineEnd, where: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engineend, "UNREAD_BYTES_MAX", 1_000_000)
+    with raw(where) as stopped:
+        stopped.sendall(frame(wire.encode(wire.Subscription(LANE))) + frame(wire.encode(wire.Doorbell(LANE, 0))))
+        receive(end, 1)
+        for number in range(100):
+            end.publish(LANE, wire.BlockResults(number, bytes(100_000)))
+        end.receive(1_000)
+        stopped.settimeout(10)
+        received = 0
+        while piece := stopped.recv(1 << 20):
+            received += len(piece)
+        assert received < 2_000_000
+
+
+def test_a_gateway_finds_the_engine_again_and_hears_its_lanes(where: Address) -> None:
+    def push(end: EngineEnd, message: wire.Inbound) -> None:
+        assert isinstance(message, wire.Doorbell)
+        end.publish(message.lane, wire.BlockResults(message.number, b""))
+
+    async def scenario() -> None:
+        heard: list[int] = []
+        gateway = GatewayEnd(where, os.urandom, lambda lane, number, rows: heard.append(number))
+        gateway.subscribe(LANE)
+        for number in range(3):
+            engine = Answering(where, push)
+            try:
+                while number not in heard:
+                    gateway.ring(LANE, number)
+                    await asyncio.sleep(0.01)
+            finally:
+                engine.close()
+        gateway.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_of_megabytes_arrives_whole(where: Address) -> None:
+    transfers = np.zeros(8_190, TRANSFER_EVENT)
+    transfers["id_lo"] = np.arange(8_190)
+
+    def reply(end: EngineEnd, message: wire.Inbound) -> None:
+        assert isinstance(message, wire.TransfersQuery)
+        end.publish(message.client, wire.Reply(message.query, 0, transfers.tobytes()))
+
+    async def scenario() -> None:
+        gateway = GatewayEnd(where, os.urandom, lambda *_: None)
+        found = await asyncio.gather(*(gateway.transfers(1, list(range(8_190))) for _ in range(3)))
+        assert all(rows.tobytes() == transfers.tobytes() for rows in found)
+        gateway.close()
+
+    engine = Answering(where, reply)
+    try:
+        asyncio.run(scenario())
+    finally:
+        engine.close()
