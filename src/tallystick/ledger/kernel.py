@@ -364,7 +364,8 @@ def decide(batch: Any, books: Any, outcome: Any, first_seq: Any, now: Any, shard
                             effective = np.uint16(effective | PENDING)
                             timeout = review_timeout[0]
                             review = OF_PLAIN
-                        d.verdict = _VERDICT_REVIEW
+                        if verdicts[k] != REFUSE:  # or nobody could decide this block again
+                            d.verdict = _VERDICT_REVIEW
                     if effective | LINKED == LINKED:
                         status = check_plain(t, debit, credit)
                     else:
