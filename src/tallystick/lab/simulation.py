@@ -20,7 +20,7 @@ import structlog
 from tallystick.blockfile.reader import BlockReader
 from tallystick.blockfile.segments import segment_path
 from tallystick.blockfile.simulated import Fault, PowerCut, SimulatedDisk
-from tallystick.errors import Corrupt, OutcomeUnknown, Unavailable
+from tallystick.errors import Corrupt, Damaged, OutcomeUnknown, Unavailable
 from tallystick.gateway.metrics import Metrics
 from tallystick.journal.files import FileJournalReader
 from tallystick.lab.history.calls import Block, LookUpRequest, ReadBlock, Submit, Told
@@ -294,6 +294,11 @@ class Simulation:
                 raise
             self.world.say("a read failed: {}", error)
             self._cut()  # a person looked at it, and the disk reads again
+        except Damaged as error:
+            if not self._reads_fail:
+                raise
+            self.world.say("the engine ends, and what is derived is made anew: {}", error)
+            self._kill_engine()
         except (Unavailable, OutcomeUnknown) as error:
             self.world.say("the engine ends: {}", error)
             self._crash_noted = True  # its last words, though no request is to blame
