@@ -705,7 +705,7 @@ RULES = (
         EXPIRY,
         "    return expires_at < heap[other, 0] or (expires_at == heap[other, 0] and created_at < heap[other, 1])\n",
         "    return expires_at < heap[other, 0]\n",
-        ("tests/unit/ledger",),
+        ("tests/unit/ledger/test_expiry.py",),
         interpreted=True,
     ),
     Mutant(
@@ -714,7 +714,7 @@ RULES = (
         EXPIRY,
         "    if at > 0 and _earlier(expires_at, created_at, heap, (at - 1) // CHILDREN):\n",
         "    if False:\n",
-        ("tests/unit/ledger",),
+        ("tests/unit/ledger/test_expiry.py",),
         interpreted=True,
     ),
     # Balancing, closing, limits

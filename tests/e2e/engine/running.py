@@ -13,7 +13,8 @@ from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.intake.files import FileIntake
 from tallystick.journal.files import FileJournalReader
-from tallystick.lab.simulated_history import Fold
+from tallystick.lab.history.calls import Block
+from tallystick.lab.history.replay import Asked, Replay
 
 SMALL = {"segment_bytes": 4_194_304, "lane_segment_bytes": 4_194_304, "accounts_max": 1_000, "window_ids": 256}
 COMMAND = ("-m", "tallystick.cli.main", "up", "engine")
@@ -76,10 +77,19 @@ def gateway_end(data, on_results=lambda lane, number, rows: None, timeout_s=30.0
     return GatewayEnd(address(data), system_entropy, on_results, timeout_s)
 
 
-def fold(data):
-    """The journal, every block verified and folded by plain Python."""
-    reader, folded = FileJournalReader(data / "journal", SystemDisk()), Fold()
+def replayed(data):
+    """The journal, every block verified and decided again by the model, which must come to the same."""
+    reader, replay = FileJournalReader(data / "journal", SystemDisk()), Replay(Asked())
     for block in reader.read(0):
-        folded.take(block)
+        header = block.header
+        replay.take(
+            Block(
+                first=header.first,
+                hash=header.hash,
+                entries=block.entries.tobytes(),
+                details=block.details.tobytes(),
+            )
+        )
     reader.close()
-    return folded
+    assert replay.faults == []
+    return replay

@@ -10,7 +10,7 @@ import pytest
 from tallystick.cli.exits import Exit
 from tallystick.records.results import RESULT
 from tallystick.statuses import CREATED, RequestStatus, TransferStatus
-from tests.e2e.engine.running import Engine, fold, gateway_end, intake
+from tests.e2e.engine.running import Engine, gateway_end, intake, replayed
 from tests.unit.engine.shard import accounts, fingerprint, transfers
 
 REQUESTS = 20
@@ -71,13 +71,14 @@ def whole_id(request):
 
 def test_killed_in_the_middle_of_load_it_loses_nothing_and_doubles_nothing(tmp_path):
     submitted, pushed, found = asyncio.run(walk_through_kills(tmp_path, kills=2))
-    folded = fold(tmp_path)  # which refuses a request, or a transfer, that is there twice
+    replay = replayed(tmp_path)  # which refuses a request, or a transfer, that is there twice
     requests = [request for some in submitted.values() for request in some]
-    assert folded.requests.keys() == {(1, whole_id(request)) for request in requests}
-    assert len(folded.created) == len(requests) - 1
-    assert folded.accounts[1, 1].debits == 10 * len(folded.created) == folded.accounts[1, 2].credits
+    assert replay.decisions.keys() == {(1, whole_id(request)) for request in requests}
+    accounts, created = replay.model.accounts, len(replay.transfers)
+    assert created == len(requests) - 1
+    assert accounts[1, 1].debits_posted == 10 * created == accounts[1, 2].credits_posted
     for number, some in submitted.items():
-        recorded = [row for request in some for row in folded.requests[1, whole_id(request)].results]
+        recorded = [row for request in some for row in replay.decisions[1, whole_id(request)].results]
         assert [row for each in found[number] for row in rows_of(each.results)] == recorded
         if number in pushed:
             assert rows_of(pushed[number]) == recorded, number
@@ -102,7 +103,7 @@ def test_it_stops_cleanly_when_told_to_and_a_second_one_is_refused(tmp_path):
         assert engine.end(signal.SIGTERM) == Exit.DONE
         assert engine.log[-1]["event"] == "engine stopped"
     assert crash.read_text() == ""
-    assert fold(tmp_path).next_seq == 5
+    assert replayed(tmp_path).next_seq == 5
 
 
 async def decided(data, request):

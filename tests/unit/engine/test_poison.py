@@ -7,7 +7,7 @@ from tallystick.engine.poison import HOUR_NS, mark
 from tallystick.errors import Corrupt, Unavailable, Violated
 from tallystick.lab.simulated_processes import Killed
 from tallystick.ledger import kernel
-from tallystick.statuses import CREATED, TransferStatus
+from tallystick.statuses import CREATED, STORED_MASK, TransferStatus
 from tests.unit.engine.shard import Shard, accounts, transfers
 
 QUARANTINED = int(TransferStatus.QUARANTINED)
@@ -62,8 +62,7 @@ def test_the_one_that_crashes_is_refused_and_its_neighbours_are_decided_as_ever(
     assert restart(shard, POISON)  # alone: now it is known
     assert not restart(shard, POISON)
     assert statuses(shard.answer(2)) == [CREATED, QUARANTINED, QUARANTINED, QUARANTINED, CREATED]
-    recorded = shard.fold().requests[1, 11]
-    assert [status for _, status in recorded.results] == [QUARANTINED] * 3  # one entry a command
+    assert shard.recorded()[1, 11] == [QUARANTINED] * 3  # one entry a command
     assert statuses(shard.decide(transfers(13, 104))) == [CREATED]
 
 
@@ -150,10 +149,8 @@ def test_a_crash_beyond_a_block_that_is_not_durable_yet_counts(shard):
         crashes += 1
         assert crashes < 10, "the shard crashes for ever"
     assert statuses(shard.answer(4)) == [QUARANTINED]
-    decided = shard.fold().requests
-    assert [status for number in (*range(200, 210), *range(220, 230)) for _, status in decided[1, number].results] == (
-        [CREATED] * 20
-    )
+    decided = shard.recorded()
+    assert [decided[1, number] for number in (*range(200, 210), *range(220, 230))] == [[STORED_MASK]] * 20
 
 
 def restart_racing(shard):
