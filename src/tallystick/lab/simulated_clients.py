@@ -13,7 +13,7 @@ from tallystick.records.objects import Account, Control, Transfer, pack_account,
 
 TENANTS = (1, 2)
 ACCOUNTS = 5
-TRANSFERS = 120
+TRANSFERS = 300
 COMMANDS_MAX = 4
 """Commands in a request."""
 AMOUNT_MAX = (1 << 128) - 1
@@ -79,7 +79,7 @@ class Clients:
         chance = random.random()
         if asked and chance < 0.25:
             return random.choice(asked)
-        tenant, kind = random.choice(TENANTS), self._kind()
+        tenant, kind = random.choices(TENANTS, (4, 1))[0], self._kind()
         request_id = random.getrandbits(128) or 1
         events, words = b"", ""
         if asked and chance < 0.35:
@@ -88,6 +88,10 @@ class Clients:
                 request_id, tenant = earlier.id, earlier.tenant
             else:
                 tenant, kind, events, words = earlier.tenant, earlier.kind, earlier.events, earlier.words
+        if len(asked) < len(TENANTS):
+            tenant, kind = TENANTS[len(asked)], Kind.ACCOUNT
+            accounts = [Account(id=number, ledger=1, code=1, flags=_flags(number)) for number in range(1, ACCOUNTS + 1)]
+            events, words = b"".join(map(pack_account, accounts)), "; ".join(map(_account_words, accounts))
         if not events:
             events, words = self._events(tenant, kind)
         now = self._now_ns()
@@ -107,14 +111,13 @@ class Clients:
         return request
 
     def _kind(self) -> Kind:
-        if len(self.asked) < 6:
-            return Kind.ACCOUNT
-        return self._random.choices((Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL), (14, 1.5, 2))[0]
+        return self._random.choices((Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL), (14, 1, 2))[0]
 
     def _events(self, tenant: int, kind: Kind) -> tuple[bytes, str]:
         random = self._random
         count = random.randint(1, COMMANDS_MAX)
-        linked = [random.random() < 0.3 and (at < count - 1 or random.random() < 0.1) for at in range(count)]
+        chains = random.random() < 0.3
+        linked = [chains and random.random() < 0.7 and (at < count - 1 or random.random() < 0.1) for at in range(count)]
         imported = kind is not Kind.CONTROL and random.random() < 0.08
         if kind is Kind.ACCOUNT:
             accounts = [self._account(link, imported) for link in linked]
@@ -134,14 +137,7 @@ class Clients:
     def _account(self, linked: bool, imported: bool) -> Account:
         random = self._random
         number = random.randint(1, ACCOUNTS)
-        # What an account is follows from its id, so that opening it again finds that it exists; mostly.
-        flags = (
-            AccountFlag(0),
-            AccountFlag.DEBITS_MUST_NOT_EXCEED_CREDITS,
-            AccountFlag.HISTORY,
-            AccountFlag.CREDITS_MUST_NOT_EXCEED_DEBITS,
-        )[number % 4]
-        chance = random.random()
+        flags, chance = _flags(number), random.random()
         if chance < 0.05:
             flags ^= random.choice(list(AccountFlag))
         if linked:
@@ -182,7 +178,8 @@ class Clients:
         number = random.randint(1, TRANSFERS) if random.random() < 0.5 else random.getrandbits(64) << 64 | 1
         chance = random.random()
         if chance < 0.30 and tenant.pending:
-            made = self._resolve(random.choice(tenant.pending[-_REMEMBERED:]), number, flags, timestamp)
+            newest = tenant.pending[-_REMEMBERED if random.random() < 0.5 else -2 :]
+            made = self._resolve(random.choice(newest), number, flags, timestamp)
         else:
             made = self._move(chance, number, flags, timestamp)
         tenant.transfers.append(made)
@@ -201,6 +198,8 @@ class Clients:
         """Anything but a post or a void."""
         random = self._random
         debit, credit = random.sample(range(1, ACCOUNTS + 1), 2)
+        if _flags(debit) & AccountFlag.DEBITS_MUST_NOT_EXCEED_CREDITS and random.random() < 0.5:
+            debit, credit = credit, debit  # money must come before it can go
         timeout, ledger, code = 0, 1, 1
         if chance < 0.55:
             flags |= TransferFlag.PENDING
@@ -249,6 +248,16 @@ class Clients:
             timeout=int(random.random() < 0.01),
             timestamp=timestamp,
         )
+
+
+def _flags(number: int) -> AccountFlag:
+    """What an account is follows from its id, so that opening it again finds that it exists; mostly."""
+    return (
+        AccountFlag.HISTORY,
+        AccountFlag.DEBITS_MUST_NOT_EXCEED_CREDITS,
+        AccountFlag(0),
+        AccountFlag.CREDITS_MUST_NOT_EXCEED_DEBITS,
+    )[number % 4]
 
 
 def _flag_words(flags: TransferFlag | AccountFlag) -> str:

@@ -71,9 +71,26 @@ def test_what_is_asked_is_decided_in_many_ways(stories):
     statuses = Counter()
     for simulation, _ in stories:
         statuses.update(simulation.verdict.by_status)
-    refused = (TransferStatus.EXCEEDS_CREDITS, TransferStatus.REQUEST_EXPIRED, TransferStatus.ID_ALREADY_FAILED)
-    for status in (TransferStatus.CREATED, TransferStatus.DEBIT_ACCOUNT_NOT_FOUND, *refused):
+    for status in (
+        TransferStatus.CREATED,
+        TransferStatus.EXISTS,
+        TransferStatus.ID_ALREADY_FAILED,
+        TransferStatus.LINKED_EVENT_FAILED,
+        TransferStatus.LINKED_EVENT_CHAIN_OPEN,
+        TransferStatus.REQUEST_EXPIRED,
+        TransferStatus.EXCEEDS_CREDITS,
+        TransferStatus.PENDING_TRANSFER_ALREADY_POSTED,
+        TransferStatus.PENDING_TRANSFER_EXPIRED,
+        TransferStatus.DEBIT_ACCOUNT_ALREADY_CLOSED,
+        TransferStatus.DEBIT_ACCOUNT_FROZEN,
+        TransferStatus.IMPORTED_EVENT_TIMESTAMP_MUST_NOT_REGRESS,
+        TransferStatus.REFUSED_BY_SCREENING,
+    ):
         assert statuses[f"transfer {status.name.lower()}"] > 1, status
+    assert statuses["expiry created"] > 5
+    assert statuses["account quarantined"] + statuses["transfer quarantined"] > 1
+    assert statuses["control applied"] > 10
+    assert len(statuses) > 50
 
 
 @pytest.mark.service
