@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -61,10 +62,13 @@ def copy(root: Path, to: Path) -> Path:
 def kernel_hash(root: Path) -> str:
     """Names a cache of compiled code: Numba's own check would keep what a change in another file made stale."""
     package = root / "src" / "tallystick"
-    sources = [path for part in ("ledger", "records", "engine") for path in sorted((package / part).glob("*.py"))]
-    return hashlib.sha256(
-        b"\0".join(path.read_bytes() for path in [*sources, package / "statuses.py"] if path.exists())
-    ).hexdigest()[:16]
+    files = [path for part in ("ledger", "records", "engine") for path in sorted((package / part).glob("*.py"))]
+    texts = [path.read_bytes() for path in [*files, package / "statuses.py"] if path.exists()]
+    # As `compose.kernel_cache`: what compiles nothing, as most of the engine, makes nothing stale.
+    kernels = [
+        text for file, text in zip(files, texts, strict=False) if file.parent.name != "engine" or b"compiled" in text
+    ]
+    return hashlib.sha256(b"\0".join([*kernels, *texts[len(files) :]])).hexdigest()[:16]
 
 
 def run_tests(root: Path, tests: Sequence[str], caches: Path, interpreted: bool = False) -> tuple[int, str]:
@@ -99,14 +103,18 @@ def imports_the_copy(root: Path) -> bool:
     return Path(said.strip()).is_relative_to(root)
 
 
-def judge(mutant: Mutant, root: Path, folder: Path) -> Verdict:
-    """Break a copy of `root` and run the mutant's tests there."""
+def judge(mutant: Mutant, root: Path, folder: Path, places: "SimpleQueue[Path]") -> Verdict:
+    """Break a copy of `root` and run the mutant's tests there.
+
+    The copy stands at one of `places`: Numba finds again what it compiled from sources at the same path only.
+    """
+    place = places.get()
     started = time.monotonic()
 
     def verdict(caught: bool, said: str) -> Verdict:
         return Verdict(mutant, caught, said, time.monotonic() - started)
 
-    tree = copy(root, folder / mutant.name.replace(" ", "-"))
+    tree = copy(root, place)
     try:
         apply(mutant, tree)
         code, output = run_tests(tree, mutant.tests, folder / "caches", mutant.interpreted)
@@ -114,6 +122,7 @@ def judge(mutant: Mutant, root: Path, folder: Path) -> Verdict:
         return verdict(False, str(error))
     finally:
         shutil.rmtree(tree)
+        places.put(place)
     if code == FAILED:
         return verdict(True, next(_failures(output), "a test failed"))
     if code == 0:
@@ -131,7 +140,10 @@ def run(mutants: Sequence[Mutant], root: Path = ROOT, workers: int = 2) -> int:
     """Judge these mutants and print a table. Returns the exit code."""
     with tempfile.TemporaryDirectory(prefix="tallystick-mutants-") as name:
         folder = Path(name).resolve()
-        whole = copy(root, folder / "whole")
+        places: SimpleQueue[Path] = SimpleQueue()
+        for number in range(workers):
+            places.put(folder / f"tree-{number}")
+        whole = copy(root, folder / "tree-0")
         if not imports_the_copy(whole):
             print("the tests would import another tree than the copy")
             return 1
@@ -142,10 +154,11 @@ def run(mutants: Sequence[Mutant], root: Path = ROOT, workers: int = 2) -> int:
             if code != 0:
                 print(f"the unchanged tree fails its tests (pytest ended with {code}):\n{output[-4000:]}")
                 return 1
+        shutil.rmtree(whole)
         width = max(len(mutant.name) for mutant in mutants)
         with ThreadPoolExecutor(workers) as pool:
             verdicts = []
-            for verdict in pool.map(lambda mutant: judge(mutant, root, folder), mutants):
+            for verdict in pool.map(lambda mutant: judge(mutant, root, folder, places), mutants):
                 verdicts.append(verdict)
                 word = "caught" if verdict.caught else "NOT CAUGHT"
                 print(f"{verdict.mutant.name:{width}}  {word:10}  {verdict.seconds:5.1f} s  {verdict.said}", flush=True)
