@@ -25,6 +25,8 @@ from tests.mutants.table import MUTANTS, Mutant  # noqa: E402
 
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".*cache*", "__pycache__", ".hypothesis", "dist", "tally-data")
 RUN_S_MAX = 900
+TEST_S_MAX = 300
+"""More than tests have otherwise: the first one may compile the kernel, and a time-out proves nothing."""
 FAILED = 1
 """pytest's exit code when tests ran and some failed; any other code proves nothing about a mutant."""
 
@@ -79,6 +81,7 @@ def run_tests(root: Path, tests: Sequence[str], caches: Path, interpreted: bool 
         "PYTHONDONTWRITEBYTECODE": "1",
         "NUMBA_CACHE_DIR": str(caches / kernel_hash(root)),
         "NUMBA_DISABLE_JIT": str(int(interpreted)),
+        "PYTEST_TIMEOUT": str(TEST_S_MAX),
     }
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]
     try:
