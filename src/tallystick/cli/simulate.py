@@ -8,6 +8,9 @@ import typer
 from tallystick.cli import options
 from tallystick.cli.exits import Exit
 
+SAY_EVERY_S = 10.0
+"""Without a terminal: a line now and then."""
+
 if TYPE_CHECKING:
     from tallystick.lab.simulation_seeds import Report
 
@@ -77,11 +80,15 @@ def _with_progress(first: int, seeds: int, seconds: float | None) -> "Report":
     console = Console(stderr=True)
     columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}")]
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as progress:
+        said = [0.0]
         task = progress.add_task(f"stories from seed {first}", total=seconds or seeds, told="")
 
         def show(report: lab.Report) -> None:
             told = f"{report.seeds:,} stories, {len(report.failures):,} failed, {report.stories_a_minute:,.0f} a minute"
             progress.update(task, completed=report.seconds if seconds else report.seeds, told=told)
+            if not console.is_terminal and report.seconds >= said[0] + SAY_EVERY_S:
+                said[0] = report.seconds
+                options.say(told)
 
         return lab.run(first, seeds if seconds is None else lab.SEEDS_MAX, seconds, show)
 
