@@ -19,6 +19,7 @@ from tallystick.engine.verification import first_difference
 from tallystick.engine.writer import Writer
 from tallystick.errors import Damaged, OutcomeUnknown, Unavailable
 from tallystick.lab.simulated_clock import SimulatedClock
+from tallystick.ledger.books import Counter
 from tallystick.records.commands import ACCOUNT_EVENT, CONTROL_EVENT, TRANSFER_EVENT, Kind, Opcode, Side, frame
 from tallystick.records.commands import TransferFlag as Flag
 from tallystick.statuses import TransferStatus, transient
@@ -88,6 +89,12 @@ class Story:
         self.snapshots_used += covered > 0
         decider = self.parts.decider
         assert decider.next_seq == self.parts.journal.end()
+
+    def decide(self, commands):
+        """Decide one request, and make it durable."""
+        decider = self.parts.decider
+        draft = decider.decide([Delivery(commands)], self.parts.timekeeper.after(decider.last_timestamp))
+        self.writer.step(draft)
 
     def live(self, rounds):
         """Decide, write, keep house, in some order, until the power fails or something else does."""
@@ -295,6 +302,43 @@ def test_what_was_asked_before_the_snapshot_is_known_after_it_though_no_run_has_
     spent = (told[0]["status"] == TransferStatus.CREATED) | np.isin(told[0]["status"], TRANSIENT)
     assert spent.any()
     assert np.isin(told[2]["status"][spent], (TransferStatus.EXISTS, TransferStatus.ID_ALREADY_FAILED)).all()
+
+
+def expiring(decider):
+    """When what is pending will expire, by the entry that made it."""
+    books = decider.bookkeeper.books
+    heap = books.heap[: int(books.counters[Counter.HEAP])]
+    seqs = books.pendings.view(np.ndarray)["seq"][heap[:, 2].astype(np.int64)]
+    return sorted(zip(seqs.tolist(), heap[:, 0].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_pending_in_a_snapshot_expires_like_anything_else(seed):
+    story = settled(seed)
+    accounts, pendings = np.zeros(2, ACCOUNT_EVENT), np.zeros(5, TRANSFER_EVENT)
+    accounts["id_lo"], accounts["ledger"], accounts["code"] = (101, 102), 1, 1
+    pendings["id_lo"], pendings["timeout"], pendings["flag_bits"] = range(1, 6), (50, 40, 0, 70, 30), Flag.PENDING
+    pendings["debit_account_id_lo"], pendings["credit_account_id_lo"] = 101, 102
+    pendings["amount_lo"], pendings["ledger"], pendings["code"] = 1, 1, 1
+    story.decide(frame(accounts.tobytes(), Kind.ACCOUNT, 3, 1 << 50, 1))
+    story.decide(frame(pendings.tobytes(), Kind.TRANSFER, 3, 1 << 51, 1))
+    story.parts.capture_now()
+    while story.parts.chores[-1]():
+        pass
+    before = expiring(story.parts.decider)
+    assert len(before) >= 4
+    story.disk = story.disk.kill()
+    story.start()
+    decider = story.parts.decider
+    assert expiring(decider) == before
+    assert decider.next_expiry() == min(at for _, at in before)
+    story.clock.advance(3600 * SECOND)
+    draft = decider.decide([], story.parts.timekeeper.after(decider.last_timestamp))
+    assert (draft.outcome.entries["kind"][:-1] == Kind.EXPIRY).sum() == len(before)
+    story.writer.step(draft)
+    story.disk = story.disk.kill()
+    story.start()
+    assert expiring(story.parts.decider) == []
 
 
 def test_a_snapshot_of_another_journal_is_told_and_not_used():
