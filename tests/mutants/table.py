@@ -1096,4 +1096,65 @@ RECOVERY = (
     ),
 )
 
-MUTANTS: tuple[Mutant, ...] = (*RECORDS, *STORAGE, *ENGINE, *LEDGER, *RULES, *CHECKER, *RECOVERY)
+PROJECTION = "src/tallystick/projector/projection.py"
+AROUND = (
+    Mutant(
+        "cursor outside its transaction",
+        "a follower's cursor moves in the same transaction as its effect",
+        PROJECTION,
+        "        decided_at = self._recorder.record(entries, details, self._decided_at)\n",
+        "        decided_at = self._recorder.record(entries, details, self._decided_at)\n"
+        '        self.connection.execute("COMMIT")\n'
+        '        self.connection.execute("BEGIN IMMEDIATE")\n',
+        ("tests/unit/projector/test_projection.py",),
+    ),
+    Mutant(
+        "projection of another journal",
+        "a projection goes on with its own journal only",
+        PROJECTION,
+        "            if header.first != next_seq or header.previous != block_hash:\n",
+        "            if header.first != next_seq:\n",
+        ("tests/unit/projector/test_projection.py",),
+    ),
+    Mutant(
+        "nothing expires while nobody asks",
+        "pending transfers expire in their time, whether anybody asks or not",
+        "src/tallystick/engine/loop.py",
+        "            return self._expire()\n",
+        "            return 0\n",
+        ("tests/unit/compose/test_library.py",),
+    ),
+    Mutant(
+        "endings forgotten by a start",
+        "how a pending transfer ended is known after a start",
+        "src/tallystick/engine/recovery.py",
+        "    decider.note_endings()\n",
+        "",
+        SIMULATION_TESTS,
+    ),
+    of_the_rules(
+        "ending byte wrong",
+        "how a pending transfer ended is told for ever",
+        "src/tallystick/engine/deciding.py",
+        'self.endings.note(ended["seq"].copy(), ended["ending"].copy())',
+        'self.endings.note(ended["seq"].copy(), np.full(count, Ending.VOIDED, np.uint8))',
+    ),
+    Mutant(
+        "refusal lost in a review",
+        "what screening refuses is refused as it was asked, and kept as refused",
+        KERNEL,
+        "review_mode == chains.INTO_PENDING and verdicts[k] != REFUSE:",
+        "review_mode == chains.INTO_PENDING:",
+        ("tests/unit/engine/test_screening.py",),
+    ),
+    Mutant(
+        "unsealed block taken for damage",
+        "what is decided but not yet sealed can be compared with",
+        "src/tallystick/engine/fetch.py",
+        '            entries["seq"][unsealed], entries["kind"][unsealed] = draft.next_seq - 1, Kind.SEAL',
+        "            pass",
+        ("tests/unit/engine/test_fetch.py",),
+    ),
+)
+
+MUTANTS: tuple[Mutant, ...] = (*RECORDS, *STORAGE, *ENGINE, *LEDGER, *RULES, *CHECKER, *RECOVERY, *AROUND)

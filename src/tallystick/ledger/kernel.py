@@ -358,14 +358,13 @@ def decide(batch: Any, books: Any, outcome: Any, first_seq: Any, now: Any, shard
                     debit, credit = rows[debit_row], rows[credit_row]
                     amount_lo, amount_hi = t.amount_lo, t.amount_hi
                     effective, timeout, review = t.flag_bits, t.timeout, NO_REVIEW
-                    if review_mode == chains.INTO_PENDING:
+                    if review_mode == chains.INTO_PENDING and verdicts[k] != REFUSE:
                         review = OF_PENDING
                         if effective & PENDING == 0:
                             effective = np.uint16(effective | PENDING)
                             timeout = review_timeout[0]
                             review = OF_PLAIN
-                        if verdicts[k] != REFUSE:  # or nobody could decide this block again
-                            d.verdict = _VERDICT_REVIEW
+                        d.verdict = _VERDICT_REVIEW
                     if effective | LINKED == LINKED:
                         status = check_plain(t, debit, credit)
                     else:
