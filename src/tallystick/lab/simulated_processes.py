@@ -81,8 +81,10 @@ class Engine:
         world.say("the engine starts at entry {}", self.decider.next_seq)
 
     def _judge(self, work: Batch, *arguments: Any) -> None:
-        if self._world.poison:
-            poisoned = work.commands["request_id_lo"] == self._world.poison & _LOW
+        if self._world.poison is not None:
+            tenant, number = self._world.poison
+            commands = work.commands
+            poisoned = (commands["tenant"] == tenant) & (commands["request_id_lo"] == number & _LOW)
             if (poisoned & (work.quarantined == 0)).any():
                 raise Crashed
         kernel.decide(work, *arguments)

@@ -29,8 +29,8 @@ class World:
     """Hears every line of the story; None: nobody reads it."""
     window_ids: int = 16
     """Ids in a generation of the id windows: so few that they become runs, and runs are merged."""
-    poison: int = 0
-    """Id of the request that crashes whoever decides it; 0: there is none."""
+    poison: tuple[int, int] | None = None
+    """Tenant and id of the request that crashes whoever decides it."""
     _instants: int = field(default=0, init=False)
 
     def instant(self) -> int:

@@ -135,7 +135,7 @@ class Simulation:
             for _ in range(self.random.randint(1, 3)):
                 request = self.clients.request()
                 if self._poisons and self.random.random() < 0.05:
-                    self._poisons, self.world.poison = False, request.id
+                    self._poisons, self.world.poison = False, (request.tenant, request.id)
                     self.world.say("request {:032x} will crash the engine", request.id)
                 gateway.take(request)
 
