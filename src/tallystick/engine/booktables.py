@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tallystick.engine import pages
 from tallystick.errors import Invalid
 from tallystick.ledger import hashing
 from tallystick.ledger.books import NO_ROW, ROW, TENANT, Bookkeeper, Counter, migrate
@@ -82,8 +83,10 @@ class Marks:
         ]
 
     def _taken(self, name: str, numbers: npt.NDArray[np.intp]) -> Changed:
-        rows = words(_rows(self._bookkeeper, name))[numbers]
-        return Changed(name, self._count(name), numbers.astype("<u8"), rows)
+        rows = words(_rows(self._bookkeeper, name))
+        taken = pages.empty((len(numbers), rows.shape[1]), "<u8")
+        np.take(rows, numbers, axis=0, out=taken, mode="clip")  # checking would copy it all once more
+        return Changed(name, self._count(name), numbers.astype("<u8"), taken)
 
     def _count(self, name: str) -> int:
         return int(self._bookkeeper.books.counters[_COUNTERS[name]])

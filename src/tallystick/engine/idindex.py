@@ -31,7 +31,7 @@ from tallystick.records.commands import COMMANDS_MAX
 RUNS_MERGED = 8
 PROBES_FORGOTTEN = 131_072
 """Ids looked for, after which the runs' mapped memory is given back: one in a hundred touches a page or two."""
-SLICES_FORGOTTEN = 8
+SLICES_FORGOTTEN = 2
 """Slices of a merge, after which that of its sources is: they were read from end to end."""
 Job = Generator[None, None, None]
 Column = npt.NDArray[np.uint64]

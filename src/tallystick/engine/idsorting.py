@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tallystick.engine import pages
 from tallystick.errors import Corrupt
 from tallystick.ledger.compiled import ONE, U64, ZERO, compiled
 
@@ -79,7 +80,7 @@ def sorted_table(table: Rows, first: int, stop: int) -> Sliced:
     if beyond:
         raise Corrupt(f"the id window holds {beyond} ids at or beyond position {stop}, where its generation closed")
     places = np.cumsum(ends, dtype="<u8")
-    rows = np.empty((int(places[-1]), 2), "<u8")
+    rows = pages.empty((int(places[-1]), 2), "<u8")
     for begin, end in _slices(slots):
         _scatter(table, begin, end, U64(first), shift, places, rows)
         yield
