@@ -9,6 +9,7 @@ import gc
 import resource
 import signal
 import threading
+from functools import partial
 
 import structlog
 import uvloop
@@ -18,6 +19,7 @@ from tallystick.answers.gatewayend import GatewayEnd
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import logs
+from tallystick.engine import scrub
 from tallystick.errors import TallystickError, Unavailable
 from tallystick.gateway.app import App
 from tallystick.gateway.auth import Keys
@@ -73,6 +75,7 @@ async def _run(settings: Settings) -> None:
             settings.shard,
         )
     )
+    metrics.scrub = partial(scrub.seen, disk, settings.path("engine"))
     link = GatewayEnd(address(settings.data), entropy, lambda *push: requests.on_results(*push))
     requests = Requests(settings, lanes.open, link, metrics, clock, end, disk.free_share)
     service = Service(settings.wait_s, requests, link, metrics, clock)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tallystick.answers.port import RESULT
+from tallystick.blockfile.disk import SystemDisk
 from tallystick.records.commands import COMMANDS_MAX, TRANSFER_EVENT, Kind
 from tallystick.settings import Settings
 from tests.e2e.gateway.running import Gateway, Told
@@ -536,6 +537,21 @@ def test_metrics_count_what_happened(world: World) -> None:
         "tally_gateway_pushes_late_total",
     ):
         assert line in text
+
+
+def test_damage_that_the_engines_scrub_found_is_in_the_metrics_of_every_gateway(world: World) -> None:
+    def told() -> set[str]:
+        return set(world.ask("GET", "/metrics").body.decode().splitlines())
+
+    assert "tally_scrub_damaged 0.0" in told()
+    engine = world.gateway.data / "engine"
+    SystemDisk().make_folder(engine)
+    register = SystemDisk().register(engine / "scrub-damaged", writable=True)
+    assert register is not None
+    register.store(1 + 8191)
+    assert {"tally_scrub_damaged 1.0", "tally_scrub_damaged_entry 8191.0"} <= told()
+    register.store(0)
+    assert "tally_scrub_damaged 0.0" in told()
 
 
 def test_the_description_lists_every_path(world: World) -> None:
