@@ -39,8 +39,8 @@ from tallystick.records.entries import WORK
 from tallystick.statuses import TransferStatus
 
 GATEWAYS = 2
-LENGTHS = (60, 120)
-"""Steps of a story, at least and at most; of one in eight it is four times as many."""
+LENGTHS = (40, 85)
+"""Steps of a story, at least and at most; of one in twelve it is four times as many."""
 HARMFUL = [fault for fault in Fault if not fault.name.startswith("READ")]
 DERIVED = (DATA / "snapshots", DATA / "index" / "transfers", DATA / "index" / "requests")
 KEY_NAME = "key"
@@ -123,7 +123,7 @@ class Simulation:
             (self._damage_derived, 1),
         ]
         steps, weights = [act for act, _ in acts], [weight for _, weight in acts]
-        length = self.random.randint(*LENGTHS) * self.random.choice((1, 1, 1, 1, 1, 1, 1, 4))
+        length = self.random.randint(*LENGTHS) * self.random.choice((1,) * 11 + (4,))
         for step in self.random.choices(steps, weights, k=length):
             self._survive(step)
 

@@ -34,7 +34,7 @@ def test_a_seed_replays_exactly():
 @pytest.fixture(scope="module")
 def stories():
     lived = []
-    for seed in range(25):
+    for seed in range(50):
         simulation = Simulation(seed)
         lived.append((simulation, simulation.run()))
     return lived
