@@ -186,7 +186,6 @@ SIMULATION_TESTS = (
 SEEN_BY_THE_SIMULATION = (
     "sync removed",
     "durable end ignored",
-    "torn tail kept",
     "damage taken for a tear",
     "last block not synced again",
 )
