@@ -40,3 +40,7 @@ class Violated(TallystickError):
 
 class Damaged(TallystickError):
     """A derived file is not as it was written. This process must end; the next start makes the file anew."""
+
+
+class InvalidProof(TallystickError):
+    """A signature or proof does not hold. Do not act on what it was to prove."""

@@ -1156,4 +1156,32 @@ AROUND = (
     ),
 )
 
-MUTANTS: tuple[Mutant, ...] = (*RECORDS, *STORAGE, *ENGINE, *LEDGER, *RULES, *CHECKER, *RECOVERY, *AROUND)
+SIGNING_TESTS = ("tests/unit/webhooks/test_signing.py",)
+NOTIFIER = (
+    Mutant(
+        "webhook signature unchecked",
+        "a webhook that nobody known has signed is refused",
+        "src/tallystick/webhooks/signing.py",
+        "if each.scheme == scheme and _fits(each, encoded, content):",
+        "if each.scheme == scheme:",
+        SIGNING_TESTS,
+    ),
+    Mutant(
+        "webhook of any age",
+        "an old webhook that somebody kept is refused",
+        "src/tallystick/webhooks/signing.py",
+        "if abs(now_s - int(sent_at)) > tolerance_s:",
+        "if False:",
+        SIGNING_TESTS,
+    ),
+    Mutant(
+        "webhook id unsigned",
+        "a webhook's id is signed with its body, or its receiver could be made to act twice",
+        "src/tallystick/webhooks/signing.py",
+        'return f"{webhook_id}.{timestamp}.".encode() + body',
+        'return f"{timestamp}.".encode() + body',
+        SIGNING_TESTS,
+    ),
+)
+
+MUTANTS: tuple[Mutant, ...] = (*RECORDS, *STORAGE, *ENGINE, *LEDGER, *RULES, *CHECKER, *RECOVERY, *AROUND, *NOTIFIER)
