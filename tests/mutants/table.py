@@ -1096,6 +1096,7 @@ RECOVERY = (
 )
 
 PROJECTION = "src/tallystick/projector/projection.py"
+FOLLOW = "src/tallystick/journal/follow.py"
 AROUND = (
     Mutant(
         "cursor outside its transaction",
@@ -1109,11 +1110,11 @@ AROUND = (
     ),
     Mutant(
         "projection of another journal",
-        "a projection goes on with its own journal only",
-        PROJECTION,
-        "            if header.first != next_seq or header.previous != block_hash:\n",
-        "            if header.first != next_seq:\n",
-        ("tests/unit/projector/test_projection.py",),
+        "a follower goes on with its own journal only",
+        FOLLOW,
+        "    if not (begins or inside) or cursor.block_hash not in (None, header.previous):\n",
+        "    if not (begins or inside):\n",
+        ("tests/unit/journal/test_follow.py",),
     ),
     Mutant(
         "nothing expires while nobody asks",
@@ -1184,4 +1185,67 @@ NOTIFIER = (
     ),
 )
 
-MUTANTS: tuple[Mutant, ...] = (*RECORDS, *STORAGE, *ENGINE, *LEDGER, *RULES, *CHECKER, *RECOVERY, *AROUND, *NOTIFIER)
+FOLLOW_TESTS = ("tests/unit/journal/test_follow.py",)
+FOLLOWERS = (
+    Mutant(
+        "a failed slice is passed over",
+        "an effect that was not possible is tried again, from the cursor in the store",
+        FOLLOW,
+        "            self._slices = self._cursor = None\n            self._trouble = str(error)\n",
+        "            self._trouble = str(error)\n",
+        FOLLOW_TESTS,
+    ),
+    Mutant(
+        "what does not fit is passed over",
+        "a follower that cannot apply an entry stops there",
+        FOLLOW,
+        "            self._slices = self._cursor = None  # else the slice that failed would be passed over\n",
+        "            pass\n",
+        FOLLOW_TESTS,
+    ),
+    Mutant(
+        "no back-off",
+        "what is not possible now is tried again after ever longer waits",
+        FOLLOW,
+        "RETRY_S * 2 ** min(self._failures - 1, 30)",
+        "RETRY_S",
+        FOLLOW_TESTS,
+    ),
+    Mutant(
+        "begun too early",
+        "a follower starts from any position, not from the block around it",
+        FOLLOW,
+        "    return entries[skipped:], details[skipped:]",
+        "    return entries, details",
+        FOLLOW_TESTS,
+    ),
+    Mutant(
+        "slices without bound",
+        "a follower keeps a bounded part of the journal in memory",
+        FOLLOW,
+        "        if count >= entries_at_once:\n",
+        "        if False:\n",
+        FOLLOW_TESTS,
+    ),
+    Mutant(
+        "level too late",
+        "nothing that a follower lacks is older than it says",
+        FOLLOW,
+        "                self._since_ns = looked_at_ns\n",
+        "                pass\n",
+        FOLLOW_TESTS,
+    ),
+)
+
+MUTANTS: tuple[Mutant, ...] = (
+    *RECORDS,
+    *STORAGE,
+    *ENGINE,
+    *LEDGER,
+    *RULES,
+    *CHECKER,
+    *RECOVERY,
+    *AROUND,
+    *NOTIFIER,
+    *FOLLOWERS,
+)
