@@ -1157,6 +1157,68 @@ AROUND = (
     ),
 )
 
+BACKUP = tuple(
+    Mutant(name, promise, f"src/tallystick/{file}", old, new, tests)
+    for name, promise, file, old, new, tests in (
+        (
+            "backup takes what is undecided",
+            "a backup holds nothing that the original is still to decide",
+            "backup/making.py",
+            "None if self.source.to_move else position",
+            "None",
+            ("tests/unit/backup",),
+        ),
+        (
+            "backup unsynced",
+            "what a manifest names is durable before the manifest is",
+            "backup/copying.py",
+            "        self._file.sync()\n        self._file.close()\n        return",
+            "        self._file.close()\n        return",
+            ("tests/faults/storage/test_backup_power.py",),
+        ),
+        (
+            "backup swept too early",
+            "the earlier backup stays until the new one is durable",
+            "backup/making.py",
+            "[manifests.encode(made)])\n        self.disk.sync_folder(self.backup)\n",
+            "[manifests.encode(made)])\n",
+            ("tests/faults/storage/test_backup_power.py",),
+        ),
+        (
+            "torn manifest ends the search",
+            "behind a torn backup the whole one is found",
+            "backup/making.py",
+            "            continue  # torn: the one before it is still there, and whole",
+            "            return None",
+            ("tests/faults/storage/test_backup_power.py",),
+        ),
+        (
+            "restore believes",
+            "every file of a backup is held against its hash",
+            "backup/copying.py",
+            "if digest.hexdigest() != sha256:",
+            "if False:",
+            ("tests/unit/backup",),
+        ),
+        (
+            "backup of another journal replaced",
+            "a backup is never replaced by that of another journal",
+            "backup/making.py",
+            "if not same or before.shard",
+            "if before.shard",
+            ("tests/unit/backup",),
+        ),
+        (
+            "moved folder starts",
+            "what moved away is not started again",
+            "compose/moved.py",
+            "    if path.exists():",
+            "    if False:",
+            ("tests/unit/compose/test_moved.py",),
+        ),
+    )
+)
+
 SIGNING_TESTS = ("tests/unit/webhooks/test_signing.py",)
 NOTIFIER = (
     Mutant(
@@ -1238,14 +1300,8 @@ FOLLOWERS = (
 )
 
 MUTANTS: tuple[Mutant, ...] = (
-    *RECORDS,
-    *STORAGE,
-    *ENGINE,
-    *LEDGER,
-    *RULES,
-    *CHECKER,
-    *RECOVERY,
-    *AROUND,
+    *(*RECORDS, *STORAGE, *ENGINE, *LEDGER, *RULES, *CHECKER, *RECOVERY, *AROUND),
+    *BACKUP,
     *NOTIFIER,
     *FOLLOWERS,
 )

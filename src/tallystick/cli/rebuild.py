@@ -2,8 +2,6 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +9,7 @@ import typer
 
 from tallystick.cli import options
 from tallystick.cli.exits import Exit
-
-Progress = Callable[[int, int], None]
+from tallystick.cli.progress import bar
 
 
 def rebuild(
@@ -37,7 +34,7 @@ def rebuild(
     from tallystick.compose import rebuild as compose
 
     settings = options.settings(data=folder)
-    with _bar("comparing" if verify else "rebuilding", as_json) as progress:
+    with bar("comparing" if verify else "rebuilding", as_json) as progress:
         done = (compose.verify if verify else compose.rebuild)(settings, progress)
     rate = done.entries / done.seconds if done.seconds else 0.0
     if as_json:
@@ -62,14 +59,3 @@ def rebuild(
         sys.stdout.write(f"differs: {done.difference}\n")
         options.say("`tally rebuild` makes it anew; keep a copy for whoever looks into it")
     return Exit.REFUSED if done.difference else Exit.DONE
-
-
-@contextmanager
-def _bar(what: str, quiet: bool) -> Iterator[Progress]:
-    """A progress bar on standard error, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
-    with Bars(console=Console(stderr=True), transient=True, disable=quiet or not sys.stderr.isatty()) as bars:
-        task = bars.add_task(what, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)

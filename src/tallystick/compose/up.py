@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from tallystick.clock import SystemClock
+from tallystick.compose import moved
 from tallystick.errors import Invalid, Unavailable
 from tallystick.settings import Settings
 from tallystick.supervise import status
@@ -44,6 +45,7 @@ def specs(settings: Settings) -> list[Spec]:
 def run_one(name: str, settings: Settings) -> None:
     """Run one process here, until it ends. Raises what it raises; KeyError for a name that is no process."""
     _refuse_forgetful(settings)
+    moved.refuse(settings)
     run: Callable[[Settings], None] = importlib.import_module(PROCESSES[name]).run
     run(settings)
 
@@ -55,6 +57,7 @@ def supervise(settings: Settings, report: Callable[[Event], None]) -> bool:
     Raises `Unavailable` if the data folder is already being supervised, `Invalid` for adapters that forget.
     """
     _refuse_forgetful(settings)
+    moved.refuse(settings)
     folder = settings.path("run")
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(settings):

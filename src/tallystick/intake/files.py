@@ -33,6 +33,16 @@ _BLOCK_BYTES_MAX = HEADER_SIZE + COMMANDS_MAX * COMMAND_SIZE
 _TRIM_EVERY_NS = 1_000_000_000
 
 
+def lane_folders(folder: Path, disk: Disk) -> dict[LaneId, str]:
+    """The lanes of an intake's folder: by id, the name of each one's own folder."""
+    found = {}
+    for name in disk.list(folder):
+        stem, dot, sort = name.partition(".")
+        if dot + sort in (PAY_SUFFIX, CONTROL_SUFFIX) and len(stem) == 32:
+            found[bytes.fromhex(stem)] = name
+    return found
+
+
 class FileLane:
     """The writing end of one lane: a block file under its exclusive lock."""
 
@@ -221,12 +231,7 @@ class FileIntake:
 
     def lanes(self) -> list[tuple[LaneId, bool]]:
         """Id of every lane there is, and whether it carries control commands."""
-        found = []
-        for name in self._disk.list(self.folder):
-            stem, dot, sort = name.partition(".")
-            if dot + sort in (PAY_SUFFIX, CONTROL_SUFFIX) and len(stem) == 32:
-                found.append((bytes.fromhex(stem), dot + sort == CONTROL_SUFFIX))
-        return found
+        return [(id, name.endswith(CONTROL_SUFFIX)) for id, name in lane_folders(self.folder, self._disk).items()]
 
     def receive(self, positions: Mapping[LaneId, int], control_max: int, commands_max: int) -> list[CommandBlock]:
         if self._seen != self._lanes_count.load() and not self._look_for_lanes():

@@ -1,0 +1,111 @@
+"""`tally backup` and `tally restore`: a data folder of block files, copied while it is in use; and made of a copy.
+
+What is derived from the journal is left out: a start makes it again. `KEPT` and `LEFT_OUT` name all that a data
+folder may hold, and a test holds them against a running one, so that nothing new is forgotten.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from tallystick.backup import making, restoring
+from tallystick.backup.making import BackupMaker, Made, Progress, Source
+from tallystick.backup.manifest import Manifest
+from tallystick.blockfile.disk import Disk, SystemDisk
+from tallystick.blockfile.writer import BlockWriter
+from tallystick.clock import SystemClock
+from tallystick.compose import moved
+from tallystick.errors import Fenced, Invalid, Unavailable
+from tallystick.intake.files import LANES_LOCK_NAME, lane_folders
+from tallystick.settings import Settings
+
+KEYS_PLACE = "keys.json"
+KEPT = frozenset({"journal", "intake", KEYS_PLACE})
+"""Names in a data folder that a backup has."""
+LEFT_OUT = frozenset({"engine", "index", "snapshots", "projector", "run", moved.NAME, "keys.json.lock"})
+"""Names that it has not: made again from the journal, or about processes that run now."""
+NICE = 10
+"""A backup must not take the engine's CPU from it."""
+
+
+def make(settings: Settings, to: Path, to_move: bool, progress: Progress | None = None) -> Made:
+    """A backup of the data folder in `to`, new or on top of the one there. Raises as `BackupMaker.make`.
+
+    With `to_move` also `Fenced` if anything uses the data folder.
+    """
+    disk, clock = SystemDisk(), SystemClock()
+    if to.resolve() == settings.data.resolve() or settings.data.resolve() in to.resolve().parents:
+        raise Invalid("", f"{to} is inside of what is to be copied; name a folder elsewhere, best on another disk")
+    if not disk.list(settings.path("journal")):
+        raise Invalid("", f"{settings.data} holds no journal; name the folder of one with --data")
+    os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+    with ExitStack() as stack:
+        if to_move:
+            stack.enter_context(_stopped(settings, disk))
+        source = Source(settings.data, settings.shard, lambda: _lanes(settings, disk), _files(settings), to_move)
+        made = BackupMaker(source, to, disk, clock.wall_ns, version("tallystick"), progress).make()
+        if to_move:
+            moved.mark(settings, to)
+        return made
+
+
+def check(backup: Path, progress: Progress | None = None) -> Manifest:
+    """Read all of a backup, and change nothing. Raises as `restoring.check`."""
+    return restoring.check(backup, SystemDisk(), progress)
+
+
+def restore(backup: Path, data: Path, progress: Progress | None = None) -> Manifest:
+    """The data folder `data` made of a backup: it is there whole, or not at all. Raises as `restoring.restore`."""
+    disk = SystemDisk()
+    restoring.read(backup, disk)
+    if disk.list(data):
+        raise Invalid("", f"{data} is not empty; name a folder that is, or none that exists")
+    scratch = data.absolute().with_name(f".{data.absolute().name}.restoring")
+    try:
+        scratch.mkdir(parents=True)
+    except FileExistsError as error:
+        raise Invalid("", f"{scratch} is left from a restore that was killed; delete it, then restore again") from error
+    try:
+        manifest = restoring.restore(backup, disk, scratch, progress)
+        try:
+            os.replace(scratch, data.absolute())
+        except OSError as error:
+            raise Unavailable(f"{scratch} is restored, but cannot be renamed to {data}: {error.strerror}") from error
+        disk.sync_folder(data.absolute().parent)
+        return manifest
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _lanes(settings: Settings, disk: Disk) -> dict[bytes, str]:
+    """The lanes of the intake, by id: their folders, from the data folder."""
+    return {id: f"intake/{name}" for id, name in lane_folders(settings.path("intake"), disk).items()}
+
+
+def _files(settings: Settings) -> dict[str, bytes]:
+    """Small files, as they are now. Keys are replaced whole when they change, so none is ever seen in part."""
+    try:
+        return {KEYS_PLACE: settings.keys_path.read_bytes()}
+    except FileNotFoundError:
+        return {}
+
+
+@contextmanager
+def _stopped(settings: Settings, disk: Disk) -> Iterator[None]:
+    """Hold every lock of the data folder, its block files checked and repaired as a start would. Raises `Fenced`."""
+    with ExitStack() as stack:
+        try:
+            lock = disk.lock(settings.path("intake", LANES_LOCK_NAME))
+            stack.callback(lock.release)
+            folders = [("journal", 0), *((folder, making.LANE_ORIGIN) for folder in _lanes(settings, disk).values())]
+            for folder, origin in folders:
+                stack.callback(BlockWriter(settings.path(folder), disk, settings.segment_bytes, origin).close)
+        except Fenced as error:
+            raise Fenced(
+                f"{settings.data} is in use ({error}); stop `tally up` before it moves, or leave out --to-move"
+            ) from error
+        yield
