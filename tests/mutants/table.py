@@ -190,6 +190,93 @@ SEEN_BY_THE_SIMULATION = (
     "last block not synced again",
 )
 POISON_TESTS = ("tests/unit/engine/test_poison.py",)
+TLOG = "src/tallystick/tlog/"
+TLOG_TESTS = ("tests/unit/tlog",)
+TRANSPARENCY = (
+    Mutant(
+        "proof of any length",
+        "an inclusion proof that is too short proves nothing",
+        TLOG + "merkle.py",
+        """    if last != 0:
+        raise InvalidProof(f"the proof is too short for leaf""",
+        """    if False:
+        raise InvalidProof(f"the proof is too short for leaf""",
+        TLOG_TESTS,
+    ),
+    Mutant(
+        "old root not compared",
+        "a consistency proof ties the new tree to the old one",
+        TLOG + "merkle.py",
+        "if old_found != old_root or new_found != new_root:",
+        "if new_found != new_root:",
+        TLOG_TESTS,
+    ),
+    Mutant(
+        "leaf like a node",
+        "a leaf can never pass for a node",
+        TLOG + "merkle.py",
+        'return sha256(b"\\0" + entry).digest()',
+        'return sha256(b"\\1" + entry).digest()',
+        TLOG_TESTS,
+    ),
+    Mutant(
+        "failing key overlooked",
+        "a known key that fails rejects the note, even beside one that does not",
+        TLOG + "notes.py",
+        "        if key is not None:\n",
+        "        if key is not None and key not in found:\n",
+        TLOG_TESTS,
+    ),
+    Mutant(
+        "first blank line",
+        "the last blank line ends a note's text",
+        TLOG + "notes.py",
+        'cut = whole.rfind("\\n\\n")',
+        'cut = whole.find("\\n\\n")',
+        TLOG_TESTS,
+    ),
+    Mutant(
+        "extension lines",
+        "a checkpoint has three lines and no more",
+        TLOG + "checkpoints.py",
+        "if len(lines) != 4 or lines[3]:",
+        "if len(lines) < 4 or lines[-1]:",
+        TLOG_TESTS,
+    ),
+    Mutant(
+        "leading zero",
+        "a number has one spelling",
+        TLOG + "checkpoints.py",
+        ' or (text[0] == "0" and text != "0")',
+        "",
+        TLOG_TESTS,
+    ),
+    Mutant(
+        "any log's key",
+        "a log signs for its own origin alone",
+        TLOG + "policies.py",
+        "if not any(signer.key in policy.logs and signer.key.name == checkpoint.origin for signer in signers):",
+        "if not any(signer.key in policy.logs for signer in signers):",
+        TLOG_TESTS,
+    ),
+    Mutant(
+        "quorum not asked",
+        "a minority of witnesses is no quorum",
+        TLOG + "policies.py",
+        "    if not policy.witnessed(signers):\n",
+        "    if False:\n",
+        TLOG_TESTS,
+    ),
+    Mutant(
+        "time unsigned",
+        "a cosignature is good for its time alone",
+        TLOG + "signatures.py",
+        'return f"cosignature/v1\\ntime {time_s}\\n{text}".encode()',
+        'return f"cosignature/v1\\n{text}".encode()',
+        ("tests/unit/tlog",),
+    ),
+)
+
 ENGINE = (
     *(
         replace(each, name=f"{each.name}, whole shard", tests=SIMULATION_TESTS)
@@ -1302,6 +1389,7 @@ FOLLOWERS = (
 MUTANTS: tuple[Mutant, ...] = (
     *(*RECORDS, *STORAGE, *ENGINE, *LEDGER, *RULES, *CHECKER, *RECOVERY, *AROUND),
     *BACKUP,
+    *TRANSPARENCY,
     *NOTIFIER,
     *FOLLOWERS,
 )
