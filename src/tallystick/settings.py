@@ -59,6 +59,24 @@ class Settings(BaseSettings):
     kernel_cache: Path | None = Field(
         default=None, description="Folder of compiled code; default in the user's cache folder."
     )
+    webhook_loopback: bool = Field(
+        default=False,
+        description="Let webhooks go to this machine itself, by http too; for development only: whoever may subscribe "
+        "then reaches what listens here.",
+    )
+    webhook_timeout_s: float = Field(
+        default=15.0, gt=0, le=120, description="How long a receiver may take to answer a webhook."
+    )
+    webhook_hands: int = Field(
+        default=16, ge=1, le=256, description="Webhooks on their way to one subscription at a time."
+    )
+    webhook_failing_s_max: float = Field(
+        default=432_000.0, gt=0, description="How long a subscription may do nothing but fail; then it is disabled."
+    )
+    webhook_retention_s: float = Field(
+        default=2_592_000.0, gt=0, description="How long deliveries that ended, and their attempts, can be looked up."
+    )
+
     accept_clock: bool = Field(default=False, description="Start although the clock is over 24 h ahead of the journal.")
     clock_offset_file: Path | None = Field(
         default=None, description="File of 8 bytes by which the wall clock is put off, in ns; for tests only."

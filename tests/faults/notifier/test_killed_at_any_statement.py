@@ -1,0 +1,113 @@
+"""The notifier is killed before and after any statement it gives SQLite: every entry is told of at least once, under
+one webhook-id each, and the cursor skips nothing."""
+
+import asyncio
+import contextlib
+import itertools
+
+from tallystick.notifier.deliveries import State
+from tests.unit.notifier.world import OTHER, Notifier, Payments, Receiver, courier, deliver
+
+
+class Killed(BaseException):
+    """The process is gone: nothing may catch it and go on."""
+
+
+class Wounded:
+    """A connection that ends its process at one statement."""
+
+    def __init__(self, connection, at, after):
+        self._connection, self._left, self._after = connection, at, after
+
+    def _counted(self, run):
+        self._left -= 1
+        if self._left == 0 and not self._after:
+            raise Killed
+        found = run()
+        if self._left == 0:
+            raise Killed
+        return found
+
+    def execute(self, *what):
+        return self._counted(lambda: self._connection.execute(*what))
+
+    def executemany(self, statement, values):
+        return self._counted(lambda: self._connection.executemany(statement, values))
+
+    @property
+    def in_transaction(self):
+        return False  # a process that is gone rolls nothing back itself
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+
+def positions(payments, tenant):
+    return [
+        int(entry["seq"])
+        for block in payments.journal.read(0)
+        for entry in block.entries
+        if entry["tenant"] == tenant and entry["kind"] == 1
+    ]
+
+
+async def lives_on(path, payments, clock, at=None, after=False):
+    """One life of the process; True if it came to its end without being killed."""
+    notifier = Notifier(path, payments, clock, fresh_max=8)
+    notifier.file._undone.clear()  # and reads nothing again
+    whole = notifier.file.connection
+    try:
+        async with courier(notifier) as made:
+            if at is not None:
+                notifier.file.connection = Wounded(whole, at, after)
+            try:
+                for _ in range(40):
+                    notifier.follow()
+                    await deliver(made)
+            except Killed:
+                made._over.clear()
+                return False
+        return True
+    finally:
+        whole.close()
+
+
+def story(tmp_path, after):
+    killed = 0
+
+    async def told():
+        nonlocal killed
+        for at in itertools.count(1):
+            payments = Payments()
+            path = tmp_path / f"{at}.db"
+            async with Receiver() as mine, Receiver() as theirs:
+                notifier = Notifier(path, payments)
+                subscriptions = [notifier.subscribe(mine.url), notifier.subscribe(theirs.url, tenant=OTHER)]
+                notifier.close()
+                for _ in range(3):
+                    payments.pay(4)  # more than there is room for: it falls behind
+                    payments.pay(1, tenant=OTHER)
+                unhurt = await lives_on(path, payments, notifier.clock, at, after)
+                killed += not unhurt
+                assert await lives_on(path, payments, notifier.clock)
+                with contextlib.closing(Notifier(path, payments, notifier.clock)) as found:
+                    for subscription, receiver in zip(subscriptions, (mine, theirs), strict=True):
+                        wanted = positions(payments, subscription.tenant)
+                        assert found.told(subscription) == wanted, f"statement {at}"
+                        assert set(receiver.positions) == set(wanted), f"statement {at}"
+                        assert len(set(receiver.ids)) == len(wanted), f"statement {at}: one id an entry"
+                    assert {state for [state] in found.rows("state")} == {State.DELIVERED}
+                    assert found.making.cursor().next_seq == payments.journal.end()
+            if unhurt:
+                return
+
+    asyncio.run(told())
+    return killed
+
+
+def test_a_notifier_killed_before_any_statement_tells_everything(tmp_path):
+    assert story(tmp_path, after=False) > 40
+
+
+def test_a_notifier_killed_after_any_statement_tells_everything(tmp_path):
+    assert story(tmp_path, after=True) > 40
