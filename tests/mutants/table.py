@@ -1335,6 +1335,7 @@ NOTIFIER = (
     ),
 )
 
+INQUIRY_TESTS = ("tests/unit/inquiries",)
 FOLLOW_TESTS = ("tests/unit/journal/test_follow.py",)
 FOLLOWERS = (
     Mutant(
@@ -1513,6 +1514,38 @@ FOLLOWERS = (
         "found[transfers & done] = _NUMBER[Type.TRANSFER_CREATED]",
         "found[transfers] = _NUMBER[Type.TRANSFER_CREATED]",
         ("tests/unit/notifier/test_telling.py",),
+    ),
+    Mutant(
+        "a question is worked on for nobody",
+        "what waits longer than its asker does is dropped",
+        "src/tallystick/inquiries/serverend.py",
+        "        if left_s <= 0 or gateway.socket is None:\n",
+        "        if gateway.socket is None:\n",
+        INQUIRY_TESTS,
+    ),
+    Mutant(
+        "questions without bound",
+        "a follower that does not read costs its gateways no memory",
+        "src/tallystick/inquiries/gatewayend.py",
+        "            if len(self._unsent) + len(data) > UNSENT_BYTES_MAX:\n",
+        "            if False:\n",
+        INQUIRY_TESTS,
+    ),
+    Mutant(
+        "one tenant asks all the time",
+        "a tenant that asks much does not make the others wait",
+        "src/tallystick/inquiries/gatewayend.py",
+        "        if self._of_tenant[tenant] >= ASKED_MAX:\n",
+        "        if False:\n",
+        INQUIRY_TESTS,
+    ),
+    Mutant(
+        "a question is waited for for ever",
+        "a follower that is stopped costs a read a bounded wait",
+        "src/tallystick/inquiries/gatewayend.py",
+        "            async with asyncio.timeout(self._timeout_s):\n",
+        "            async with asyncio.timeout(None):\n",
+        INQUIRY_TESTS,
     ),
 )
 

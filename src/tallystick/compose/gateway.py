@@ -27,12 +27,15 @@ from tallystick.gateway.calls import Service
 from tallystick.gateway.connections import CONNECTIONS_MAX, Connections
 from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.requests import Requests
+from tallystick.inquiries.gatewayend import InquiryEnd
 from tallystick.intake.files import FileIntake, FileLane
 from tallystick.settings import Settings
 
 STOP_S = 3.0
 """How long those who wait may go on waiting once the process is told to stop."""
 PREPARE_EVERY_S = 0.25
+ASKED = ("projector", "notifier")
+"""Followers that answer what clients ask."""
 
 _log = structlog.get_logger("tallystick.compose.gateway")
 
@@ -78,7 +81,8 @@ async def _run(settings: Settings) -> None:
     metrics.scrub = partial(scrub.seen, disk, settings.path("engine"))
     link = GatewayEnd(address(settings.data), entropy, lambda *push: requests.on_results(*push))
     requests = Requests(settings, lanes.open, link, metrics, clock, end, disk.free_share)
-    service = Service(settings.wait_s, requests, link, metrics, clock)
+    followers = {name: InquiryEnd(name, address(settings.data, name), clock) for name in ASKED}
+    service = Service(settings.wait_s, requests, link, metrics, clock, followers)
     app = App(service, Keys(settings.keys_path), entropy)
     connections = Connections(app, clock, settings.body_bytes_max)
     try:
@@ -100,6 +104,8 @@ async def _run(settings: Settings) -> None:
         await requests.close()
         lanes.close()
         link.close()
+        for follower in followers.values():
+            follower.close()
 
 
 async def _listen(connections: Connections, host: str, port: int) -> tuple[asyncio.Server, int]:

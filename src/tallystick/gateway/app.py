@@ -20,6 +20,7 @@ from tallystick.gateway.calls import Call, Exchange, Route, Service
 from tallystick.gateway.openapi import document
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.routes import accounts, operations, requests, transfers
+from tallystick.inquiries.port import NotFound
 
 
 class App:
@@ -172,6 +173,8 @@ class App:
             return problems.invalid(error)
         if isinstance(error, Unavailable):
             return problems.unavailable(str(error))
+        if isinstance(error, NotFound):
+            return Problem("not_found", str(error))
         if isinstance(error, OutcomeUnknown):
             self._log.warning("outcome unknown", exchange=exchange.id, route=exchange.name, error=str(error))
             return Problem("outcome_unknown", str(error))

@@ -11,6 +11,7 @@ from tallystick.gateway.auth import Principal
 from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.requests import Requests
+from tallystick.inquiries.port import Inquiries
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Service:
     link: EngineLink
     metrics: Metrics
     clock: Clock
+    followers: Mapping[str, Inquiries]
+    """By name, those that may be asked; whether they run or not."""
 
 
 class Call:
