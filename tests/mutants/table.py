@@ -192,6 +192,7 @@ SEEN_BY_THE_SIMULATION = (
 POISON_TESTS = ("tests/unit/engine/test_poison.py",)
 TLOG = "src/tallystick/tlog/"
 TLOG_TESTS = ("tests/unit/tlog",)
+AUDITOR_STORIES = ("tests/faults/auditor/test_auditor_power.py",)
 TRANSPARENCY = (
     Mutant(
         "proof of any length",
@@ -274,6 +275,71 @@ TRANSPARENCY = (
         'return f"cosignature/v1\\ntime {time_s}\\n{text}".encode()',
         'return f"cosignature/v1\\n{text}".encode()',
         ("tests/unit/tlog",),
+    ),
+    Mutant(
+        "level not synced",
+        "the tree under a cursor is durable",
+        "src/tallystick/auditor/levels.py",
+        "                file.sync()\n",
+        "",
+        AUDITOR_STORIES,
+    ),
+    Mutant(
+        "names of levels not synced",
+        "the tree under a cursor is durable, its files' names too",
+        "src/tallystick/auditor/levels.py",
+        "        if created:\n            self._disk.sync_folder(self._folder)\n",
+        "",
+        AUDITOR_STORIES,
+    ),
+    Mutant(
+        "cursor before the tree",
+        "the cursor is durable only after the tree is",
+        "src/tallystick/auditor/sequencer.py",
+        "        self._levels.flush()\n",
+        "        self._state.store(_STATE.pack(self._levels.size, self._levels.root(), after.block_hash or b''))\n"
+        "        self._levels.flush()\n",
+        AUDITOR_STORIES,
+    ),
+    Mutant(
+        "slot not synced",
+        "what was stored in slots stays",
+        "src/tallystick/blockfile/slots.py",
+        "            self._file.sync()\n",
+        "",
+        ("tests/faults/storage/test_slots_power.py",),
+    ),
+    Mutant(
+        "reader before durable",
+        "a reader sees nothing that a power cut could take back",
+        "src/tallystick/blockfile/slots.py",
+        "    if second is not None:\n        return second[1]\n",
+        "    if first is not None:\n        return first[1]\n",
+        ("tests/faults/storage/test_slots_power.py",),
+    ),
+    Mutant(
+        "growth not proven",
+        "the signer signs only what adds to what it signed last",
+        "src/tallystick/signer/signing.py",
+        "            verify_consistency(old, checkpoint.size, self._last.root, checkpoint.root, proof)\n",
+        "            pass\n",
+        ("tests/unit/signer",),
+    ),
+    Mutant(
+        "signed before remembered",
+        "no signature is out there that a restart of the signer would not know of",
+        "src/tallystick/signer/signing.py",
+        "        self._slots.store(checkpoint.body.encode())\n",
+        "",
+        ("tests/unit/signer",),
+    ),
+    Mutant(
+        "rollback signed",
+        "the signer never goes back to a smaller tree",
+        "src/tallystick/signer/signing.py",
+        "        if old != self._last.size:\n            raise Stale(self._last.size)\n",
+        "",
+        ("tests/unit/signer",),
     ),
 )
 
