@@ -2,7 +2,7 @@
 
 Nothing here is relied on: a lost doorbell or push costs time, since the engine polls its lanes and a gateway asks by
 look-up. So nothing blocks: what a gateway does not read waits in memory, bounded, and then its connection is dropped.
-Why plain sockets and no messaging library: ADR 0007.
+Why plain sockets and no messaging library: ADR 0008.
 """
 
 import os
