@@ -2,7 +2,7 @@
 
 httptools (Node's llhttp) knows the syntax; here are the limits that hold against strangers: the size of heads and
 bodies, the time a message may take, idle and stuck connections, how many there may be. A request that comes whole in
-one read costs no timer and no table. Sources: RFC 9110, RFC 9112. Why not an ordinary server: ADR 0005.
+one read costs no timer and no table. Sources: RFC 9110, RFC 9112. Why not an ordinary server: ADR 0007.
 """
 
 import asyncio
@@ -144,6 +144,8 @@ class Connection(asyncio.Protocol):
         # An exchange that is being answered goes on: what it asked for may be recorded, and may be asked for again.
         self._transport = None
         self._waiting.clear()
+        # Parser and connection hold each other, and the collector comes by too seldom for clients that come and go.
+        del self._parser
         self._all.open.discard(self)
         self._all.receiving.pop(self, None)
 

@@ -1,6 +1,7 @@
 """The HTTP server under the application, over real sockets: order, framing, and limits that hold against strangers."""
 
 import asyncio
+import gc
 import itertools
 import socket
 import struct
@@ -371,3 +372,21 @@ def test_a_client_that_leaves_takes_nothing_with_it() -> None:
         assert everything.busy == 0
 
     assert [target for _, target, _ in serve(scenario).asked] == [b"/later"]
+
+
+def test_of_a_connection_that_is_gone_nothing_is_left_for_the_collector() -> None:
+    async def scenario(echo: Echo, everything: Connections, connect: Any) -> None:
+        gc.collect()
+        gc.disable()
+        for _ in range(20):
+            client = await connect()
+            assert (await client.ask(get()))[0] == 200
+            client.writer.close()
+            while everything.open:
+                await asyncio.sleep(0)
+        assert not [found for found in gc.get_objects() if isinstance(found, tested.Connection)]
+
+    try:
+        serve(scenario)
+    finally:
+        gc.enable()
