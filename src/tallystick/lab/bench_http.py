@@ -2,7 +2,9 @@
 
 An instance of its own is started as `tally up` starts it, loaded by wrk, and looked into after every case: what was
 acknowledged must stand in the journal. Every run measures each case once with its reference just before it, so that
-both feel the same moods of the machine; results are medians over the runs. CPU is that of engine, gateway and
+both feel the same moods of the machine; results are medians over the runs. The reference is the no-op route, sent the
+very bytes of a payment (head, key, body): what is more than that is what the payment costs. The case `no-op route` is
+the same route asked with a bare GET. CPU is that of engine, gateway and
 supervisor together, never the load generator's.
 
 Constant arrivals cannot be had from Debian's native generators with ids of their own (wrk's delay() counts in
@@ -28,6 +30,7 @@ from tallystick.lab.results import Result, median, percentiles_ms, ratio
 
 ACCOUNTS = 1000
 NO_OP = "no-op route"
+NO_OPS = frozenset({"bare", "noop"})
 DRAIN_S = 30.0
 OPEN_LOOP_CONNECTIONS = 64
 WARM_UP_S = 2.0
@@ -52,11 +55,11 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def unit(self) -> str:
         """What a rate counts."""
-        return "requests" if self.mode == "noop" else "payments" if self.batch == 1 else "transfers"
+        return "requests" if self.mode in NO_OPS else "payments" if self.batch == 1 else "transfers"
 
 
 CASES = (
-    Case(name=NO_OP, mode="noop", connections=64),
+    Case(name=NO_OP, mode="bare", connections=64),
     Case(name="64 connections", mode="single", connections=64),
     Case(name="1,000 connections", mode="single", connections=1_000),
     Case(name="10,000 connections", mode="single", connections=10_000),
@@ -65,6 +68,7 @@ CASES = (
     Case(name="binary batch", mode="binary", connections=8, batch=8_190),
     Case(name="binary batch of 1,000", mode="binary", connections=8, batch=1_000),
 )
+REFERENCE = Case(name=f"{NO_OP}, the same bytes", mode="noop", connections=64)
 
 
 @dataclass(slots=True)
@@ -163,14 +167,13 @@ class _Bench:
         if connections < case.connections:
             self.say(f"this machine allows fewer open files: {connections:,} connections for {case.name}")
             case = msgspec.structs.replace(case, connections=connections)
-        reference = msgspec.structs.replace(CASES[0], connections=case.connections)
+        reference = msgspec.structs.replace(REFERENCE, connections=case.connections)
         seconds = self.seconds * (LONGER if case.connections >= MANY else 1)
         series.references.append(self._wrk(reference, seconds))
-        if case.mode == "noop":
-            series.measures.append(series.references[-1])
-            return
         done = self._arrivals(case) if case.mode == "open" else self._wrk(case, seconds)
         series.measures.append(done)
+        if case.mode in NO_OPS:
+            return
         self.payments += done.units
         sizes = [procstat.memory(self.instance.pid(name)).anonymous for name in ("gateway", "engine")]
         series.memory.append((self.payments, sizes[0], sizes[1]))
@@ -189,7 +192,7 @@ class _Bench:
             ids_run=run,
             batch=case.batch,
         )
-        if case.mode != "noop":
+        if case.mode not in NO_OPS:
             self._drained()
         parts = {name: now - before.get(name, 0) for name, now in self._cpu().items()}
         measure = Measure(
@@ -202,7 +205,7 @@ class _Bench:
             errors=told.errors,
             parts=parts,
         )
-        if case.mode != "noop":
+        if case.mode not in NO_OPS:
             self._account_for(measure, seq, run)
         return measure
 
@@ -277,7 +280,7 @@ def _result(series: _Series) -> Result:
         "rate_min": round(min(m.rate for m in measures), 1),
         "rate_max": round(max(m.rate for m in measures), 1),
     }
-    if case.mode != "noop":
+    if case.mode not in NO_OPS:
         extra["acknowledged"] = sum(m.units for m in measures)
         extra["lost"] = sum(m.lost for m in measures)
         extra["doubled"] = sum(m.doubled for m in measures)
@@ -289,7 +292,7 @@ def _result(series: _Series) -> Result:
         rate=rate,
         unit=case.unit,
         cpu_us=cpu_us,
-        reference=f"{NO_OP}, {case.connections:,} connections",
+        reference=f"{REFERENCE.name}, {case.connections:,} connections",
         reference_rate=reference_rate,
         ratio=ratio(rate, reference_rate),
         p50_ms=median(m.p50_ms for m in measures),

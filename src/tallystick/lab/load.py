@@ -8,6 +8,9 @@ so that a stall is felt by all that came due in it. A payment whose outcome is n
 503) is sent again with the same key until it is. It is a measuring instrument, not a client library: it speaks just
 enough HTTP/1.1 for the gateway's answers, which always carry a `Content-Length`.
 
+It shares the machine with what it loads, so what can be done before the first payment or after the last one is:
+putting requests together, reading what the answers say.
+
 It prints a line of JSON (`Progress`) every fifth of a second and leaves `ANSWER` rows in a file. SIGTERM: it starts
 no more payments and ends when those in flight have their outcomes.
 """
@@ -116,6 +119,8 @@ class Load:
         self.connecting = asyncio.Semaphore(CONNECTING_MAX)
         self.loop = asyncio.get_running_loop()
         self._recent: list[int] = []
+        self._bodies: dict[int, tuple[bytes, bool]] = {}  # of each last answer, and whether it was a replay
+        self._prepared: list[bytes] = []
         self._head = (
             f"POST /v1/transfers HTTP/1.1\r\nHost: {config.host}:{config.port}\r\n"
             f"Authorization: Bearer {config.key}\r\nContent-Type: application/json\r\nIdempotency-Key: "
@@ -123,6 +128,13 @@ class Load:
 
     def request(self, index: int) -> bytes:
         """The bytes of payment `index`: the same at every try."""
+        return self._prepared[index] if self._prepared else self._request(index)
+
+    def prepare(self) -> None:
+        """Put all requests together, at the price of their memory."""
+        self._prepared = [self._request(index) for index in range(self.total)]
+
+    def _request(self, index: int) -> bytes:
         payment = self.config.plan.payment(index)
         body = (
             b'{"id":"%032x","debit_account_id":"%032x","credit_account_id":"%032x","amount":"%d","ledger":%d,"code":%d}'
@@ -146,16 +158,7 @@ class Load:
             if http == 202:
                 self._acknowledged[index] = True
             return False
-        try:
-            told = _told.decode(body)
-        except msgspec.DecodeError:
-            told = _Told()
-        # In a problem `status` is HTTP's (RFC 9457), and `outcome` the ledger's if it decided at all.
-        status = told.status if isinstance(told.status, str) else told.outcome or told.type.rpartition("/")[2]
-        row = self.rows[index]
-        row["status"] = status.encode()
-        row["timestamp"] = int(told.timestamp)
-        row["replayed"] = replayed
+        self._bodies[index] = body, replayed
         now = self.clock.monotonic_ns()
         self._answered_ns[index] = now
         self._acknowledged[index] = http in (200, 201, 422)
@@ -165,6 +168,20 @@ class Load:
         if self.answered == self.total:
             self.finished.set()
         return True
+
+    def read_bodies(self) -> None:
+        """Note what the answers say, in their rows."""
+        for index, (body, replayed) in self._bodies.items():
+            try:
+                told = _told.decode(body)
+            except msgspec.DecodeError:
+                told = _Told()
+            # In a problem `status` is HTTP's (RFC 9457), and `outcome` the ledger's if it decided at all.
+            status = told.status if isinstance(told.status, str) else told.outcome or told.type.rpartition("/")[2]
+            row = self.rows[index]
+            row["status"] = status.encode()
+            row["timestamp"] = int(told.timestamp)
+            row["replayed"] = replayed
 
     def pause_s(self, index: int) -> float:
         """How long to wait before the next try: longer each time, and not the same for all who wait."""
@@ -235,6 +252,7 @@ async def run(config: Config) -> None:
     printing = load.loop.create_task(_print(load))
     connections = [Connection(load) for _ in range(config.connections)]
     if config.rate:
+        load.prepare()
         await asyncio.gather(*(connection.open() for connection in connections))
         load.arrivals()
     opening = [] if config.rate else [load.loop.create_task(connection.open()) for connection in connections]
@@ -249,6 +267,7 @@ async def run(config: Config) -> None:
     printing.cancel()
     for task in opening:
         task.cancel()
+    load.read_bodies()
     _say(load.progress(done=True))
     with Path(config.answers).open("wb") as file:
         np.save(file, load.rows)

@@ -1,8 +1,9 @@
--- What wrk sends: payments with ids of their own (no two alike in any thread or run), or the no-op route.
+-- What wrk sends: payments with ids of their own (no two alike in any thread or run), or nothing to do: to the no-op
+-- route, bare or with the very bytes of a payment.
 --
 --   wrk … -s wrk.lua URL -- MODE KEY RUN ACCOUNTS_RUN ACCOUNTS BATCH
 --
--- MODE   noop | single | json | binary
+-- MODE   bare | noop | single | json | binary
 -- RUN    16 hex digits: the upper half of every id of this run
 -- ACCOUNTS   how many accounts there are; their ids are ACCOUNTS_RUN "0acc" NUMBER, see lab/plan.py
 -- BATCH  transfers a request (json, binary)
@@ -26,11 +27,12 @@ local head, template, buffer
 function init(args)
    mode, key, run, accounts_run = args[1], args[2], args[3], args[4]
    accounts, batch = tonumber(args[5]), tonumber(args[6])
-   local path = mode == "single" and "/v1/transfers" or "/v1/transfers/batch"
+   local path = mode ~= "json" and mode ~= "binary" and "/v1/transfers" or "/v1/transfers/batch"
    local content = mode == "binary" and "application/octet-stream" or "application/json"
-   head = "POST " .. path .. " HTTP/1.1\r\nHost: " .. wrk.headers["Host"] .. "\r\nAuthorization: Bearer " .. key ..
+   local target = mode == "noop" and "GET /health" or "POST " .. path
+   head = target .. " HTTP/1.1\r\nHost: " .. wrk.headers["Host"] .. "\r\nAuthorization: Bearer " .. key ..
       "\r\nContent-Type: " .. content .. "\r\nIdempotency-Key: "
-   if mode == "noop" then
+   if mode == "bare" then
       head = "GET /health HTTP/1.1\r\nHost: " .. wrk.headers["Host"] .. "\r\nAuthorization: Bearer " .. key .. "\r\n\r\n"
    elseif mode == "json" then
       local rows = {}
@@ -73,12 +75,12 @@ function transfer_json(id, index)
 end
 
 function request()
-   if mode == "noop" then
+   if mode == "bare" then
       return head
    end
    counter = counter + 1
    local id, body
-   if mode == "single" then
+   if mode == "single" or mode == "noop" then
       id = string.format("%s%04x%012x", run, number, counter)
       body = transfer_json(id, counter)
    elseif mode == "json" then

@@ -50,7 +50,7 @@ def find() -> str:
 def run(
     url: str, key: str, accounts: Plan, mode: str, connections: int, seconds: float, ids_run: int = 0, batch: int = 1
 ) -> WrkRun:
-    """Load `url` for so long. `mode` is noop, single, json or binary; ids have `ids_run` as their upper half."""
+    """Load `url` for so long. `mode` is bare, noop, single, json or binary; ids have `ids_run` as their upper half."""
     script = resources.files("tallystick.lab") / "wrk.lua"
     with resources.as_file(script) as path:
         command = [find(), "-t1", f"-c{connections}", f"-d{round(seconds)}s", f"--timeout={TIMEOUT_S}s", "-s"]
