@@ -3,6 +3,7 @@
 Environment variables carry the prefix `TALLY_`; docs/configuration.md is generated from here.
 """
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -90,3 +91,14 @@ class Settings(BaseSettings):
     def keys_path(self) -> Path:
         """Where the API key hashes stand."""
         return self.keys_file or self.path("keys.json")
+
+
+CLIENT_VARIABLES = frozenset({"TALLY_URL", "TALLY_API_KEY"})
+"""Read by commands that talk to a gateway."""
+
+
+def unknown_variables() -> list[str]:
+    """Environment variables with our prefix that nothing reads: most likely a setting that was misspelt."""
+    prefix = str(Settings.model_config.get("env_prefix"))
+    known = {f"{prefix}{name}".upper() for name in Settings.model_fields} | CLIENT_VARIABLES
+    return sorted(name for name in os.environ if name.startswith(prefix) and name not in known)

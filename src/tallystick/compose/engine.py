@@ -93,6 +93,7 @@ class _Engine:
         self._stopping = True
 
     def _serve(self, crash_noted: bool, note: TextIO) -> None:
+        from tallystick.compose import measuring
         from tallystick.compose.handoff import Housekeeper, WriterThread
         from tallystick.compose.parts import open_files
         from tallystick.engine.loop import EngineLoop, LaneSource
@@ -127,7 +128,9 @@ class _Engine:
         )
         end = EngineEnd(address(settings.data))  # only now: the journal's lock is ours
         gate = SocketGate(end)
-        writer = Writer(parts.journal, gate, entropy, settings.shard)
+        measures = measuring.open_measures(settings.path("run"))
+        watch = measuring.Watch(measures, clock)
+        writer = Writer(watch.journal(parts.journal), gate, entropy, settings.shard)
 
         def failed(error: BaseException) -> None:
             self._failure = self._failure or error
@@ -135,25 +138,32 @@ class _Engine:
 
         handoff = WriterThread(writer, failed)
         housekeeper = Housekeeper(parts.chores, failed)
-        loop = EngineLoop(LaneSource(intake, parts.decider), parts.decider, parts.timekeeper, parts.poison, handoff.put)
+        source, put = watch.source(LaneSource(intake, parts.decider)), watch.putting(handoff.put)
+        loop = EngineLoop(source, parts.decider, parts.timekeeper, parts.poison, put)
         gc.collect()
         gc.freeze()
         seconds = (clock.monotonic_ns() - started) / 1e9
         _log.info("engine ready", entries=parts.decider.next_seq, epoch=parts.journal.epoch, start_s=round(seconds, 2))
+        standing = measuring.Standing(measures, parts, settings, clock, clock.monotonic_ns() - started)
         decided, done_at = 1, 0
         try:
             while not self._stopping:
                 for message in end.receive(0 if decided else POLL_MS):
                     if not isinstance(message, wire.Doorbell):
                         handoff.put(partial(end.publish, message.client, reply(parts.decider, message)))
+                        watch.looked_up()
                 decided = loop.step()
                 if self._failure is not None:
                     raise self._failure
                 if (now := clock.monotonic_ns()) - done_at > DONE_EVERY_NS:
                     done_at = now
                     intake.done(gate.journaled)
+                    standing.tell()
                     if parts.timekeeper.jumped:
                         _log.error("the clock jumped by over a second; entries keep the time it had: check NTP")
+        except Exception as error:
+            watch.ends(error)
+            raise
         finally:
             handoff.stop()
             housekeeper.stop()

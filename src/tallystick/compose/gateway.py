@@ -26,10 +26,13 @@ from tallystick.gateway.auth import Keys
 from tallystick.gateway.calls import Service
 from tallystick.gateway.connections import CONNECTIONS_MAX, Connections
 from tallystick.gateway.metrics import Metrics
+from tallystick.gateway.platform import Platform, ProcessSeen
 from tallystick.gateway.requests import Requests
 from tallystick.inquiries.gatewayend import InquiryEnd
 from tallystick.intake.files import FileIntake, FileLane
 from tallystick.settings import Settings
+from tallystick.supervise import status
+from tallystick.supervise.processes import start_ticks
 
 STOP_S = 3.0
 """How long those who wait may go on waiting once the process is told to stop."""
@@ -79,6 +82,7 @@ async def _run(settings: Settings) -> None:
         )
     )
     metrics.scrub = partial(scrub.seen, disk, settings.path("engine"))
+    metrics.platform = Platform(settings.path("run"), clock, partial(_processes, settings)).metrics
     link = GatewayEnd(address(settings.data), entropy, lambda *push: requests.on_results(*push))
     requests = Requests(settings, lanes.open, link, metrics, clock, end, disk.free_share)
     followers = {name: InquiryEnd(name, address(settings.data, name), clock) for name in ASKED}
@@ -106,6 +110,19 @@ async def _run(settings: Settings) -> None:
         link.close()
         for follower in followers.values():
             follower.close()
+
+
+def _processes(settings: Settings) -> list[ProcessSeen]:
+    """What the supervisor's status file tells, and whether each still runs: the supervisor itself may be gone."""
+    found = status.read(settings.path("run"))
+    return [
+        ProcessSeen(
+            process.name,
+            process.pid is not None and start_ticks(process.pid) == process.start_ticks,
+            process.starts,
+        )
+        for process in (found.processes if found else [])
+    ]
 
 
 async def _listen(connections: Connections, host: str, port: int) -> tuple[asyncio.Server, int]:

@@ -51,6 +51,8 @@ class Parts:
     closing: ExitStack = field(default_factory=ExitStack)
     capture_now: Callable[[], None] = lambda: None
     """Take a snapshot, due or not, between blocks; the chores write it."""
+    snapshot_seq: Callable[[], int] = lambda: 0
+    """The entry from which a start would replay."""
 
     def close(self) -> None:
         """Let go of files and locks."""
@@ -100,7 +102,15 @@ def open_files(
         if scrub_bytes_s:
             chores.append(_scrub(folder, disk, clock, scrub_bytes_s, stack).step)
         return Parts(
-            journal, decider, timekeeper, poison, entropy, chores, stack.pop_all(), capture_now=keeper.capture_now
+            journal,
+            decider,
+            timekeeper,
+            poison,
+            entropy,
+            chores,
+            stack.pop_all(),
+            capture_now=keeper.capture_now,
+            snapshot_seq=lambda: keeper.covered,
         )
 
 

@@ -83,6 +83,11 @@ class Poison:
             raise Corrupt("two requests within an hour crashed the engine; look at the crash notes before you start it")
         return Mode.QUARANTINE
 
+    @property
+    def crashes(self) -> int:
+        """How often the requests at the journal's end have crashed the engine, one time after the other."""
+        return self._registers.crashes.load()
+
     def is_suspect(self, command: Any) -> bool:
         """Whether this command is of the request that crashed alone."""
         return mark(command) == self._registers.suspect.load()

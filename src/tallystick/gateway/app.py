@@ -20,7 +20,10 @@ from tallystick.gateway.calls import Call, Exchange, Route, Service
 from tallystick.gateway.openapi import document
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.routes import accounts, operations, requests, transfers
+from tallystick.gateway.trickle import Trickle
 from tallystick.inquiries.port import NotFound
+
+NOT_YET = 202
 
 
 class App:
@@ -31,6 +34,7 @@ class App:
         self._keys = keys
         self._loop = asyncio.get_running_loop()
         self._log = structlog.get_logger("tallystick.gateway")
+        self._late = Trickle()
         self._prefix = entropy(6).hex()
         self._exchanges = 0
         self._tasks: set[asyncio.Task[None]] = set()  # the loop keeps no hold of them
@@ -155,6 +159,22 @@ class App:
 
     def _count(self, exchange: Exchange, answer: Answer) -> None:
         self._service.metrics.answers[(exchange.name, answer[0] // 100)] += 1
+        if answer[0] == NOT_YET and "prefer" not in exchange.headers:
+            self._tell_late(exchange, dict(answer[2]).get("location", ""))
+
+    def _tell_late(self, exchange: Exchange, location: str) -> None:
+        """A request that nobody wanted to be late is: its id leads to the engine's log, if something is said there."""
+        unsaid = self._late.admit(self._loop.time())
+        if unsaid is not None:
+            request_id = location.rpartition("/")[2].partition("?")[0]
+            self._log.warning(
+                "outcome not known in time",
+                exchange=exchange.id,
+                route=exchange.name,
+                request_id=request_id,
+                tenant=exchange.principal.tenant,
+                unsaid=unsaid,
+            )
 
     def _new_exchange(self) -> str:
         self._exchanges += 1

@@ -37,6 +37,7 @@ INLINE_S_MAX = 0.002
 """A sync that takes longer is not waited for by the loop the next time."""
 PATIENT_S = 0.1
 """Who waits at least so long for an outcome can wait for `sweep`, should the results not come by themselves."""
+LOGGED_IDS_MAX = 20
 REOPEN_PAUSE_S = 0.05
 REOPEN_PAUSE_S_MAX = 5.0
 
@@ -262,7 +263,8 @@ class LaneWriter:
     def _abandon(self, reason: OutcomeUnknown) -> None:
         lane, self._lane = self._lane, None
         self._metrics.lanes_abandoned += 1
-        self._log.error("lane abandoned, its last block is submitted again in another", reason=str(reason))
+        name = lane.id.hex() if lane is not None else ""
+        self._log.error("lane abandoned, its last block is submitted again in another", reason=str(reason), lane=name)
         if lane is not None:
             try:
                 lane.close()
@@ -288,7 +290,7 @@ class LaneWriter:
             if not request.future.done():
                 request.future.set_exception(error if known else OutcomeUnknown("the durable queue broke"))
         if isinstance(error, Unavailable):
-            self._log.error("the durable queue takes nothing", error=str(error))
+            self._log.error("the durable queue takes nothing", error=str(error), request_ids=_some_ids(block))
         if not known:
             self._on_fatal(error)
         self._next()
@@ -319,3 +321,8 @@ class LaneWriter:
 
 def _commands(block: Block) -> bytes:
     return b"".join([request.commands for request in block.requests])
+
+
+def _some_ids(block: Block) -> list[str]:
+    """The first requests of a block, for a log line."""
+    return [f"{request.request_id:032x}" for request in block.requests[:LOGGED_IDS_MAX]]

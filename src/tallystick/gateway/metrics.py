@@ -49,6 +49,8 @@ class Metrics(Collector):
         """By lane sort: undecided commands, and the age of the oldest in seconds."""
         self.scrub: Callable[[], ScrubSeen | None] = lambda: None
         """How far the engine has read the journal again, and whether it found damage."""
+        self.platform: Callable[[], Iterator[Metric]] = lambda: iter(())
+        """What is known of the other processes (`gateway.platform`)."""
         self._registry = CollectorRegistry(auto_describe=False)
         self._submit_s = Histogram(
             "tally_gateway_submit_seconds",
@@ -114,6 +116,7 @@ class Metrics(Collector):
                 ("damaged_entry", "The entry at which that block begins, if there is one.", max(0, scrub.damaged - 1)),
             ):
                 yield GaugeMetricFamily(f"tally_scrub_{name}", meaning, value=number)
+        yield from self.platform()
 
     def render(self) -> bytes:
         """The exposition text."""
