@@ -1372,6 +1372,92 @@ BACKUP = tuple(
     )
 )
 
+TOOLS = tuple(
+    Mutant(name, promise, f"src/tallystick/{file}", old, new, tests)
+    for name, promise, file, old, new, tests in (
+        (
+            "replay by row number",
+            "a row of a history is the same payment wherever it stands",
+            "lab/replay/payments.py",
+            "name = _text(row, columns.id) if columns.id in row else str(number)",
+            "name = str(number)",
+            ("tests/unit/lab/replay/test_payments.py",),
+        ),
+        (
+            "replay rounds money",
+            "an amount with more decimals than its currency is refused",
+            "lab/replay/payments.py",
+            "(STEP if isinstance(value, float) else 0)",
+            "1",
+            ("tests/unit/lab/replay/test_payments.py",),
+        ),
+        (
+            "replay in Python's decimal context",
+            "amounts of 39 digits are exact",
+            "lab/replay/payments.py",
+            "Context(prec=120, traps",
+            "Context(prec=28, traps",
+            ("tests/unit/lab/replay/test_payments.py",),
+        ),
+        (
+            "replay passes over rows",
+            "a replay goes on at the first row whose outcome is not known",
+            "lab/replay/progress.py",
+            "        while self.at in self._beyond:\n",
+            "        self.at = max(self.at, row)\n        while self.at in self._beyond:\n",
+            ("tests/unit/lab/replay/test_payments.py",),
+        ),
+        (
+            "buckets off by one",
+            "a measured value stands in the bucket that it fits",
+            "measures/table.py",
+            "words[self._at + bisect_left(self._bounds, value)] += 1",
+            "words[self._at + bisect_left(self._bounds, value + 1)] += 1",
+            ("tests/unit/measures",),
+        ),
+        (
+            "a wrong measure ends the engine",
+            "what is measured wrongly ends nothing",
+            "measures/table.py",
+            "words[self._sum_at] = (words[self._sum_at] + value) & _MASK",
+            "words[self._sum_at] += value",
+            ("tests/unit/measures",),
+        ),
+        (
+            "lag of a stopped follower forgotten",
+            "a scrape tells how far behind a follower is that does not run",
+            "gateway/platform.py",
+            "            entries.add_metric([name], lag.entries)\n",
+            "            entries.add_metric([name], 0)\n",
+            ("tests/unit/gateway/test_platform.py",),
+        ),
+        (
+            "a flood of log lines",
+            "requests that are late leave ten lines a second at most",
+            "gateway/trickle.py",
+            "        if now_s < self._next_s:",
+            "        if False:",
+            ("tests/unit/gateway/test_trickle.py",),
+        ),
+        (
+            "doctor passes over damage",
+            "damage that the scrub found is to be fixed, by `tally doctor` too",
+            "doctor/folder.py",
+            "    if damaged_entry is not None:",
+            "    if damaged_entry:",
+            ("tests/unit/doctor",),
+        ),
+        (
+            "doctor passes over a clock behind",
+            "a clock behind the journal is to be fixed",
+            "doctor/machine.py",
+            "if last_entry_ns and now_ns < last_entry_ns - SECOND_NS:",
+            "if False:",
+            ("tests/unit/doctor",),
+        ),
+    )
+)
+
 SIGNING_TESTS = ("tests/unit/webhooks/test_signing.py",)
 DELIVERING_TESTS = ("tests/unit/notifier/test_delivering.py",)
 NOTIFIER = (
@@ -1618,6 +1704,7 @@ FOLLOWERS = (
 MUTANTS: tuple[Mutant, ...] = (
     *(*RECORDS, *STORAGE, *ENGINE, *LEDGER, *RULES, *CHECKER, *RECOVERY, *AROUND),
     *BACKUP,
+    *TOOLS,
     *TRANSPARENCY,
     *NOTIFIER,
     *FOLLOWERS,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tallystick.cli import backup, bench, demo, doctor, key, pay, rebuild, simulate, torture, up
+from tallystick.cli import backup, bench, demo, doctor, key, pay, rebuild, replay, simulate, torture, up
 from tallystick.cli.exits import EPILOG, Exit, fail
 from tallystick.errors import Corrupt, Fenced, OutcomeUnknown, TallystickError
 
@@ -27,6 +27,7 @@ app.command("rebuild", epilog=EPILOG)(rebuild.rebuild)
 app.command("backup", epilog=EPILOG)(backup.backup)
 app.command("restore", epilog=EPILOG)(backup.restore)
 app.command("doctor", epilog=EPILOG)(doctor.doctor)
+app.command("replay", epilog=EPILOG)(replay.replay)
 app.add_typer(torture.app, name="torture")
 app.command("simulate-faults", epilog=EPILOG)(simulate.simulate_faults)
 

@@ -19,7 +19,7 @@ def bar(what: str, quiet: bool, *columns: Any) -> Iterator[Progress]:
     shown = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
     with Bars(*shown, console=Console(stderr=True), transient=True, disable=quiet or not sys.stderr.isatty()) as bars:
         task = bars.add_task(what, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+        yield lambda done, total: bars.update(task, completed=done, total=total or None)
 
 
 def byte_bar(what: str, quiet: bool) -> Any:
