@@ -10,6 +10,11 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+SEGMENT_BYTES_MIN = 6_291_456
+"""What surely holds a block of 8,190 outcomes and as many expiries (`records.blocks.BLOCK_SIZE_MAX`)."""
+LANE_SEGMENT_BYTES_MIN = 2_097_152
+"""What holds a block of 8,190 commands: an engine or gateway with smaller ones would stop for good at a large one."""
+
 
 class Settings(BaseSettings):
     """One shard on one machine."""
@@ -49,8 +54,18 @@ class Settings(BaseSettings):
         default=4_000_000, ge=1, description="Open pending transfers the books have room for; then they are refused."
     )
     window_ids: int = Field(default=1_000_000, ge=16, description="Ids in one of the two generations of the id window.")
-    segment_bytes: int = Field(default=67_108_864, ge=4096, description="Size of a journal segment.")
-    lane_segment_bytes: int = Field(default=16_777_216, ge=4096, description="Size of an intake segment.")
+    segment_bytes: int = Field(
+        default=67_108_864,
+        ge=SEGMENT_BYTES_MIN,
+        multiple_of=512,
+        description="Size of a journal segment; the largest block must fit.",
+    )
+    lane_segment_bytes: int = Field(
+        default=16_777_216,
+        ge=LANE_SEGMENT_BYTES_MIN,
+        multiple_of=512,
+        description="Size of an intake segment; the largest block must fit.",
+    )
     scrub_bytes_s: int = Field(
         default=1_048_576,
         ge=0,

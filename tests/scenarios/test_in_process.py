@@ -11,7 +11,7 @@ from tallystick.records.commands import Side
 from tallystick.records.objects import Account, Transfer
 from tallystick.statuses import TransferStatus
 
-SMALL = {"accounts_max": 1000, "window_ids": 64, "segment_bytes": 1 << 20}
+SMALL = {"accounts_max": 1000, "window_ids": 64, "segment_bytes": 6_291_456}
 CALLERS = 60
 CONTENTS = 3
 

@@ -36,6 +36,7 @@ from tallystick.records.objects import (
     CreateTransferResult,
     Transfer,
 )
+from tallystick.settings import SEGMENT_BYTES_MIN
 from tallystick.statuses import AccountStatus, ControlStatus, TransferStatus
 
 Rows = npt.NDArray[np.void]
@@ -74,8 +75,11 @@ class Ledger(LedgerQueries):
     ) -> "Ledger":
         """The ledger kept in folder `path`, made if it is not there. One process at a time: else `Fenced`.
 
-        Raises `Corrupt` if what is stored breaks a promise, `Unavailable` if the clock is over a day ahead of it.
+        Raises `Corrupt` if what is stored breaks a promise, `Unavailable` if the clock is over a day ahead of it,
+        `Invalid` if a segment would not hold the largest block.
         """
+        if segment_bytes < SEGMENT_BYTES_MIN:
+            raise Invalid("segment_bytes", f"must be at least {SEGMENT_BYTES_MIN:,}: the largest block must fit")
         _ready()
         from tallystick.compose.parts import open_files
         from tallystick.journal.files import FileJournalReader

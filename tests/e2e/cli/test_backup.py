@@ -14,6 +14,7 @@ from tallystick.lab.generator import load_run
 from tallystick.lab.instance import TENANT, Instance, tally
 from tallystick.lab.load import Config
 from tallystick.lab.plan import Plan
+from tallystick.settings import LANE_SEGMENT_BYTES_MIN, SEGMENT_BYTES_MIN
 
 RATE = 2_000
 SECONDS = 12
@@ -45,7 +46,7 @@ def paying(instance, payments):
 def test_a_backup_made_while_payments_flow_is_the_platform_as_of_its_position(tmp_path):
     copy, restored = tmp_path / "copy", tmp_path / "restored"
     backups = []
-    settings = {"segment_bytes": 1 << 20, "lane_segment_bytes": 1 << 20}
+    settings = {"segment_bytes": SEGMENT_BYTES_MIN, "lane_segment_bytes": LANE_SEGMENT_BYTES_MIN}
     with Instance(tmp_path / "original", settings=settings) as instance:
         plan, config = paying(instance, RATE * SECONDS)
         with load_run(config) as load:

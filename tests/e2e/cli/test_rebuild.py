@@ -24,7 +24,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("TALLY_WINDOW_IDS", "64")
     data = tmp_path / "data"
     for begin in (0, 100, 200):
-        with Ledger.open(data, accounts_max=1000, window_ids=64, segment_bytes=1 << 20) as ledger:
+        with Ledger.open(data, accounts_max=1000, window_ids=64, segment_bytes=6_291_456) as ledger:
             if not begin:
                 ledger.create_accounts([Account(id=number, ledger=1, code=1) for number in range(1, ACCOUNTS + 1)])
             for number in range(begin, begin + 100):
@@ -45,7 +45,7 @@ def opened(data):
         system_entropy,
         accounts_max=1000,
         window_ids=64,
-        segment_bytes=1 << 20,
+        segment_bytes=6_291_456,
     )
     with closing(engine):
         yield engine

@@ -16,7 +16,7 @@ from tallystick.journal.files import FileJournalReader
 from tallystick.lab.history.calls import Block
 from tallystick.lab.history.replay import Asked, Replay
 
-SMALL = {"segment_bytes": 4_194_304, "lane_segment_bytes": 4_194_304, "accounts_max": 1_000, "window_ids": 256}
+SMALL = {"segment_bytes": 6_291_456, "lane_segment_bytes": 4_194_304, "accounts_max": 1_000, "window_ids": 256}
 COMMAND = ("-m", "tallystick.cli.main", "up", "engine")
 
 

@@ -11,7 +11,7 @@ from tallystick.journal.files import FileJournalReader
 from tallystick.records.filters import AccountFilter, ChangeEventsFilter, QueryFilter
 from tests.unit.projector.folding import Folded
 
-SMALL = {"accounts_max": 1_000, "window_ids": 65_536, "segment_bytes": 4_194_304}
+SMALL = {"accounts_max": 1_000, "window_ids": 65_536, "segment_bytes": 6_291_456}
 PROGRAM = f"""
 import itertools, sys
 from tallystick import Account, AccountFlag, AccountFilter, ChangeEventsFilter, Ledger, Transfer, TransferFlag

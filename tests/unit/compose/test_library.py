@@ -16,7 +16,7 @@ from tallystick.records.commands import ACCOUNT_EVENT, TRANSFER_EVENT, AccountFl
 from tallystick.records.objects import Account, Control, Transfer
 from tallystick.statuses import CREATED, AccountStatus, ControlStatus, TransferStatus
 
-SMALL = {"accounts_max": 1_000, "window_ids": 64, "segment_bytes": 4_194_304}
+SMALL = {"accounts_max": 1_000, "window_ids": 64, "segment_bytes": 6_291_456}
 
 
 def transfer(number, amount=1, **fields):
@@ -415,3 +415,8 @@ def test_balances_can_be_set_only_in_memory(tmp_path):
             ledger.set_balances(2, 1)
     with Ledger.open(tmp_path / "books") as ledger, pytest.raises(Invalid, match="in memory"):
         ledger.set_balances(1, 1)
+
+
+def test_segments_that_could_not_hold_a_block_are_refused(tmp_path):
+    with pytest.raises(Invalid, match="segment_bytes"):
+        Ledger.open(tmp_path / "books", segment_bytes=1 << 20)

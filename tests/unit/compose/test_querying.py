@@ -16,7 +16,7 @@ from tallystick.records.filters import AccountFilter, ChangeEventsFilter, QueryF
 from tallystick.records.objects import Account, Transfer
 from tallystick.settings import Settings
 
-SMALL = {"accounts_max": 1_000, "window_ids": 4096, "segment_bytes": 4_194_304}
+SMALL = {"accounts_max": 1_000, "window_ids": 4096, "segment_bytes": 6_291_456}
 
 
 def transfer(number, amount=1, **fields):

@@ -28,6 +28,7 @@ from tallystick.lab.torture.clients import ANSWER_S_MAX, IDS_A_LOOK_UP, Client, 
 from tallystick.lab.torture.display import Display
 from tallystick.lab.torture.orders import ACCOUNTS, Orders
 from tallystick.lab.torture.wounds import Wounds
+from tallystick.settings import LANE_SEGMENT_BYTES_MIN, SEGMENT_BYTES_MIN
 
 GATEWAYS = 2
 TENANTS = (TENANT, TENANT + 1)
@@ -38,8 +39,8 @@ REST_S = 120.0
 FAULTS_SHOWN = 20
 SETTINGS = {
     # Small, so that a short run meets what a year brings: new segments, closed windows, deleted lanes, merged runs.
-    "segment_bytes": 262_144,
-    "lane_segment_bytes": 131_072,
+    "segment_bytes": SEGMENT_BYTES_MIN,
+    "lane_segment_bytes": LANE_SEGMENT_BYTES_MIN,
     "window_ids": 2_000,
     "accounts_max": 10_000,
     "intake_retention_s": 3,
