@@ -1101,6 +1101,42 @@ CHECKER = (
     ),
 )
 
+BUNDLE_TESTS = ("tests/e2e/gateway/test_bundles.py",)
+SDK = (
+    Mutant(
+        "bundle spoilt by one",
+        "a bad request in a bundle harms no other",
+        "src/tallystick/gateway/routes/bundles.py",
+        "        return _Refused(request_id, problems.invalid(error))\n",
+        "        raise\n",
+        BUNDLE_TESTS,
+    ),
+    Mutant(
+        "bundled metadata lost",
+        "a request is the same request alone and in a bundle",
+        "src/tallystick/gateway/routes/bundles.py",
+        "            metadata.append(promise)\n",
+        '            metadata.append(b"")\n',
+        BUNDLE_TESTS,
+    ),
+    Mutant(
+        "bundle of any size",
+        "a bundle has at most 8,190 commands, and is refused whole before any of it is taken on",
+        "src/tallystick/gateway/routes/bundles.py",
+        "if commands > COMMANDS_MAX:",
+        "if False:",
+        BUNDLE_TESTS,
+    ),
+    Mutant(
+        "bundle keys twice",
+        "a key that stands twice in one object of a bundle is refused",
+        "src/tallystick/gateway/routes/bundles.py",
+        "        decoding.refuse_repeated_keys(body, keys)\n        expires_at",
+        "        expires_at",
+        BUNDLE_TESTS,
+    ),
+)
+
 RECOVERY = (
     Mutant(
         name="snapshot ahead of the journal",
@@ -1702,10 +1738,18 @@ FOLLOWERS = (
 )
 
 MUTANTS: tuple[Mutant, ...] = (
-    *(*RECORDS, *STORAGE, *ENGINE, *LEDGER, *RULES, *CHECKER, *RECOVERY, *AROUND),
+    *RECORDS,
+    *STORAGE,
+    *ENGINE,
+    *LEDGER,
+    *RULES,
+    *CHECKER,
+    *RECOVERY,
+    *AROUND,
     *BACKUP,
     *TOOLS,
     *TRANSPARENCY,
     *NOTIFIER,
     *FOLLOWERS,
+    *SDK,
 )

@@ -8,6 +8,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import msgspec
+
 from tallystick import ids, statuses
 from tallystick.answers.port import RESULT
 from tallystick.errors import Corrupt
@@ -21,6 +23,8 @@ Answer: TypeAlias = tuple[int, str, Headers, bytes]
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
+RETRY_AFTER_S = 1
+"""When to ask again for what is not decided."""
 _NONE: Headers = ()
 _REPLAYED: Headers = (("idempotent-replayed", "true"),)
 _ROW = struct.Struct("<QII")
@@ -76,7 +80,7 @@ def not_decided(request_id: int, digest: bytes, topic: Topic) -> Answer:
     """202: durable, not known to be decided."""
     where = location(request_id, digest, topic)
     body = f'{{"request_id":"{request_id:032x}","status":"not_decided","location":"{where}"}}'
-    return 202, JSON, (("location", where), ("retry-after", "1")), body.encode()
+    return 202, JSON, (("location", where), ("retry-after", str(RETRY_AFTER_S))), body.encode()
 
 
 def refuse_reused(rows: bytes, request_id: int) -> None:
@@ -149,6 +153,11 @@ class Outstanding:
 def many(topic: Topic, events: bytes, request_id: int, rows: bytes) -> Answer:
     """200: a result for each of a batch. The id of each is the first 16 bytes of its event."""
     refuse_reused(rows, request_id)
+    body = f'{{"request_id":"{request_id:032x}","results":[{_results(topic, events, rows)}]}}'
+    return 200, JSON, _replayed(rows), body.encode()
+
+
+def _results(topic: Topic, events: bytes, rows: bytes) -> str:
     known = topic.meanings
     results = []
     at = 0
@@ -157,8 +166,33 @@ def many(topic: Topic, events: bytes, request_id: int, rows: bytes) -> Answer:
         shown = events[at : at + 16][::-1].hex()
         results.append(f'{{"id":"{shown}","status":"{told.name}","timestamp":"{timestamp}"}}')
         at += EVENT_SIZE
-    body = f'{{"request_id":"{request_id:032x}","results":[{",".join(results)}]}}'
-    return 200, JSON, _replayed(rows), body.encode()
+    return ",".join(results)
+
+
+def bundled(topic: Topic, events: bytes, request_id: int, digest: bytes, rows: bytes) -> str:
+    """One request's result in a bundle, as JSON. Raises the problem `idempotency_key_reused`."""
+    if not rows:
+        where = location(request_id, digest, topic)
+        return (
+            f'{{"status":"not_decided","request_id":"{request_id:032x}","location":"{where}",'
+            f'"retry_after":{RETRY_AFTER_S}}}'
+        )
+    refuse_reused(rows, request_id)
+    replayed = "true" if any(rows[12:16]) else "false"
+    return (
+        f'{{"status":"decided","request_id":"{request_id:032x}","replayed":{replayed},'
+        f'"results":[{_results(topic, events, rows)}]}}'
+    )
+
+
+def bundled_problem(problem: Problem, request_id: int | None) -> str:
+    """Why one request of a bundle got no outcome, as JSON."""
+    told: dict[str, Any] = {"status": "problem", "problem": problem.shown()}
+    if request_id is not None:
+        told["request_id"] = ids.show(request_id)
+    if "retry-after" in problem.headers:
+        told["retry_after"] = int(problem.headers["retry-after"])
+    return msgspec.json.encode(told).decode()
 
 
 def binary(request_id: int, rows: bytes) -> Answer:

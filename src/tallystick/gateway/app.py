@@ -12,16 +12,15 @@ import msgspec
 import structlog
 
 from tallystick.clock import Entropy
-from tallystick.errors import Invalid, OutcomeUnknown, Unavailable
+from tallystick.errors import OutcomeUnknown
 from tallystick.gateway import headers, problems
 from tallystick.gateway.answering import JSON, Answer, Outstanding
 from tallystick.gateway.auth import Keys, lacking
 from tallystick.gateway.calls import Call, Exchange, Route, Service
 from tallystick.gateway.openapi import document
 from tallystick.gateway.problems import Problem
-from tallystick.gateway.routes import accounts, operations, requests, transfers
+from tallystick.gateway.routes import accounts, bundles, operations, requests, transfers
 from tallystick.gateway.trickle import Trickle
-from tallystick.inquiries.port import NotFound
 
 NOT_YET = 202
 
@@ -38,7 +37,14 @@ class App:
         self._prefix = entropy(6).hex()
         self._exchanges = 0
         self._tasks: set[asyncio.Task[None]] = set()  # the loop keeps no hold of them
-        self.routes = (*transfers.ROUTES, *accounts.ROUTES, *requests.ROUTES, *operations.ROUTES, self._openapi_route())
+        self.routes = (
+            *transfers.ROUTES,
+            *bundles.ROUTES,
+            *accounts.ROUTES,
+            *requests.ROUTES,
+            *operations.ROUTES,
+            self._openapi_route(),
+        )
         self._exact: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[list[str], dict[str, Route]]] = []
         for route in self.routes:
@@ -187,16 +193,10 @@ class App:
 
     def _problem(self, error: Exception, exchange: Exchange) -> Problem:
         """What to answer. Only what should not happen is logged: a line for each refusal would be a flood."""
-        if isinstance(error, Problem):
-            return error
-        if isinstance(error, Invalid):
-            return problems.invalid(error)
-        if isinstance(error, Unavailable):
-            return problems.unavailable(str(error))
-        if isinstance(error, NotFound):
-            return Problem("not_found", str(error))
         if isinstance(error, OutcomeUnknown):
             self._log.warning("outcome unknown", exchange=exchange.id, route=exchange.name, error=str(error))
-            return Problem("outcome_unknown", str(error))
+        found = problems.of(error)
+        if found is not None:
+            return found
         self._log.error("internal error", exchange=exchange.id, route=exchange.name, exc_info=error)
         return Problem("internal_error", "what became of this request is not known; ask again with the same key")

@@ -77,6 +77,8 @@ class Route:
     query: Mapping[str, str] = field(default_factory=dict)
     request: bool = False
     """Whether it is a request in the sense of DESIGN §2: with an id, a wait and an expiry."""
+    bundle: bool = False
+    """Whether it carries requests, which have ids and expiries of their own: only the wait is its own."""
 
 
 _NOBODY = Principal(0, "", frozenset())

@@ -39,6 +39,8 @@ TRANSFER_FIELDS = len(shapes.TransferIn.__struct_fields__)
 
 transfer_decoder = msgspec.json.Decoder(shapes.TransferRequest)
 transfers_decoder = msgspec.json.Decoder(shapes.TransfersRequest)
+bundle_decoder = msgspec.json.Decoder(shapes.BundleParts)
+bundled_decoder = msgspec.json.Decoder(shapes.BundledRequest)
 accounts_decoder = msgspec.json.Decoder(shapes.AccountsRequest)
 freeze_decoder = msgspec.json.Decoder(shapes.FreezeRequest)
 review_decoder = msgspec.json.Decoder(shapes.ReviewRequest)

@@ -170,13 +170,16 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
                 "The request's id: a UUID is the id, any other text of 1 to 255 characters is hashed into one. "
                 "Required unless the body has `request_id`; a binary batch needs the header.",
             ),
-            _header(
-                "Prefer",
-                f"`respond-async`: answer 202 as soon as the request is durable. `wait=N`: wait up to N seconds, "
-                f"0 to {WAIT_S_MAX}, for the outcome.",
-            ),
             _header("Expires-At", "Nanoseconds since the epoch; decided later, the request is refused."),
         ]
+    if route.request or route.bundle:
+        found.append(
+            _header(
+                "Prefer",
+                f"`respond-async`: answer as soon as all is durable, 202 or `not_decided`. `wait=N`: wait up to N "
+                f"seconds, 0 to {WAIT_S_MAX}, for the outcome.",
+            )
+        )
     return found
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from tallystick.errors import Invalid
+from tallystick.errors import Invalid, OutcomeUnknown, Unavailable
+from tallystick.inquiries.port import NotFound
 
 TYPE_PREFIX = "/problems/"
 CONTENT_TYPE = "application/problem+json"
@@ -158,11 +159,15 @@ class Problem(Exception):
         self.headers = headers or {}
         self.members = members
 
-    def body(self, instance: str) -> bytes:
-        """The JSON. `instance` is the id of this exchange, the same as in `X-Request-Id`."""
+    def shown(self) -> dict[str, Any]:
+        """What is told of it wherever it stands: in an answer of its own, or among the results of a bundle."""
         kind = self.type
         head = {"type": kind.uri, "title": kind.title, "status": kind.http, "detail": self.detail}
-        return msgspec.json.encode({**head, **self.members, "instance": f"urn:tallystick:exchange:{instance}"})
+        return {**head, **self.members}
+
+    def body(self, instance: str) -> bytes:
+        """The JSON. `instance` is the id of this exchange, the same as in `X-Request-Id`."""
+        return msgspec.json.encode({**self.shown(), "instance": f"urn:tallystick:exchange:{instance}"})
 
 
 def invalid(error: Invalid) -> Problem:
@@ -175,6 +180,21 @@ def invalid(error: Invalid) -> Problem:
 def unavailable(detail: str, retry_after_s: int = 1) -> Problem:
     """Nothing was written; try again after so many seconds."""
     return Problem("unavailable", detail, {"retry-after": str(retry_after_s)})
+
+
+def of(error: Exception) -> Problem | None:
+    """The problem that tells of this error; None for one that nobody raises on purpose."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, Invalid):
+        return invalid(error)
+    if isinstance(error, Unavailable):
+        return unavailable(str(error))
+    if isinstance(error, OutcomeUnknown):
+        return Problem("outcome_unknown", str(error))
+    if isinstance(error, NotFound):
+        return Problem("not_found", str(error))
+    return None
 
 
 def page() -> str:

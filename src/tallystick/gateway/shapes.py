@@ -7,7 +7,7 @@ integers are taken too, floats never. A field that is left out counts as zero.
 
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from tallystick.records.commands import COMMANDS_MAX, AccountFlag, TransferFlag
 
@@ -78,6 +78,27 @@ class TransfersRequest(Struct, forbid_unknown_fields=True):
     transfers: list[TransferIn]
     request_id: Annotated[str, _documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
+
+
+class BundledRequest(Struct, forbid_unknown_fields=True):
+    """One request of a bundle: what `/v1/transfers` takes if it has one transfer, else `/v1/transfers/batch`. Sent
+    there alone, under the same id, it is the same request."""
+
+    request_id: Annotated[str, _documented("What would be its `Idempotency-Key` if it came alone.")]
+    transfers: list[TransferIn]
+    expires_at: Instant | UnsetType = UNSET
+
+
+class BundleRequest(Struct, forbid_unknown_fields=True):
+    """1 to 8,190 requests that have nothing to do with each other, with at most 8,190 commands in all."""
+
+    requests: Annotated[list[BundledRequest], _documented("Taken on in this order.", minItems=1, maxItems=COMMANDS_MAX)]
+
+
+class BundleParts(Struct, forbid_unknown_fields=True):
+    """A bundle as it is first read: each request's bytes for itself, so that a bad one harms no other."""
+
+    requests: list[Raw]
 
 
 class AccountIn(Struct, forbid_unknown_fields=True):
@@ -158,6 +179,36 @@ class Outcomes(Struct, frozen=True):
 
     request_id: OutId
     results: list[Outcome]
+
+
+class BundledProblem(Struct, frozen=True):
+    """Why one request of a bundle got no outcome, as it would have been told alone. `field` is that of the request."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | UnsetType = UNSET
+    request_id: OutId | UnsetType = UNSET
+
+
+class BundledOutcome(Struct, frozen=True):
+    """What became of one request of a bundle. `status`: `decided` (then `results`, refusals too), `not_decided`
+    (durable; `location` tells its results, and so does sending it again), or `problem`. `retry_after`: seconds."""
+
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["decided", "not_decided", "problem"]})]
+    request_id: OutId | UnsetType = UNSET
+    replayed: bool | UnsetType = UNSET
+    results: list[Outcome] | UnsetType = UNSET
+    location: str | UnsetType = UNSET
+    problem: BundledProblem | UnsetType = UNSET
+    retry_after: int | UnsetType = UNSET
+
+
+class BundleOutcome(Struct, frozen=True):
+    """One result for each request, in their order."""
+
+    results: list[BundledOutcome]
 
 
 class ControlOutcome(Struct, frozen=True):

@@ -505,6 +505,7 @@ def test_scopes_are_enforced(world: World) -> None:
         ("read", "POST", "/v1/transfers/lookup", {"ids": ["1" * 32]}),
         ("pay", "POST", "/v1/transfers", transfer()),
         ("pay", "POST", "/v1/transfers/batch", {"transfers": [transfer()]}),
+        ("pay", "POST", "/v1/bundles", {"requests": [{"request_id": uuid4().hex, "transfers": [transfer()]}]}),
         ("pay", "POST", "/v1/accounts", {"ledger": 1, "code": 1}),
         ("control", "POST", f"/v1/accounts/{'9' * 32}/freeze", order),
         ("control", "POST", f"/v1/accounts/{'9' * 32}/unfreeze", order),

@@ -41,9 +41,9 @@ class Engine:
 
 
 class Bank:
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, **settings: Any) -> None:
         self.engine = Engine(data)
-        self.gateway = Gateway(data, wait_s=30)
+        self.gateway = Gateway(data, wait_s=30, **settings)
         self.gateway.__enter__()
         self.ask = self.gateway.ask
 
