@@ -1102,7 +1102,42 @@ CHECKER = (
 )
 
 BUNDLE_TESTS = ("tests/e2e/gateway/test_bundles.py",)
+CLIENT_TESTS = ("tests/e2e/sdk/test_clients.py",)
 SDK = (
+    Mutant(
+        "unknown told as not written",
+        "an outcome that may exist is never called unwritten",
+        "src/tallystick/client/requests.py",
+        "        if isinstance(error, OutcomeUnknown):\n            self._unknown = self._reason\n",
+        "",
+        CLIENT_TESTS,
+    ),
+    Mutant(
+        "bundled calls mixed up",
+        "each call gets the outcome of its own request",
+        "src/tallystick/client/bundling.py",
+        "for member, each in zip(members, told, strict=True):",
+        "for member, each in zip(reversed(members), told, strict=True):",
+        CLIENT_TESTS,
+    ),
+    Mutant(
+        "retry under a new key",
+        "a call is repeated as the same request",
+        "src/tallystick/client/bundling.py",
+        "            self._waiting.extend(patient)\n",
+        "            for each in patient:\n"
+        "                each.body = each.body.replace(each.body[15:17], b'%02x' % (int(each.body[15:17], 16) ^ 1), 1)\n"
+        "            self._waiting.extend(patient)\n",
+        CLIENT_TESTS,
+    ),
+    Mutant(
+        "closed client keeps them waiting",
+        "a client that is closed leaves nobody waiting",
+        "src/tallystick/client/bundling.py",
+        "        for task in list(self._under_way):\n            task.cancel()\n",
+        "        self._under_way.clear()\n",
+        CLIENT_TESTS,
+    ),
     Mutant(
         "bundle spoilt by one",
         "a bad request in a bundle harms no other",

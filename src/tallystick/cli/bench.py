@@ -98,6 +98,34 @@ def restart(
     return Exit.REFUSED if faults else Exit.DONE
 
 
+@app.command("sdk", epilog=EPILOG)
+def sdk(
+    runs: Runs = 5,
+    seconds: Annotated[float, typer.Option(min=1, help="How long each case is loaded in each run.")] = 4.0,
+    kills: Annotated[int, typer.Option(min=1, help="How often the gateway is killed.")] = 10,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """1,000 coroutines call `pay()` of the Python SDK at once; then also while the gateway is killed at random.
+
+    Cases: `1,000 coroutines` (against the same calls with an HTTP request each), `gateway killed`. CPU is that of
+    engine, gateway and supervisor together. Exit code 1 if a payment was lost, doubled or left without outcome.
+
+    **Examples**
+
+    - `tally bench sdk`
+    - `tally bench sdk --case "gateway killed" --kills 3 --json`
+    """
+    from tallystick.lab import bench_sdk
+    from tallystick.lab.results import render
+
+    results = bench_sdk.run(runs, seconds, kills, case or [], data, say)
+    render(results, as_json)
+    faults = sum(result.extra[name] for result in results for name in ("lost", "doubled", "unknown"))
+    return Exit.REFUSED if faults else Exit.DONE
+
+
 @app.command("size", epilog=EPILOG)
 def size(
     entries: Annotated[int, typer.Option(min=100_000, help="Transfers made; a multiple of 50,000.")] = 10_000_000,

@@ -1,1 +1,53 @@
-"""The other end of the HTTP API: how our own tools, and later the Python SDK, ask and ask again."""
+"""The Python SDK (docs/sdk.md), and the HTTP that our own tools use.
+
+What is named here is the SDK's surface; the modules below may change. Names are imported when they are first used:
+the command line needs neither client, and would wait for aiohttp at each start.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tallystick.client.asynchronous import AsyncClient
+    from tallystick.client.failures import ApiProblem, StillUnknown
+    from tallystick.client.synchronous import Client
+    from tallystick.client.values import Account, NewAccount, NewTransfer, Outcome, Transfer
+    from tallystick.errors import Invalid, OutcomeUnknown, TallystickError, Unavailable
+
+_HOMES = {
+    "Account": "tallystick.client.values",
+    "ApiProblem": "tallystick.client.failures",
+    "AsyncClient": "tallystick.client.asynchronous",
+    "Client": "tallystick.client.synchronous",
+    "Invalid": "tallystick.errors",
+    "NewAccount": "tallystick.client.values",
+    "NewTransfer": "tallystick.client.values",
+    "Outcome": "tallystick.client.values",
+    "OutcomeUnknown": "tallystick.errors",
+    "StillUnknown": "tallystick.client.failures",
+    "TallystickError": "tallystick.errors",
+    "Transfer": "tallystick.client.values",
+    "Unavailable": "tallystick.errors",
+}
+
+__all__ = [
+    "Account",
+    "ApiProblem",
+    "AsyncClient",
+    "Client",
+    "Invalid",
+    "NewAccount",
+    "NewTransfer",
+    "Outcome",
+    "OutcomeUnknown",
+    "StillUnknown",
+    "TallystickError",
+    "Transfer",
+    "Unavailable",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

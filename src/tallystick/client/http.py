@@ -18,6 +18,14 @@ from tallystick.errors import Invalid, OutcomeUnknown, Unavailable
 CONNECT_S = 5.0
 
 
+def base_url(url: str) -> str:
+    """Where a gateway is. Raises `Invalid`."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise Invalid("url", f"must look like http://127.0.0.1:7400, not {url!r}")
+    return url.rstrip("/")
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a gateway answered."""
@@ -42,10 +50,7 @@ class Api:
     """
 
     def __init__(self, url: str, key: str, connections: int = 1, wait_s: float = 35.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise Invalid("--url", f"must look like http://127.0.0.1:7400, not {url!r}")
-        self.url = url.rstrip("/")
+        self.url = base_url(url)
         self._headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
         # No retries down there: whoever repeats a payment must know that it does (`requests.settle`).
         self._pool = urllib3.PoolManager(

@@ -120,3 +120,31 @@ def test_a_stop_ends_the_asking() -> None:
     with pytest.raises(Unavailable):
         settle(script, "/", b"", "1", patience(HandClock(), pause=lambda seconds: True))
     assert len(script.sent) == 1
+
+
+WHERE = "/v1/requests/aa?fingerprint=bb&kind=transfer"
+
+
+def test_what_was_accepted_is_asked_for_by_its_status_until_it_is_decided_then_once_more_by_itself() -> None:
+    accepted = answer(202, {"Location": WHERE})
+    final, script, clock = run(accepted, answer(202, {"Location": WHERE}), answer(200), answer(201))
+    assert final.status == 201
+    assert [(method, path) for method, path, _, _ in script.sent] == [
+        ("POST", "/v1/transfers"), ("GET", WHERE), ("GET", WHERE), ("POST", "/v1/transfers"),
+    ]  # fmt: skip
+    assert script.sent[0] == script.sent[-1]
+    assert len(clock.pauses) == 2  # none after it was decided
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 422])
+def test_a_status_that_cannot_be_asked_for_is_no_outcome(status: int) -> None:
+    final, script, _ = run(answer(202, {"Location": WHERE}), answer(status), answer(201))
+    assert final.status == 201
+    assert script.sent[0] == script.sent[2]
+
+
+def test_what_was_accepted_stays_unknown_whatever_its_status_url_says() -> None:
+    with pytest.raises(OutcomeUnknown, match="not yet decided"):
+        run(answer(202, {"Location": WHERE}), answer(202, {"Location": WHERE}))
+    with pytest.raises(OutcomeUnknown):
+        run(answer(202, {"Location": WHERE}), answer(503))

@@ -1,0 +1,192 @@
+"""The SDK for coroutines: `AsyncClient`."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from tallystick import ids
+from tallystick.client import questions
+from tallystick.client.async_http import AsyncApi
+from tallystick.client.bundling import Bundler
+from tallystick.client.failures import StillUnknown
+from tallystick.client.questions import Question
+from tallystick.client.requests import Asking
+from tallystick.client.values import Account, NewAccount, NewTransfer, Outcome, Transfer
+from tallystick.clock import Clock, Entropy, SystemClock, system_entropy
+from tallystick.errors import OutcomeUnknown, Unavailable
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A gateway, for the coroutines of one event loop. Use it as a context, or `close` it.
+
+    What changes something takes a `key`: the same key with the same content is the same request, for ever, and gets
+    the first result again; left out, a time-ordered one is made. Each call asks until the outcome is known, for
+    `patience_s` seconds, and waits between tries, a little longer each time.
+
+    Raises `Unavailable` (nothing was written), `StillUnknown` (it may have been; says how to ask again), `ApiProblem`
+    (the gateway objects), `Invalid` (an argument). A refusal is no error: see `Outcome.done`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        patience_s: float = 60.0,
+        connections: int = 16,
+        wait_s: float = 35.0,
+        bundles: bool = True,
+        clock: Clock | None = None,
+        entropy: Entropy = system_entropy,
+    ) -> None:
+        """`key` is an API key, `sk_…`. `bundles`: let payments made at the same time travel together."""
+        self._api = AsyncApi(url, key, connections, wait_s)
+        self._patience_s = patience_s
+        self._clock = clock or SystemClock()
+        self._entropy = entropy
+        self._minter = ids.Minter(entropy)
+        self._bundles = bundles
+        self._bundler: Bundler | None = None
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. Who still waits for an outcome gets what is known of it."""
+        if self._bundler is not None:
+            await self._bundler.close()
+            self._bundler = None
+        await self._api.close()
+
+    # Payments
+
+    async def pay(
+        self,
+        debit_account_id: str,
+        credit_account_id: str,
+        amount: int,
+        *,
+        ledger: int,
+        code: int,
+        key: str | None = None,
+        expires_at: int | None = None,
+    ) -> Outcome:
+        """Move `amount` minor units from one account to the other."""
+        new = NewTransfer(
+            debit_account_id=debit_account_id,
+            credit_account_id=credit_account_id,
+            amount=amount,
+            ledger=ledger,
+            code=code,
+        )
+        return await self.transfer(new, key=key, expires_at=expires_at)
+
+    async def transfer(self, new: NewTransfer, *, key: str | None = None, expires_at: int | None = None) -> Outcome:
+        """Make one transfer of any sort. Decided after `expires_at` (ns since the epoch), it is refused."""
+        question = questions.transfer(new, self._key(key), expires_at)
+        if not self._bundles:
+            return await self._ask(question)
+        if self._bundler is None:
+            self._bundler = Bundler(self._api)
+        return await self._bundler.put(question, self._asking())
+
+    async def transfers(
+        self, several: Iterable[NewTransfer], *, key: str | None = None, expires_at: int | None = None
+    ) -> list[Outcome]:
+        """Make 1 to 8,190 transfers as one request; linked ones are made together or not at all."""
+        return await self._ask(questions.transfers(several, self._key(key), expires_at))
+
+    async def approve(self, transfer_id: str, *, reason: int, actor: str, key: str | None = None) -> Outcome:
+        """Let a pending transfer in review go."""
+        return await self._ask(questions.review(transfer_id, "approve", reason, actor, self._key(key)))
+
+    async def reject(self, transfer_id: str, *, reason: int, actor: str, key: str | None = None) -> Outcome:
+        """Stop a pending transfer in review."""
+        return await self._ask(questions.review(transfer_id, "reject", reason, actor, self._key(key)))
+
+    # Accounts
+
+    async def open_account(self, new: NewAccount, *, key: str | None = None) -> Outcome:
+        """Open one account."""
+        return await self._ask(questions.account(new, self._key(key)))
+
+    async def open_accounts(self, several: Iterable[NewAccount], *, key: str | None = None) -> list[Outcome]:
+        """Open 1 to 8,190 accounts as one request."""
+        return await self._ask(questions.accounts(several, self._key(key)))
+
+    async def freeze(
+        self, account_id: str, *, side: str = "both", reason: int, actor: str, key: str | None = None
+    ) -> Outcome:
+        """Stop the account's `debits`, `credits` or `both`."""
+        return await self._ask(questions.freeze(account_id, "freeze", side, reason, actor, self._key(key)))
+
+    async def unfreeze(
+        self, account_id: str, *, side: str = "both", reason: int, actor: str, key: str | None = None
+    ) -> Outcome:
+        """Let the account's `debits`, `credits` or `both` through again."""
+        return await self._ask(questions.freeze(account_id, "unfreeze", side, reason, actor, self._key(key)))
+
+    async def set_credit_limit(
+        self, account_id: str, limit: int, *, reason: int, actor: str, key: str | None = None
+    ) -> Outcome:
+        """How far the account's debits may pass its credits, in minor units."""
+        return await self._ask(questions.credit_limit(account_id, limit, reason, actor, self._key(key)))
+
+    # Look-ups
+
+    async def find_account(self, account_id: str) -> Account | None:
+        """The account as of now; None if there is none."""
+        return next(iter(await self.find_accounts([account_id])), None)
+
+    async def find_accounts(self, account_ids: Sequence[str]) -> list[Account]:
+        """Those of up to 8,190 accounts that exist, in the order asked."""
+        return await self._ask(questions.find_accounts(account_ids))
+
+    async def find_transfer(self, transfer_id: str) -> Transfer | None:
+        """The transfer; None if none was created under this id."""
+        return next(iter(await self.find_transfers([transfer_id])), None)
+
+    async def find_transfers(self, transfer_ids: Sequence[str]) -> list[Transfer]:
+        """Those of up to 8,190 transfers that were created, in the order asked."""
+        return await self._ask(questions.find_transfers(transfer_ids))
+
+    # Asking
+
+    async def ask_again(self, unknown: StillUnknown) -> Any:
+        """Ask what became of a request whose outcome was not known: the result that its own call would have had."""
+        return await self._ask(unknown.question)
+
+    def _key(self, key: str | None) -> str:
+        if key is None:
+            return ids.show(self._minter.mint(self._clock.wall_ns()))
+        return questions.request_id(key)
+
+    def _asking(self) -> Asking:
+        return Asking(self._clock, self._entropy, self._patience_s)
+
+    async def _ask(self, question: Question[T]) -> T:
+        asking = self._asking()
+        while True:
+            try:
+                if asking.location is not None:
+                    answer = await self._api.ask("GET", asking.location)
+                else:
+                    answer = await self._api.ask(question.method, question.path, question.body, question.headers)
+            except (Unavailable, OutcomeUnknown) as error:
+                wait_s = asking.failed(error)
+            else:
+                told = asking.answered(answer.status, answer.headers, str(answer.json().get("detail", "")))
+                if told is None:
+                    return question.read(answer)
+                wait_s = told
+            if asking.out_of_time(wait_s):
+                raise question.failure(asking.verdict())
+            await asyncio.sleep(wait_s)

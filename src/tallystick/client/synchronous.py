@@ -1,0 +1,169 @@
+"""The SDK for threads: `Client`."""
+
+import threading
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from tallystick import ids
+from tallystick.client import questions
+from tallystick.client.failures import StillUnknown
+from tallystick.client.http import Api
+from tallystick.client.questions import Question
+from tallystick.client.requests import Patience, ask_until_known
+from tallystick.client.values import Account, NewAccount, NewTransfer, Outcome, Transfer
+from tallystick.clock import Clock, Entropy, SystemClock, system_entropy
+from tallystick.errors import OutcomeUnknown, Unavailable
+
+T = TypeVar("T")
+
+
+class Client:
+    """A gateway, for any number of threads. Use it as a context, or `close` it.
+
+    What changes something takes a `key`: the same key with the same content is the same request, for ever, and gets
+    the first result again; left out, a time-ordered one is made. Each call asks until the outcome is known, for
+    `patience_s` seconds, and waits between tries, a little longer each time.
+
+    Raises `Unavailable` (nothing was written), `StillUnknown` (it may have been; says how to ask again), `ApiProblem`
+    (the gateway objects), `Invalid` (an argument). A refusal is no error: see `Outcome.done`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        patience_s: float = 60.0,
+        connections: int = 16,
+        wait_s: float = 35.0,
+        clock: Clock | None = None,
+        entropy: Entropy = system_entropy,
+    ) -> None:
+        """`key` is an API key, `sk_…`. `connections`: requests under way at once; more wait for their turn."""
+        self._api = Api(url, key, connections, wait_s)
+        self._clock = clock or SystemClock()
+        self._minter = ids.Minter(entropy)
+        # Set by `close`, and until then a pause that costs no processor.
+        self._closed = threading.Event()
+        self._patience = Patience(self._clock, entropy, self._closed.wait, patience_s)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. Who waits between two tries gives up."""
+        self._closed.set()
+        self._api.close()
+
+    # Payments
+
+    def pay(
+        self,
+        debit_account_id: str,
+        credit_account_id: str,
+        amount: int,
+        *,
+        ledger: int,
+        code: int,
+        key: str | None = None,
+        expires_at: int | None = None,
+    ) -> Outcome:
+        """Move `amount` minor units from one account to the other."""
+        new = NewTransfer(
+            debit_account_id=debit_account_id,
+            credit_account_id=credit_account_id,
+            amount=amount,
+            ledger=ledger,
+            code=code,
+        )
+        return self.transfer(new, key=key, expires_at=expires_at)
+
+    def transfer(self, new: NewTransfer, *, key: str | None = None, expires_at: int | None = None) -> Outcome:
+        """Make one transfer of any sort. Decided after `expires_at` (ns since the epoch), it is refused."""
+        return self._ask(questions.transfer(new, self._key(key), expires_at))
+
+    def transfers(
+        self, several: Iterable[NewTransfer], *, key: str | None = None, expires_at: int | None = None
+    ) -> list[Outcome]:
+        """Make 1 to 8,190 transfers as one request; linked ones are made together or not at all."""
+        return self._ask(questions.transfers(several, self._key(key), expires_at))
+
+    def approve(self, transfer_id: str, *, reason: int, actor: str, key: str | None = None) -> Outcome:
+        """Let a pending transfer in review go."""
+        return self._ask(questions.review(transfer_id, "approve", reason, actor, self._key(key)))
+
+    def reject(self, transfer_id: str, *, reason: int, actor: str, key: str | None = None) -> Outcome:
+        """Stop a pending transfer in review."""
+        return self._ask(questions.review(transfer_id, "reject", reason, actor, self._key(key)))
+
+    # Accounts
+
+    def open_account(self, new: NewAccount, *, key: str | None = None) -> Outcome:
+        """Open one account."""
+        return self._ask(questions.account(new, self._key(key)))
+
+    def open_accounts(self, several: Iterable[NewAccount], *, key: str | None = None) -> list[Outcome]:
+        """Open 1 to 8,190 accounts as one request."""
+        return self._ask(questions.accounts(several, self._key(key)))
+
+    def freeze(
+        self, account_id: str, *, side: str = "both", reason: int, actor: str, key: str | None = None
+    ) -> Outcome:
+        """Stop the account's `debits`, `credits` or `both`."""
+        return self._ask(questions.freeze(account_id, "freeze", side, reason, actor, self._key(key)))
+
+    def unfreeze(
+        self, account_id: str, *, side: str = "both", reason: int, actor: str, key: str | None = None
+    ) -> Outcome:
+        """Let the account's `debits`, `credits` or `both` through again."""
+        return self._ask(questions.freeze(account_id, "unfreeze", side, reason, actor, self._key(key)))
+
+    def set_credit_limit(
+        self, account_id: str, limit: int, *, reason: int, actor: str, key: str | None = None
+    ) -> Outcome:
+        """How far the account's debits may pass its credits, in minor units."""
+        return self._ask(questions.credit_limit(account_id, limit, reason, actor, self._key(key)))
+
+    # Look-ups
+
+    def find_account(self, account_id: str) -> Account | None:
+        """The account as of now; None if there is none."""
+        return next(iter(self.find_accounts([account_id])), None)
+
+    def find_accounts(self, account_ids: Sequence[str]) -> list[Account]:
+        """Those of up to 8,190 accounts that exist, in the order asked."""
+        return self._ask(questions.find_accounts(account_ids))
+
+    def find_transfer(self, transfer_id: str) -> Transfer | None:
+        """The transfer; None if none was created under this id."""
+        return next(iter(self.find_transfers([transfer_id])), None)
+
+    def find_transfers(self, transfer_ids: Sequence[str]) -> list[Transfer]:
+        """Those of up to 8,190 transfers that were created, in the order asked."""
+        return self._ask(questions.find_transfers(transfer_ids))
+
+    # Asking
+
+    def ask_again(self, unknown: StillUnknown) -> Any:
+        """Ask what became of a request whose outcome was not known: the result that its own call would have had."""
+        return self._ask(unknown.question)
+
+    def _key(self, key: str | None) -> str:
+        if key is None:
+            return ids.show(self._minter.mint(self._clock.wall_ns()))
+        return questions.request_id(key)
+
+    def _ask(self, question: Question[T]) -> T:
+        try:
+            answer = ask_until_known(
+                self._api, question.method, question.path, question.body, question.headers, self._patience
+            )
+        except (Unavailable, OutcomeUnknown) as error:
+            raise question.failure(error) from error
+        return question.read(answer)
