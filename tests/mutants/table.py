@@ -1126,7 +1126,8 @@ SDK = (
         "src/tallystick/client/bundling.py",
         "            self._waiting.extend(patient)\n",
         "            for each in patient:\n"
-        "                each.body = each.body.replace(each.body[15:17], b'%02x' % (int(each.body[15:17], 16) ^ 1), 1)\n"
+        "                other = b'%02x' % ((int(each.body[15:17], 16) + 1) % 256)\n"
+        "                each.body = each.body[:15] + other + each.body[17:]\n"
         "            self._waiting.extend(patient)\n",
         CLIENT_TESTS,
     ),
@@ -1134,8 +1135,8 @@ SDK = (
         "closed client keeps them waiting",
         "a client that is closed leaves nobody waiting",
         "src/tallystick/client/bundling.py",
-        "        for task in list(self._under_way):\n            task.cancel()\n",
-        "        self._under_way.clear()\n",
+        "left = [*self._waiting, *(member for members in self._paused.values() for member in members)]",
+        "left = [*self._waiting]",
         CLIENT_TESTS,
     ),
     Mutant(

@@ -154,6 +154,8 @@ class Bundler:
     def _told(self, members: list[_Member], told: Sequence[_Told]) -> None:
         again = []
         for member, each in zip(members, told, strict=True):
+            if each.request_id and each.request_id != member.question.request_id:
+                raise Corrupt(f"asked about {member.question.request_id}, told of {each.request_id}")
             if each.status == "decided":
                 if not member.future.done():
                     row = each.results[0]

@@ -66,7 +66,7 @@ class Verdict(msgspec.Struct, frozen=True):
     lost: int
     """Outcomes without an entry, or whose entry says something else."""
     doubled: int
-    """Entries of a request beyond its first."""
+    """Entries of a request beyond its first, and those of requests that nobody made."""
     unknown: int
     """Calls that ended without an outcome."""
 
@@ -97,12 +97,11 @@ def run(runs: int, seconds: float, kills: int, names: Sequence[str], data: Path 
             killed = asyncio.run(load(instance, 0.0, kills=kills))
         say("comparing every outcome with the journal")
         transfers = journal_check.read(instance.folder).transfers
-    verdicts = {case: judge(told, transfers) for case, told in ((AT_ONCE, [*alone, *at_once]), (KILLED, [killed]))}
     results = []
     if AT_ONCE in cases:
-        results.append(_at_once(at_once, alone, verdicts[AT_ONCE]))
+        results.append(_at_once(at_once, alone, judge([*alone, *at_once], transfers, [killed])))
     if KILLED in cases:
-        results.append(_killed(killed, verdicts[KILLED]))
+        results.append(_killed(killed, judge([killed], transfers, [*alone, *at_once])))
     return results
 
 
@@ -174,13 +173,21 @@ async def _kill(instance: Instance, kills: int, told: Told) -> None:
             await asyncio.sleep(0.01)  # until it serves again, lest it be killed before it ever does
 
 
-def judge(told: Sequence[Told], transfers: npt.NDArray[np.void]) -> Verdict:
-    """Hold what callers were told against the entries of the journal."""
+def judge(told: Sequence[Told], transfers: npt.NDArray[np.void], others: Sequence[Told] = ()) -> Verdict:
+    """Hold what callers were told against the entries of the journal; `others` made payments there, too."""
     entries: dict[int, list[tuple[int, int]]] = {}
+    transfers = transfers[
+        (transfers["credit_account_id_lo"] == int(SHOP, 16)) & (transfers["credit_account_id_hi"] == 0)
+    ]
     columns = ("request_id_lo", "request_id_hi", "status", "timestamp")
     for low, high, status, timestamp in zip(*(transfers[name].tolist() for name in columns), strict=True):
         entries.setdefault(high << 64 | low, []).append((status, timestamp))
-    lost = doubled = 0
+    made = {
+        ids.parse(request_id)
+        for each in (*told, *others)
+        for request_id in (*each.unknown, *(outcome.request_id for outcome in each.outcomes))
+    }
+    lost, doubled = 0, len(entries.keys() - made)
     for each in told:
         for outcome in each.outcomes:
             found = entries.get(ids.parse(outcome.request_id), [])
