@@ -82,6 +82,8 @@ def request_id(key: str) -> int:
 def derived(request: int, index: int) -> int:
     """The id of event `index` (0–8,189) of a request whose client left it out.
 
+    Places from 16,384 to 65,535 are those of payments (`gateway.payments`).
+
     The request's upper 48 bits stay (so ids made from time-ordered requests are time-ordered too), the other 80
     are hashed, so that two requests with neighbouring ids do not meet.
     """

@@ -12,7 +12,17 @@ from tallystick.client.bundling import Bundler
 from tallystick.client.failures import StillUnknown
 from tallystick.client.questions import Question
 from tallystick.client.requests import Asking
-from tallystick.client.values import Account, NewAccount, NewTransfer, Outcome, Transfer
+from tallystick.client.values import (
+    Account,
+    NewAccount,
+    NewPayment,
+    NewTransfer,
+    Outcome,
+    Part,
+    Payment,
+    PaymentOutcome,
+    Transfer,
+)
 from tallystick.clock import Clock, Entropy, SystemClock, system_entropy
 from tallystick.errors import OutcomeUnknown, Unavailable
 
@@ -111,6 +121,51 @@ class AsyncClient:
     async def reject(self, transfer_id: str, *, reason: int, actor: str, key: str | None = None) -> Outcome:
         """Stop a pending transfer in review."""
         return await self._ask(questions.review(transfer_id, "reject", reason, actor, self._key(key)))
+
+    # Payments of several legs (docs/payments.md)
+
+    async def make_payment(
+        self, new: NewPayment, *, key: str | None = None, expires_at: int | None = None
+    ) -> PaymentOutcome:
+        """Make a payment: its legs together or not at all, within its limits, under its conditions."""
+        return await self._ask(questions.payment(new, self._key(key), expires_at))
+
+    async def post_payment(
+        self, payment_id: str, parts: Sequence[Part] | None = None, *, key: str | None = None
+    ) -> PaymentOutcome:
+        """Make a pending payment final: all of it, or these parts. What is left of a leg so posted is given back."""
+        return await self._ask(questions.resolve(payment_id, "post", self._key(key), parts))
+
+    async def void_payment(self, payment_id: str, *, key: str | None = None) -> PaymentOutcome:
+        """Give back what a pending payment reserved."""
+        return await self._ask(questions.resolve(payment_id, "void", self._key(key)))
+
+    async def reverse_payment(
+        self,
+        payment_id: str,
+        parts: Sequence[Part] | None = None,
+        *,
+        number: int | None = None,
+        posting_id: str | None = None,
+        code: int | None = None,
+        key: str | None = None,
+    ) -> PaymentOutcome:
+        """Reverse a payment by new transfers: all that is left of it, or these parts.
+
+        `number` is which of the payment's reversals this is; left out, the next one is looked up first. There is one
+        of each number: if somebody else made it meanwhile, this is refused, with `field` "number". `posting_id` names
+        the posting of a pending payment that is to be reversed.
+        """
+        own = self._key(key)
+        if number is None:
+            number = questions.next_reversal(await self.find_payment(payment_id), own)
+        return await self._ask(
+            questions.resolve(payment_id, "reversals", own, parts, number=number, posting_id=posting_id, code=code)
+        )
+
+    async def find_payment(self, payment_id: str) -> Payment | None:
+        """The payment and its reversals; None if none was made under this id."""
+        return await self._ask(questions.find_payment(payment_id))
 
     # Accounts
 

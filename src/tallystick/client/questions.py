@@ -10,7 +10,17 @@ from msgspec import UNSET
 from tallystick import ids, money, statuses
 from tallystick.client.failures import ApiProblem, StillUnknown
 from tallystick.client.http import Answer
-from tallystick.client.values import Account, NewAccount, NewTransfer, Outcome, Transfer
+from tallystick.client.values import (
+    Account,
+    NewAccount,
+    NewPayment,
+    NewTransfer,
+    Outcome,
+    Part,
+    Payment,
+    PaymentOutcome,
+    Transfer,
+)
 from tallystick.errors import Invalid, OutcomeUnknown, TallystickError, Unavailable
 from tallystick.statuses import TransferStatus
 
@@ -18,9 +28,20 @@ T = TypeVar("T")
 
 REFUSED = "refused"
 _TRANSIENT = frozenset(statuses.name(status) for status in TransferStatus if statuses.transient(status))
-_NUMBERS = ("amount", "user_data_64", "timestamp")
-_IDS = ("id", "debit_account_id", "credit_account_id", "pending_id", "user_data_128")
+_NUMBERS = frozenset({"amount", "available_min", "user_data_64", "timestamp"})
+_IDS = frozenset(
+    {
+        "id",
+        "account_id",
+        "counter_account_id",
+        "debit_account_id",
+        "credit_account_id",
+        "pending_id",
+        "user_data_128",
+    }
+)
 _encode = msgspec.json.encode
+_payment_decoder = msgspec.json.Decoder(Payment, strict=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +135,67 @@ def review(transfer_id: str, word: str, reason: int, actor: str, key: str) -> Qu
     return Question("POST", f"/v1/transfers/{_id(transfer_id)}/{word}", body, outcome, key)
 
 
+def payment(new: NewPayment, key: str, expires_at: int | None) -> Question[PaymentOutcome]:
+    """A payment to make."""
+    return Question("POST", "/v1/payments", _encode(_fields(new)), payment_outcome, key, expires_at)
+
+
+def resolve(
+    payment_id: str,
+    word: str,
+    key: str,
+    parts: Sequence[Part] | None = None,
+    **more: str | int | None,
+) -> Question[PaymentOutcome]:
+    """What to do with a payment that was made: post, void, reversals."""
+    body: dict[str, Any] = {name: value for name, value in more.items() if value is not None}
+    if parts is not None:
+        body["legs"] = [_fields(part) for part in parts]
+    return Question("POST", f"/v1/payments/{_id(payment_id)}/{word}", _encode(body), payment_outcome, key)
+
+
+def find_payment(payment_id: str) -> Question[Payment | None]:
+    """A payment that was made, if it was."""
+
+    def read(answer: Answer) -> Payment | None:
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise_problem(answer)
+        return _payment_decoder.decode(answer.body)
+
+    return Question("GET", f"/v1/payments/{_id(payment_id)}", b"", read)
+
+
+def next_reversal(found: Payment | None, key: str) -> int:
+    """Which of a payment's reversals this request is: the one it made already, or else the next."""
+    reversals = found.reversals if found is not None else []
+    return next((each.number for each in reversals if each.id == key), len(reversals) + 1)
+
+
+def payment_outcome(answer: Answer) -> PaymentOutcome:
+    """The answer about a payment as one thing. Raises `ApiProblem` for all that is no outcome."""
+    told = answer.json()
+    if answer.status == 201:
+        status = told["status"]
+    elif told.get("type") == f"/problems/{REFUSED}":
+        status = told["outcome"]
+    else:
+        raise_problem(answer)
+    request = told["request_id"]
+    replayed = answer.headers.get("Idempotent-Replayed") == "true"
+    return PaymentOutcome(
+        id=told["id"],
+        status=status,
+        timestamp=int(told["timestamp"]),
+        request_id=request,
+        legs=[row_outcome(leg["id"], leg["status"], leg["timestamp"], request, replayed) for leg in told["legs"]],
+        field=told.get("field", ""),
+        replayed=replayed,
+        transient=bool(told.get("transient", False)),
+    )
+
+
 # To look up
 
 
@@ -193,15 +275,16 @@ def problem(http: int, told: Mapping[str, Any]) -> ApiProblem:
     return ApiProblem(http, name, str(told.get("detail", "")), str(told.get("field", "")))
 
 
-def _fields(new: NewTransfer | NewAccount) -> dict[str, Any]:
-    """What was set, as the API writes it: ids and numbers as strings. Raises `Invalid` for what is no amount."""
+def _fields(new: msgspec.Struct, at: str = "") -> dict[str, Any]:
+    """What was set, as the API writes it: ids and numbers as strings. Raises `Invalid` naming what cannot be so."""
     fields = {name: value for name, value in msgspec.structs.asdict(new).items() if value is not UNSET}
-    for name in _NUMBERS:
-        if name in fields:
-            fields[name] = str(money.parse(fields[name], name))
-    for name in _IDS:
-        if name in fields:
-            fields[name] = _id(fields[name], name)
+    for name, value in fields.items():
+        if name in _NUMBERS:
+            fields[name] = str(money.parse(value, at + name))
+        elif name in _IDS:
+            fields[name] = _id(value, at + name)
+        elif isinstance(value, list) and value and isinstance(value[0], msgspec.Struct):
+            fields[name] = [_fields(each, f"{at}{name}[{index}].") for index, each in enumerate(value)]
     return fields
 
 

@@ -106,3 +106,113 @@ class Transfer(Struct, frozen=True):
     code: int
     flags: list[str]
     timestamp: int
+
+
+class Leg(Struct, frozen=True, kw_only=True):
+    """One movement of a payment. `ledger` and `code` default to the payment's."""
+
+    debit_account_id: str
+    credit_account_id: str
+    amount: int
+    ledger: int | UnsetType = UNSET
+    code: int | UnsetType = UNSET
+
+
+class Limit(Struct, frozen=True, kw_only=True):
+    """Count `amount` against the credit limit of a limit account (docs/payments.md): for `window` seconds, or, with 0,
+    for this payment alone."""
+
+    account_id: str
+    counter_account_id: str
+    amount: int
+    window: int = 0
+    ledger: int | UnsetType = UNSET
+
+
+class Condition(Struct, frozen=True, kw_only=True):
+    """Only if the account has so much available before the payment."""
+
+    account_id: str
+    counter_account_id: str
+    available_min: int
+    ledger: int | UnsetType = UNSET
+
+
+class NewPayment(Struct, frozen=True, kw_only=True):
+    """A payment to make: its legs together or not at all. An `id` left out is that of the request."""
+
+    legs: list[Leg]
+    ledger: int
+    code: int
+    id: str | UnsetType = UNSET
+    pending: bool | UnsetType = UNSET
+    timeout: int | UnsetType = UNSET
+    """Seconds after which a pending payment is given back by itself; 0 or left out: never."""
+    value_date: str | UnsetType = UNSET
+    """YYYY-MM-DD: from when the money counts, for interest."""
+    booking_date: str | UnsetType = UNSET
+    """YYYY-MM-DD: the business day whose books it is in, where that is not the day of the timestamp."""
+    user_data_64: int | UnsetType = UNSET
+    limits: list[Limit] | UnsetType = UNSET
+    conditions: list[Condition] | UnsetType = UNSET
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """A leg of a payment by its place, from 0, and how much of it; left out: all that is left."""
+
+    leg: int
+    amount: int | UnsetType = UNSET
+
+
+class PaymentOutcome(Struct, frozen=True, kw_only=True):
+    """What was decided about a payment, posting, voiding or reversal as one thing."""
+
+    id: str
+    status: str
+    timestamp: int
+    request_id: str
+    legs: list[Outcome]
+    field: str = ""
+    """Of a refusal: which part of the request the ledger refused, such as `limits[0]`."""
+    replayed: bool = False
+    transient: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether it is in the books. False: it was refused, and nothing of it was done."""
+        return self.status == "created"
+
+
+class PaidLeg(Struct, frozen=True):
+    """One leg of a payment as it was made: `amount` moved, or was reserved if it is `pending`."""
+
+    id: str
+    debit_account_id: str
+    credit_account_id: str
+    amount: int
+    ledger: int
+    code: int
+    timestamp: int
+    pending: bool
+    timeout: int
+    reversed: int
+    """So much of it was reversed since."""
+
+
+class Reversal(Struct, frozen=True):
+    """A reversal of a payment."""
+
+    id: str
+    number: int
+    timestamp: int
+
+
+class Payment(Struct, frozen=True):
+    """A payment that was made."""
+
+    id: str
+    legs: list[PaidLeg]
+    user_data_64: int
+    reversals: list[Reversal]
+    value_date: str = ""
+    booking_date: str = ""

@@ -4,7 +4,7 @@ a test holds each against its struct in `shapes`.
 
 import asyncio
 import struct
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -94,6 +94,9 @@ def _reused(request_id: int) -> Problem:
     return Problem("idempotency_key_reused", detail, request_id=ids.show(request_id))
 
 
+_BYSTANDERS = frozenset({"created", "linked_event_failed"})
+_OF_THE_WHOLE = frozenset({"request_expired", "quarantined"})
+"""Refusals of a request that are about none of its parts."""
 _REUSED_STATUS = int(RequestStatus.IDEMPOTENCY_KEY_REUSED)
 
 
@@ -193,6 +196,52 @@ def bundled_problem(problem: Problem, request_id: int | None) -> str:
     if "retry-after" in problem.headers:
         told["retry_after"] = int(problem.headers["retry-after"])
     return msgspec.json.encode(told).decode()
+
+
+def payment(own_id: int, places: Sequence[tuple[int, str, int | None]], request_id: int, rows: bytes) -> Answer:
+    """201 about a payment, posting, voiding or reversal as one thing. `places`: (id, where it stands in the request,
+    which leg) of each transfer of its chain.
+
+    Raises the problem `refused`, which names the part that the ledger refused, and `idempotency_key_reused`.
+    """
+    refuse_reused(rows, request_id)
+    told = [(timestamp, TRANSFER.meaning(status)) for timestamp, status, _ in _ROW.iter_unpack(rows)]
+    legs = [
+        (leg, {"id": ids.show(id), "status": meaning.name, "timestamp": str(timestamp)})
+        for (id, _, leg), (timestamp, meaning) in zip(places, told, strict=True)
+        if leg is not None
+    ]
+    shown = [each for _, each in sorted(legs, key=lambda pair: pair[0])]
+    # The first that is neither: a chain's other members are taken back because of it.
+    culprit = next((at for at, (_, meaning) in enumerate(told) if meaning.name not in _BYSTANDERS), None)
+    if culprit is None:
+        timestamp = next(
+            timestamp
+            for (_, _, leg), (timestamp, _) in reversed(list(zip(places, told, strict=True)))
+            if leg is not None
+        )
+        body = {
+            "id": ids.show(own_id),
+            "status": "created",
+            "timestamp": str(timestamp),
+            "request_id": ids.show(request_id),
+            "legs": shown,
+        }
+        return 201, JSON, _replayed(rows), msgspec.json.encode(body)
+    timestamp, meaning = told[culprit]
+    place = places[culprit][1]
+    members: dict[str, Any] = {
+        "outcome": meaning.name,
+        "transient": meaning.transient,
+        "id": ids.show(own_id),
+        "timestamp": str(timestamp),
+        "request_id": ids.show(request_id),
+        "legs": shown,
+    }
+    detail = f"the ledger refused: {meaning.name.replace('_', ' ')}"
+    if meaning.name not in _OF_THE_WHOLE:
+        members["field"], detail = place, f"{detail} ({place})"
+    raise Problem("refused", detail, dict(_replayed(rows)) or None, **members)
 
 
 def binary(request_id: int, rows: bytes) -> Answer:

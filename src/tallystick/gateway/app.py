@@ -19,7 +19,7 @@ from tallystick.gateway.auth import Keys, lacking
 from tallystick.gateway.calls import Call, Exchange, Route, Service
 from tallystick.gateway.openapi import document
 from tallystick.gateway.problems import Problem
-from tallystick.gateway.routes import accounts, bundles, operations, requests, transfers
+from tallystick.gateway.routes import accounts, bundles, operations, payments, requests, transfers
 from tallystick.gateway.trickle import Trickle
 
 NOT_YET = 202
@@ -40,6 +40,7 @@ class App:
         self.routes = (
             *transfers.ROUTES,
             *bundles.ROUTES,
+            *payments.ROUTES,
             *accounts.ROUTES,
             *requests.ROUTES,
             *operations.ROUTES,

@@ -14,7 +14,7 @@ from tallystick.records.commands import COMMANDS_MAX, AccountFlag, TransferFlag
 _HEX = "^[0-9a-fA-F]{32}$"
 
 
-def _documented(description: str, **schema: Any) -> Meta:
+def documented(description: str, **schema: Any) -> Meta:
     """A meaning for the schema that the decoder does not check: `decoding` does, and names the field."""
     return Meta(description=description, extra_json_schema=schema)
 
@@ -24,25 +24,25 @@ def _one_of(known: type[TransferFlag] | type[AccountFlag]) -> Meta:
     return Meta(extra_json_schema={"enum": [str(flag.name).lower() for flag in known]})
 
 
-Id = Annotated[str, _documented("32 hex digits, or a UUID in any usual spelling.", examples=["0" * 31 + "1"])]
+Id = Annotated[str, documented("32 hex digits, or a UUID in any usual spelling.", examples=["0" * 31 + "1"])]
 Amount = Annotated[
-    str | int, _documented("Minor units, 0 to 2^128 - 1: a string of digits, or an integer.", examples=["100"])
+    str | int, documented("Minor units, 0 to 2^128 - 1: a string of digits, or an integer.", examples=["100"])
 ]
-Instant = Annotated[str | int, _documented("Nanoseconds since the Unix epoch: a string of digits, or an integer.")]
-U64 = Annotated[str | int, _documented("0 to 2^64 - 1: a string of digits, or an integer.")]
+Instant = Annotated[str | int, documented("Nanoseconds since the Unix epoch: a string of digits, or an integer.")]
+U64 = Annotated[str | int, documented("0 to 2^64 - 1: a string of digits, or an integer.")]
 U32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 U16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
-Commitment = Annotated[str, _documented("32 bytes as 64 hex digits.", pattern="^[0-9a-fA-F]{64}$")]
+Commitment = Annotated[str, documented("32 bytes as 64 hex digits.", pattern="^[0-9a-fA-F]{64}$")]
 TransferFlags = Annotated[
-    list[Annotated[str, _one_of(TransferFlag)]], _documented("Names of TigerBeetle's transfer flags.")
+    list[Annotated[str, _one_of(TransferFlag)]], documented("Names of TigerBeetle's transfer flags.")
 ]
 AccountFlags = Annotated[
-    list[Annotated[str, _one_of(AccountFlag)]], _documented("Names of TigerBeetle's account flags.")
+    list[Annotated[str, _one_of(AccountFlag)]], documented("Names of TigerBeetle's account flags.")
 ]
 
-OutId = Annotated[str, _documented("32 hex digits.", pattern=_HEX)]
-OutNumber = Annotated[str, _documented("Decimal digits.", pattern="^[0-9]{1,39}$")]
-OutInstant = Annotated[str, _documented("Nanoseconds since the Unix epoch, as decimal digits.", pattern="^[0-9]+$")]
+OutId = Annotated[str, documented("32 hex digits.", pattern=_HEX)]
+OutNumber = Annotated[str, documented("Decimal digits.", pattern="^[0-9]{1,39}$")]
+OutInstant = Annotated[str, documented("Nanoseconds since the Unix epoch, as decimal digits.", pattern="^[0-9]+$")]
 
 
 class TransferIn(Struct, forbid_unknown_fields=True):
@@ -68,7 +68,7 @@ class TransferIn(Struct, forbid_unknown_fields=True):
 class TransferRequest(TransferIn, forbid_unknown_fields=True):
     """One transfer as a request of its own."""
 
-    request_id: Annotated[str, _documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    request_id: Annotated[str, documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
 
 
@@ -76,7 +76,7 @@ class TransfersRequest(Struct, forbid_unknown_fields=True):
     """1 to 8,190 transfers, acknowledged and decided together, each with a result of its own."""
 
     transfers: list[TransferIn]
-    request_id: Annotated[str, _documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    request_id: Annotated[str, documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
 
 
@@ -84,7 +84,7 @@ class BundledRequest(Struct, forbid_unknown_fields=True):
     """One request of a bundle: what `/v1/transfers` takes if it has one transfer, else `/v1/transfers/batch`. Sent
     there alone, under the same id, it is the same request."""
 
-    request_id: Annotated[str, _documented("What would be its `Idempotency-Key` if it came alone.")]
+    request_id: Annotated[str, documented("What would be its `Idempotency-Key` if it came alone.")]
     transfers: list[TransferIn]
     expires_at: Instant | UnsetType = UNSET
 
@@ -92,7 +92,7 @@ class BundledRequest(Struct, forbid_unknown_fields=True):
 class BundleRequest(Struct, forbid_unknown_fields=True):
     """1 to 8,190 requests that have nothing to do with each other, with at most 8,190 commands in all."""
 
-    requests: Annotated[list[BundledRequest], _documented("Taken on in this order.", minItems=1, maxItems=COMMANDS_MAX)]
+    requests: Annotated[list[BundledRequest], documented("Taken on in this order.", minItems=1, maxItems=COMMANDS_MAX)]
 
 
 class BundleParts(Struct, forbid_unknown_fields=True):
@@ -118,17 +118,17 @@ class AccountsRequest(AccountIn, forbid_unknown_fields=True):
     """One account, or `accounts`: 1 to 8,190 of them."""
 
     accounts: list[AccountIn] | UnsetType = UNSET
-    request_id: Annotated[str, _documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    request_id: Annotated[str, documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
 
 
 class FreezeRequest(Struct, forbid_unknown_fields=True):
     """Which movements to stop, or to let through again; a reason code; the opaque id of the person who did it."""
 
-    side: Annotated[str, _documented("`debits`, `credits` or `both`.", enum=["debits", "credits", "both"])]
+    side: Annotated[str, documented("`debits`, `credits` or `both`.", enum=["debits", "credits", "both"])]
     reason: U32
     actor: Id
-    request_id: Annotated[str, _documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    request_id: Annotated[str, documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
 
 
@@ -138,7 +138,7 @@ class CreditLimitRequest(Struct, forbid_unknown_fields=True):
     credit_limit: Amount
     reason: U32
     actor: Id
-    request_id: Annotated[str, _documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    request_id: Annotated[str, documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
 
 
@@ -147,14 +147,14 @@ class ReviewRequest(Struct, forbid_unknown_fields=True):
 
     reason: U32
     actor: Id
-    request_id: Annotated[str, _documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    request_id: Annotated[str, documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
 
 
 class LookupRequest(Struct, forbid_unknown_fields=True):
     """Up to 8,190 ids."""
 
-    ids: Annotated[list[Id], _documented("In the order of the answer.", minItems=1, maxItems=COMMANDS_MAX)]
+    ids: Annotated[list[Id], documented("In the order of the answer.", minItems=1, maxItems=COMMANDS_MAX)]
 
 
 class Outcome(Struct, frozen=True):
@@ -302,8 +302,8 @@ class TransfersOut(Struct, frozen=True):
 
 
 class ProblemOut(Struct, frozen=True):
-    """RFC 9457. `field`: what is wrong with the request. A refusal has `outcome`, `transient`, `id`, `timestamp` and
-    `request_id`."""
+    """RFC 9457. `field`: what is wrong with the request, or of a payment, which part of it was refused. A refusal has
+    `outcome`, `transient`, `id`, `timestamp` and `request_id`, that of a payment also `legs`."""
 
     type: str
     title: str
@@ -319,6 +319,7 @@ class ProblemOut(Struct, frozen=True):
     timestamp: OutInstant | UnsetType = UNSET
     request_id: OutId | UnsetType = UNSET
     scope: str | UnsetType = UNSET
+    legs: list[Outcome] | UnsetType = UNSET
     limit_bytes: int | UnsetType = UNSET
     limit_headers: int | UnsetType = UNSET
     reasons: list[str] | UnsetType = UNSET

@@ -55,6 +55,18 @@ async def batch(
     binary: bool = False,
 ) -> Answer:
     """Submit a request of n × 128 bytes of events, wait, answer about each of them."""
+    digest, rows = await rows_of(call, topic, events, metadata, request_id, expires_at)
+    if rows is NOT_KNOWN:
+        return answering.not_decided(request_id, digest, topic)
+    if binary:
+        return answering.binary(request_id, rows)
+    return answering.many(topic, events, request_id, rows)
+
+
+async def rows_of(
+    call: Call, topic: Topic, events: bytes, metadata: bytes, request_id: int, expires_at: Expiry
+) -> tuple[bytes, bytes]:
+    """Submit a request of n × 128 bytes of events; its fingerprint, and its `RESULT` rows or `NOT_KNOWN`."""
     service, tenant = call.service, call.principal.tenant
     expiry = headers.expires_at(call.headers, None if expires_at is UNSET else expires_at)
     wait_s = headers.wait_s(call.headers["prefer"], service.wait_s) if "prefer" in call.headers else service.wait_s
@@ -62,8 +74,4 @@ async def batch(
     digest = fingerprint(topic.kind, count, events, metadata)
     commands = frame(events, topic.kind, tenant, request_id, service.clock.wall_ns(), expiry, metadata).tobytes()
     rows = await service.requests.submit(service.requests.payments, tenant, request_id, digest, commands, count, wait_s)
-    if rows is NOT_KNOWN:
-        return answering.not_decided(request_id, digest, topic)
-    if binary:
-        return answering.binary(request_id, rows)
-    return answering.many(topic, events, request_id, rows)
+    return digest, rows

@@ -38,7 +38,8 @@ def body_ids(call: Call) -> list[int]:
     return [ids.parse(text, f"ids[{at}]") for at, text in enumerate(asked.ids)]
 
 
-def _wide(row: Row, name: str) -> int:
+def wide(row: Row, name: str) -> int:
+    """A 128-bit field."""
     return int(row[f"{name}_lo"]) | int(row[f"{name}_hi"]) << 64
 
 
@@ -49,12 +50,12 @@ def _flags(bits: int, flags: type[AccountFlag] | type[TransferFlag]) -> list[str
 def transfer(row: Row) -> shapes.TransferOut:
     """A `TRANSFER_EVENT` row as JSON shows it."""
     return shapes.TransferOut(
-        id=ids.show(_wide(row, "id")),
-        debit_account_id=ids.show(_wide(row, "debit_account_id")),
-        credit_account_id=ids.show(_wide(row, "credit_account_id")),
-        amount=str(_wide(row, "amount")),
-        pending_id=ids.show(_wide(row, "pending_id")),
-        user_data_128=ids.show(_wide(row, "user_data_128")),
+        id=ids.show(wide(row, "id")),
+        debit_account_id=ids.show(wide(row, "debit_account_id")),
+        credit_account_id=ids.show(wide(row, "credit_account_id")),
+        amount=str(wide(row, "amount")),
+        pending_id=ids.show(wide(row, "pending_id")),
+        user_data_128=ids.show(wide(row, "user_data_128")),
         user_data_64=str(row["user_data_64"]),
         user_data_32=int(row["user_data_32"]),
         timeout=int(row["timeout"]),
@@ -68,18 +69,18 @@ def transfer(row: Row) -> shapes.TransferOut:
 def account(row: Row, extra: Row) -> shapes.AccountOut:
     """An `ACCOUNT_EVENT` row and what we keep beyond it, as JSON shows them."""
     return shapes.AccountOut(
-        id=ids.show(_wide(row, "id")),
-        debits_pending=str(_wide(row, "debits_pending")),
-        debits_posted=str(_wide(row, "debits_posted")),
-        credits_pending=str(_wide(row, "credits_pending")),
-        credits_posted=str(_wide(row, "credits_posted")),
-        user_data_128=ids.show(_wide(row, "user_data_128")),
+        id=ids.show(wide(row, "id")),
+        debits_pending=str(wide(row, "debits_pending")),
+        debits_posted=str(wide(row, "debits_posted")),
+        credits_pending=str(wide(row, "credits_pending")),
+        credits_posted=str(wide(row, "credits_posted")),
+        user_data_128=ids.show(wide(row, "user_data_128")),
         user_data_64=str(row["user_data_64"]),
         user_data_32=int(row["user_data_32"]),
         ledger=int(row["ledger"]),
         code=int(row["code"]),
         flags=_flags(int(row["flag_bits"]), AccountFlag),
         timestamp=str(row["timestamp"]),
-        credit_limit=str(_wide(extra, "credit_limit")),
+        credit_limit=str(wide(extra, "credit_limit")),
         frozen=_FROZEN[int(extra["frozen"])],
     )
