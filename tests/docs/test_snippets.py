@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from tallystick.lab.instance import Instance
 from tests.docs.pages import PAGES, ROOT, blocks, relative
 
 LANGUAGES = {"python", "sh", "json", "text", ""}
 README = ROOT / "README.md"
 WITH_PYTHON = [README, ROOT / "docs" / "queries.md"]
+OVER_HTTP = [ROOT / "docs" / "payments.md", ROOT / "docs" / "sdk.md"]
+"""Their Python finds a running instance by TALLY_URL and TALLY_API_KEY."""
 PORT = "7400"
 MARK = "=== end of block ==="
 
@@ -25,27 +28,44 @@ MARK = "=== end of block ==="
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_only_languages_that_are_tested_are_used(page):
     assert {block.language for block in blocks(page)} <= LANGUAGES
-    tested = {"python"} if page in WITH_PYTHON else set()
+    tested = {"python"} if page in WITH_PYTHON + OVER_HTTP else set()
     if page != README:
         assert not {block.language for block in blocks(page)} & {"python", "sh", "json"} - tested, (
             "test them here first"
         )
 
 
-@pytest.mark.parametrize(
-    "block",
-    [
+def python_blocks(pages):
+    return [
         pytest.param(block, id=f"{relative(page)}:{block.line}")
-        for page in WITH_PYTHON
+        for page in pages
         for block in blocks(page)
         if block.language == "python"
-    ],
-)
+    ]
+
+
+@pytest.mark.parametrize("block", python_blocks(WITH_PYTHON))
 def test_a_python_block_runs(block, tmp_path):
+    run_block(block, tmp_path, os.environ)
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory):
+    with Instance(tmp_path_factory.mktemp("pages") / "data", settings={"accounts_max": 10_000}) as running:
+        yield running
+
+
+@pytest.mark.parametrize("block", python_blocks(OVER_HTTP))
+def test_a_python_block_runs_against_an_instance(block, tmp_path, instance):
+    run_block(block, tmp_path, {**os.environ, "TALLY_URL": instance.url, "TALLY_API_KEY": instance.key})
+
+
+def run_block(block, folder, environment):
     assert "assert" in block.text  # else it could not fail for the right reason
-    script = tmp_path / "snippet.py"
+    script = folder / "snippet.py"
     script.write_text(block.text, encoding="utf-8")
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, script]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

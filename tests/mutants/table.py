@@ -1103,7 +1103,64 @@ CHECKER = (
 
 BUNDLE_TESTS = ("tests/e2e/gateway/test_bundles.py",)
 CLIENT_TESTS = ("tests/e2e/sdk/test_clients.py",)
+PAYMENT_TESTS = ("tests/e2e/sdk/test_payments.py",)
 SDK = (
+    Mutant(
+        "reversal without its mark",
+        "reversals at the same time never take back more than was paid",
+        "src/tallystick/gateway/payments.py",
+        "    return [*moves, mark]\n",
+        "    return moves\n",
+        PAYMENT_TESTS,
+    ),
+    Mutant(
+        "refused reversal spends its place",
+        "a refused reversal uses up nothing",
+        "src/tallystick/gateway/payments.py",
+        "ids.derived(reversal_id, REVERSE_AT + leg)",
+        "ids.derived(payment_id, REVERSE_AT + leg)",
+        PAYMENT_TESTS,
+    ),
+    Mutant(
+        "earlier reversals forgotten",
+        "a payment is never reversed beyond what it was",
+        "src/tallystick/gateway/routes/payments.py",
+        "max(0, amount - back)",
+        "amount",
+        PAYMENT_TESTS,
+    ),
+    Mutant(
+        "reversal number skipped",
+        "a reversal counts all that were before it",
+        "src/tallystick/gateway/routes/payments.py",
+        "    if len(marks) < asked.number - 1:\n",
+        "    if False:\n",
+        PAYMENT_TESTS,
+    ),
+    Mutant(
+        "legs apart",
+        "the legs of a payment are made together or not at all",
+        "src/tallystick/gateway/payments.py",
+        "linked=move is not moves[-1]",
+        "linked=False",
+        PAYMENT_TESTS,
+    ),
+    Mutant(
+        "limit without limit",
+        "a limit or condition that the ledger would not check is refused",
+        "src/tallystick/gateway/routes/payments.py",
+        "        if account not in limited:\n",
+        "        if False:\n",
+        PAYMENT_TESTS,
+    ),
+    Mutant(
+        "limit for ever",
+        "a rolling limit gives back what it counted once its window is over",
+        "src/tallystick/gateway/payments.py",
+        "flags=_PENDING, timeout=each.window)",
+        "flags=_PENDING)",
+        PAYMENT_TESTS,
+    ),
     Mutant(
         "unknown told as not written",
         "an outcome that may exist is never called unwritten",
