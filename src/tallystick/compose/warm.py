@@ -64,6 +64,7 @@ def _drive() -> None:
         while decider.transfer_index.step() or decider.request_index.step() or keeper.step():
             pass
     writer.step(decider.decide([_transfer(61, 20), _transfer(62, 62), _transfer(62, 62)], now, quarantine=True))
+    decider.bookkeeper.account(TENANT, 1)
     lookups.accounts(decider, TENANT, [1, 9])
     lookups.transfers(decider, TENANT, [20, 99])
     lookups.results(decider, TENANT, 20, b"")

@@ -35,8 +35,7 @@ def results(decider: Decider, tenant: int, request_id: int, fingerprint: bytes) 
 
 def accounts(decider: Decider, tenant: int, ids: list[int]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]]:
     """Of each id found, in order: the account as TigerBeetle shows it, and what we keep beyond that."""
-    found = [row for row in (decider.bookkeeper.account(tenant, number) for number in ids) if row is not None]
-    rows = np.concatenate(found).view(np.ndarray) if found else np.empty(0, decider.bookkeeper.books.rows.dtype)
+    rows = decider.bookkeeper.accounts(tenant, ids).view(np.ndarray)
     shown, extra = np.zeros(len(rows), ACCOUNT_EVENT), np.zeros(len(rows), FOUND_ACCOUNT_EXTRA)
     for name in ACCOUNT_EVENT.names or ():
         shown[name] = rows["created_at" if name == "timestamp" else name]
