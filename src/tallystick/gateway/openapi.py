@@ -15,7 +15,18 @@ EVERYWHERE = ("invalid_field", "headers_too_large", "internal_error")
 WITH_KEY = ("unauthenticated", "forbidden")
 WITH_BODY = ("body_too_slow", "length_required", "body_too_large", "unsupported_media_type", "malformed_body")
 _VARIABLE = re.compile(r"{(\w+)}")
-_ID = {"type": "string", "description": "32 hex digits, or a UUID in any usual spelling."}
+_ID = {
+    "type": "string",
+    "description": "32 hex digits, or a UUID in any usual spelling.",
+    "pattern": shapes.ID_PATTERN,
+}
+
+
+_QUERIES: dict[str, dict[str, Any]] = {
+    "fingerprint": {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
+    "kind": {"type": "string", "enum": ["transfer", "account", "control"]},
+}
+"""Query parameters of which more can be said than that they are text."""
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
@@ -158,7 +169,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             "in": "query",
             "required": "Required" in meaning,
             "description": meaning,
-            "schema": {"type": "string"},
+            "schema": _QUERIES.get(name, {"type": "string"}),
         }
         for name, meaning in route.query.items()
     ]
@@ -169,8 +180,11 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
                 "Idempotency-Key",
                 "The request's id: a UUID is the id, any other text of 1 to 255 characters is hashed into one. "
                 "Required unless the body has `request_id`; a binary batch needs the header.",
+                shapes.KEY_PATTERN,
             ),
-            _header("Expires-At", "Nanoseconds since the epoch; decided later, the request is refused."),
+            _header(
+                "Expires-At", "Nanoseconds since the epoch; decided later, the request is refused.", "^[0-9]{1,20}$"
+            ),
         ]
     if route.request or route.bundle:
         found.append(
@@ -183,5 +197,6 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     return found
 
 
-def _header(name: str, meaning: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "description": meaning, "schema": {"type": "string"}}
+def _header(name: str, meaning: str, pattern: str = "") -> dict[str, Any]:
+    schema = {"type": "string", "pattern": pattern} if pattern else {"type": "string"}
+    return {"name": name, "in": "header", "required": False, "description": meaning, "schema": schema}

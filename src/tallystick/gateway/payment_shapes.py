@@ -11,6 +11,7 @@ from tallystick.gateway.shapes import (
     Amount,
     Id,
     Instant,
+    Key,
     Outcome,
     OutId,
     OutInstant,
@@ -18,9 +19,7 @@ from tallystick.gateway.shapes import (
     documented,
 )
 
-_KEY = "Instead of the `Idempotency-Key` header."
 Date = Annotated[str, documented("YYYY-MM-DD, 1970-01-02 to 2149-06-06.", format="date", examples=["2026-11-30"])]
-Key = Annotated[str, documented(_KEY)]
 
 
 class LegIn(Struct, forbid_unknown_fields=True):

@@ -24,12 +24,36 @@ def _one_of(known: type[TransferFlag] | type[AccountFlag]) -> Meta:
     return Meta(extra_json_schema={"enum": [str(flag.name).lower() for flag in known]})
 
 
-Id = Annotated[str, documented("32 hex digits, or a UUID in any usual spelling.", examples=["0" * 31 + "1"])]
-Amount = Annotated[
-    str | int, documented("Minor units, 0 to 2^128 - 1: a string of digits, or an integer.", examples=["100"])
+_DASHED = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+ID_PATTERN = f"^([0-9a-fA-F]{{32}}|(urn:uuid:)?{_DASHED}|\\{{{_DASHED}\\}})$"
+"""Spellings of an id, as `ids.parse` takes them, but for the case of `urn:uuid:`."""
+
+KEY_PATTERN = "^[!-~]([ -~]{0,253}[!-~])?$"
+"""Text that can be an `Idempotency-Key`; blanks at its ends would be lost in a header."""
+
+Key = Annotated[str, documented("Instead of the `Idempotency-Key` header.", pattern=KEY_PATTERN)]
+Id = Annotated[
+    str,
+    documented("32 hex digits, or a UUID in any usual spelling.", pattern=ID_PATTERN, examples=["0" * 31 + "1"]),
 ]
-Instant = Annotated[str | int, documented("Nanoseconds since the Unix epoch: a string of digits, or an integer.")]
-U64 = Annotated[str | int, documented("0 to 2^64 - 1: a string of digits, or an integer.")]
+Amount = Annotated[
+    str | int,
+    documented(
+        "Minor units, 0 to 2^128 - 1: a string of digits, or an integer.",
+        pattern="^[0-9]{1,39}$",
+        minimum=0,
+        examples=["100"],
+    ),
+]
+Instant = Annotated[
+    str | int,
+    documented(
+        "Nanoseconds since the Unix epoch: a string of digits, or an integer.", pattern="^[0-9]{1,20}$", minimum=0
+    ),
+]
+U64 = Annotated[
+    str | int, documented("0 to 2^64 - 1: a string of digits, or an integer.", pattern="^[0-9]{1,20}$", minimum=0)
+]
 U32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 U16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Commitment = Annotated[str, documented("32 bytes as 64 hex digits.", pattern="^[0-9a-fA-F]{64}$")]
@@ -68,15 +92,15 @@ class TransferIn(Struct, forbid_unknown_fields=True):
 class TransferRequest(TransferIn, forbid_unknown_fields=True):
     """One transfer as a request of its own."""
 
-    request_id: Annotated[str, documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    request_id: Key | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
 
 
 class TransfersRequest(Struct, forbid_unknown_fields=True):
     """1 to 8,190 transfers, acknowledged and decided together, each with a result of its own."""
 
-    transfers: list[TransferIn]
-    request_id: Annotated[str, documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    transfers: Annotated[list[TransferIn], documented("", minItems=1, maxItems=COMMANDS_MAX)]
+    request_id: Key | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
 
 
@@ -84,8 +108,8 @@ class BundledRequest(Struct, forbid_unknown_fields=True):
     """One request of a bundle: what `/v1/transfers` takes if it has one transfer, else `/v1/transfers/batch`. Sent
     there alone, under the same id, it is the same request."""
 
-    request_id: Annotated[str, documented("What would be its `Idempotency-Key` if it came alone.")]
-    transfers: list[TransferIn]
+    request_id: Annotated[str, documented("What would be its `Idempotency-Key` if it came alone.", pattern=KEY_PATTERN)]
+    transfers: Annotated[list[TransferIn], documented("", minItems=1, maxItems=COMMANDS_MAX)]
     expires_at: Instant | UnsetType = UNSET
 
 
@@ -117,8 +141,8 @@ class AccountIn(Struct, forbid_unknown_fields=True):
 class AccountsRequest(AccountIn, forbid_unknown_fields=True):
     """One account, or `accounts`: 1 to 8,190 of them."""
 
-    accounts: list[AccountIn] | UnsetType = UNSET
-    request_id: Annotated[str, documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    accounts: Annotated[list[AccountIn], documented("", minItems=1, maxItems=COMMANDS_MAX)] | UnsetType = UNSET
+    request_id: Key | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
 
 
@@ -128,7 +152,7 @@ class FreezeRequest(Struct, forbid_unknown_fields=True):
     side: Annotated[str, documented("`debits`, `credits` or `both`.", enum=["debits", "credits", "both"])]
     reason: U32
     actor: Id
-    request_id: Annotated[str, documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    request_id: Key | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
 
 
@@ -138,7 +162,7 @@ class CreditLimitRequest(Struct, forbid_unknown_fields=True):
     credit_limit: Amount
     reason: U32
     actor: Id
-    request_id: Annotated[str, documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    request_id: Key | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
 
 
@@ -147,7 +171,7 @@ class ReviewRequest(Struct, forbid_unknown_fields=True):
 
     reason: U32
     actor: Id
-    request_id: Annotated[str, documented("Instead of the `Idempotency-Key` header.")] | UnsetType = UNSET
+    request_id: Key | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
 
 
