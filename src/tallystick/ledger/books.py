@@ -371,7 +371,8 @@ class Bookkeeper:
         hi = np.array([number >> 64 for number in account_ids], "<u8")
         rows = np.empty(len(account_ids), np.int64)
         find_all_in_books(self.books, U64(tenant), lo, hi, rows)
-        return self.books.rows[rows[rows != NO_ROW]]
+        found: npt.NDArray[np.void] = self.books.rows[rows[rows != NO_ROW]]
+        return found
 
     def set_balances(
         self,
