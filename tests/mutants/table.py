@@ -102,16 +102,16 @@ STORAGE = (
         name="sync removed",
         promise="a block is durable when append returns",
         file="src/tallystick/blockfile/writer.py",
-        old="            self._file.write(at - self._start, buffers)\n            self._file.sync()\n",
-        new="            self._file.write(at - self._start, buffers)\n",
+        old="            self._write(at - self._start, buffers, room)\n            self._file.sync()\n",
+        new="            self._write(at - self._start, buffers, room)\n",
         tests=STORAGE_TESTS,
     ),
     Mutant(
         name="durable end stored before the sync",
         promise="no reader sees what a power cut can still take",
         file="src/tallystick/blockfile/writer.py",
-        old="            self._file.write(at - self._start, buffers)\n            self._file.sync()\n",
-        new="            self._file.write(at - self._start, buffers)\n"
+        old="            self._write(at - self._start, buffers, room)\n            self._file.sync()\n",
+        new="            self._write(at - self._start, buffers, room)\n"
         "            self._durable_end.store(at + room)\n"
         "            self._file.sync()\n",
         tests=STORAGE_TESTS,
@@ -134,9 +134,17 @@ STORAGE = (
         name="torn tail kept",
         promise="what a power cut left of a block is zeroed before anything is written there",
         file="src/tallystick/blockfile/writer.py",
-        old="file.write(found.at - self._start, [block, *slices])",
+        old="file.write(found.at - self._start, [block, *_zeros(zeros)])",
         new="file.write(found.at - self._start, [block])",
         tests=STORAGE_TESTS,
+    ),
+    Mutant(
+        name="part of a block left standing",
+        promise="a block that could not be written whole is taken out again",
+        file="src/tallystick/blockfile/writer.py",
+        old="                self._file.write(at, _zeros(room))\n",
+        new="                pass\n",
+        tests=("tests/unit/blockfile/test_writer.py",),
     ),
     Mutant(
         name="damage taken for a tear",
@@ -150,8 +158,8 @@ STORAGE = (
         name="last block not synced again",
         promise="a restart does not trust what it can read: it rewrites its last block, and syncs",
         file="src/tallystick/blockfile/writer.py",
-        old="            file.write(found.at - self._start, [block, *slices])\n            file.sync()\n",
-        new="            file.write(found.at - self._start, [block, *slices])\n",
+        old="            file.write(found.at - self._start, [block, *_zeros(zeros)])\n            file.sync()\n",
+        new="            file.write(found.at - self._start, [block, *_zeros(zeros)])\n",
         tests=STORAGE_TESTS,
     ),
     Mutant(

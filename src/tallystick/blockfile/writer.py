@@ -7,6 +7,7 @@ tried twice, and the next writer rewrites what it found before it serves (DESIGN
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tallystick.blockfile.disk import Disk, File, Lock
@@ -102,7 +103,7 @@ class BlockWriter:
         if fill := room - header.size:
             buffers = [*buffers, _PADDING[:fill]]
         try:
-            self._file.write(at - self._start, buffers)
+            self._write(at - self._start, buffers, room)
             self._file.sync()
         except Unavailable:
             raise
@@ -135,6 +136,18 @@ class BlockWriter:
                 self._next_file = None
             self._durable_end.close()
             self._lock.release()
+
+    def _write(self, at: int, buffers: Sequence[Bytes], room: int) -> None:
+        """Write a block at offset `at` of the segment. Raises as `File.write`."""
+        try:
+            self._file.write(at, buffers)
+        except OutcomeUnknown:
+            # A limit on sizes stops a write at any byte. In the block's last sector that would leave no sector empty,
+            # and the next start would take for damage what was only never finished: so it is taken out again, as far
+            # as can be. Nobody has seen it: the durable end is before it.
+            with suppress(OutcomeUnknown, Unavailable):
+                self._file.write(at, _zeros(room))
+            raise
 
     def _refuse_if_spent(self) -> None:
         if self._spent:
@@ -191,10 +204,13 @@ class BlockWriter:
         try:
             block = segments.read(found.at, found.end - found.at)
             zeros = min(padded(block_bytes_max), self._start + self._segment_bytes - found.end)
-            slices = [_ZEROS[: min(len(_ZEROS), zeros - done)] for done in range(0, zeros, len(_ZEROS))]
-            file.write(found.at - self._start, [block, *slices])
+            file.write(found.at - self._start, [block, *_zeros(zeros)])
             file.sync()
         except BaseException:
             file.close()
             raise
         return file
+
+
+def _zeros(size: int) -> list[memoryview]:
+    return [_ZEROS[: min(len(_ZEROS), size - done)] for done in range(0, size, len(_ZEROS))]

@@ -1,6 +1,8 @@
 """The writing end: where blocks come to lie, what is prepared, and what a failure leaves."""
 
 import os
+import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,30 @@ def test_a_block_may_fill_a_segment_to_its_end():
     writer = opened(disk)
     assert append(writer) == 12288
     assert [number for _, number in numbers(disk)] == [1, 2, 3, 4]
+
+
+@contextmanager
+def files_end_at(limit_bytes):
+    """No file of this process may grow, or be written, past that byte: `ulimit -f`, to the byte."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("last_byte", [1024 + 1, 1024 + 511, 1024 + 512, 1024 + 513, 1024 + 700, 1024 + 1023])
+def test_a_write_that_is_stopped_at_any_byte_leaves_nothing_that_looks_like_damage(tmp_path, last_byte):
+    writer = opened(SystemDisk(), tmp_path)
+    append(writer, 3)
+    with files_end_at(last_byte), pytest.raises(OutcomeUnknown):
+        append(writer, 3)
+    writer.close()
+    writer = opened(SystemDisk(), tmp_path)
+    assert (writer.end, writer.next) == (1024, 2)
+    assert append(writer, 3) == 1024
+    writer.close()
 
 
 @pytest.mark.parametrize("commands", range(1, 16))
