@@ -27,6 +27,7 @@ LOCK_NAME = "lock"
 SETTLED_MAX = 5
 """How often a position is settled anew because a lane was trimmed between settling and copying."""
 LANE_ORIGIN = 1
+PACED_BYTES = 1 << 18
 
 Progress = Callable[[int, int], None]
 """Called with bytes copied and bytes to copy, as far as known."""
@@ -74,6 +75,8 @@ class BackupMaker:
     wall_ns: Callable[[], int]
     made_by: str
     progress: Progress | None = None
+    pace: Callable[[int], None] = lambda copied: None
+    """Called now and then with bytes copied so far; returns when it may go on."""
     _copied: int = field(init=False, default=0)
     _total: int = field(init=False, default=0)
 
@@ -211,7 +214,9 @@ class BackupMaker:
         return Target(self.disk, self.backup, folder, generation, self._moved)
 
     def _moved(self, size: int) -> None:
-        self._copied += size
+        before, self._copied = self._copied, self._copied + size
+        if before // PACED_BYTES != self._copied // PACED_BYTES:
+            self.pace(self._copied)
         if self.progress is not None and self._total:
             self.progress(self._copied, self._total)
 

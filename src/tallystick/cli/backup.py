@@ -25,6 +25,10 @@ def backup(
             "--to-move", help="The platform is down and goes on from the copy: take undecided requests along."
         ),
     ] = False,
+    mb_s: Annotated[
+        float,
+        typer.Option("--mb-s", min=0, metavar="N", help="Copy at most so many MB a second; 0: as fast as it goes."),
+    ] = 0,
     as_json: options.Json = False,
 ) -> int:
     """Copy the data folder, while it is in use or not: the platform as of one position of its journal.
@@ -39,6 +43,7 @@ def backup(
     **Examples**
 
     - `tally backup /mnt/backup/tallystick` every ten minutes, from cron or a systemd timer
+    - `tally backup /mnt/backup/tallystick --mb-s 10` the first one, so that payments hardly feel it
     - `tally backup ./copy --data /var/lib/tallystick --json`
     - `tally backup /mnt/usb --to-move` to another machine, after `tally up` was stopped
     """
@@ -46,7 +51,7 @@ def backup(
 
     settings = options.settings(data=data)
     with byte_bar("copying", as_json) as progress:
-        made = compose.make(settings, to, to_move, progress)
+        made = compose.make(settings, to, to_move, progress, mb_s * 1e6)
     told = {**_told(made.manifest), "copied_bytes": made.copied_bytes, "kept_bytes": made.kept_bytes, "backup": str(to)}
     text = (
         f"{to}: {_sentence(made.manifest)}; {_mb(made.copied_bytes)} copied, {_mb(made.kept_bytes)} kept\n"

@@ -1,13 +1,16 @@
 """`tally bench`: measure it here. Each bench starts what it needs, and every rate has a reference from the same run."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tallystick.cli import options
 from tallystick.cli.exits import EPILOG, Exit
 from tallystick.cli.options import say
+
+if TYPE_CHECKING:
+    from tallystick.lab.results import Result
 
 app = typer.Typer(help="Measure rates, latencies and CPU on this machine.", no_args_is_help=True, epilog=EPILOG)
 
@@ -124,6 +127,78 @@ def sdk(
     render(results, as_json)
     faults = sum(result.extra[name] for result in results for name in ("lost", "doubled", "unknown"))
     return Exit.REFUSED if faults else Exit.DONE
+
+
+@app.command("spike", epilog=EPILOG)
+def spike(
+    payments: Annotated[int, typer.Option(min=1, max=60_000, help="Payments that come at once.")] = 10_000,
+    rate: Annotated[float, typer.Option(min=1, help="Payments a second before, meanwhile and after.")] = 1_000.0,
+    seconds: Annotated[float, typer.Option(min=6, help="How long the steady rate goes on.")] = 20.0,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """Thousands of payments in the same moment, against a steady rate: the queue, and who feels it, over time.
+
+    Latencies count from when a payment should have started. `answered_s` is how long until the last of them was
+    answered, `steady_felt_it_s` until others were served as before; with `--json`, `over_time` has both in slices of
+    half a second. Exit code 1 if a payment was lost or doubled.
+
+    **Examples**
+
+    - `tally bench spike`
+    - `tally bench spike --payments 2000 --rate 500 --seconds 10 --json`
+    """
+    from tallystick.lab import bench_spike
+    from tallystick.lab.results import render
+
+    results = bench_spike.run(payments, rate, seconds, data, say)
+    if not as_json:
+        _say_over_time(results)
+    render(results, as_json)
+    faults = sum(result.extra.get(name, 0) for result in results for name in ("lost", "doubled", "unknown"))
+    return Exit.REFUSED if faults else Exit.DONE
+
+
+def _say_over_time(results: "list[Result]") -> None:
+    """The slices as lines, a bar for the queue, and out of what the table tells."""
+    for result in results:
+        moments = result.extra.pop("over_time", [])
+        most = max((moment["undecided"] or 0 for moment in moments), default=0) or 1
+        for moment in moments:
+            queue, p99 = moment["undecided"], moment["steady_p99_ms"]
+            bar = "█" * round(40 * (queue or 0) / most)
+            shown = "–" if p99 is None else f"{p99:,.1f} ms"
+            say(f"{moment['s']:>6.1f} s  others p99 {shown:>12}  queue {queue if queue is not None else '–':>7} {bar}")
+
+
+@app.command("backup", epilog=EPILOG)
+def backup(
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs of stretches, without and with a backup.")] = 5,
+    rate: Annotated[float, typer.Option(min=1, help="Payments a second.")] = 2_000.0,
+    seconds: Annotated[float, typer.Option(min=1, help="How long each stretch is.")] = 5.0,
+    entries: Annotated[int, typer.Option(min=0, help="Entries stored before.")] = 500_000,
+    mb_s: Annotated[float, typer.Option("--mb-s", min=0, help="As of `tally backup`.")] = 0,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """A backup while payments flow: do they feel it, how fast is it, and is what is restored what was there?
+
+    The last backup is restored elsewhere, compared with `tally rebuild --verify`, and its entries with the original's,
+    byte by byte up to its position. Exit code 1 if they differ, or a payment was lost or doubled.
+
+    **Examples**
+
+    - `tally bench backup`
+    - `tally bench backup --pairs 1 --seconds 3 --entries 50000 --json`
+    """
+    from tallystick.lab import bench_backup
+    from tallystick.lab.results import render
+
+    results = bench_backup.run(pairs, rate, seconds, entries, mb_s, data, say)
+    render(results, as_json)
+    extra = results[0].extra
+    whole = extra["equal_up_to_its_position"] and not extra["lost"] + extra["doubled"] + extra["unknown"]
+    return Exit.DONE if whole else Exit.REFUSED
 
 
 @app.command("size", epilog=EPILOG)

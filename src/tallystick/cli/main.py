@@ -28,6 +28,7 @@ app.command("backup", epilog=EPILOG)(backup.backup)
 app.command("restore", epilog=EPILOG)(backup.restore)
 app.command("doctor", epilog=EPILOG)(doctor.doctor)
 app.command("replay", epilog=EPILOG)(replay.replay)
+app.command("seed", epilog=EPILOG)(replay.seed)
 app.add_typer(torture.app, name="torture")
 app.command("simulate-faults", epilog=EPILOG)(simulate.simulate_faults)
 

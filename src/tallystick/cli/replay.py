@@ -1,4 +1,7 @@
-"""`tally replay FILE`: a transaction history drives the platform. Safe to run twice."""
+"""`tally replay FILE` and `tally seed`: a transaction history drives the platform, one's own or one that is made.
+
+Both are safe to run twice.
+"""
 
 import hashlib
 import json
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 SAVED_EVERY_NS = 1_000_000_000
 FAULTS_SHOWN = 10
+ACCOUNTS_SHOWN = 3
+SEED_BATCH = 500
 
 
 def replay(
@@ -261,3 +266,74 @@ def _bar(total: int | None, skip: int, quiet: bool) -> "Iterator[Callable[[Tally
 
     with bar("replaying", quiet, MofNCompleteColumn()) as progress:
         yield lambda tally: progress(skip + tally.rows, total or 0)
+
+
+def seed(
+    number: Annotated[int, typer.Option("--seed", min=0, help="Another number, another bank.")] = 1,
+    customers: Annotated[int, typer.Option(min=1, max=100_000, help="Customers of the bank.")] = 100,
+    days: Annotated[int, typer.Option(min=1, max=3_650, help="Days of history.")] = 30,
+    patience: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long to ask for an outcome.")] = 60.0,
+    url: options.Url = options.DEFAULT_URL,
+    key: options.ApiKey = None,
+    key_file: options.KeyFile = None,
+    as_json: options.Json = False,
+) -> int:
+    """Make a small bank in this API key's tenant: customers, employers, shops, and what they paid each other.
+
+    Salaries, rent, shopping, friends, the bank's fee, in euro. The same numbers make the same accounts and payments,
+    with the same ids, so running it again changes nothing. Exit code 0 if all of it stands, made now or before.
+
+    **Examples**
+
+    - `tally seed`
+    - `tally seed --seed 7 --customers 1000 --days 90`
+    - `tally seed --json` with the ids of some accounts
+    """
+    secret = options.api_key(key, key_file)
+    from tallystick import ids
+    from tallystick.cli.progress import bar
+    from tallystick.client.http import Api
+    from tallystick.clock import SystemClock, system_entropy
+    from tallystick.lab import seeding
+    from tallystick.lab.replay.driver import Driver, Pace
+    from tallystick.lab.replay.payments import Reader
+
+    size = seeding.Size(customers, days)
+    meant = seeding.mapping(number, size)
+    reader = Reader(meant, meant.name)
+    history = seeding.SeededHistory(number, size)
+    api = Api(url, secret, 1)
+    try:
+        pace = Pace(speed=0.0, batch=SEED_BATCH, connections=1, patience_s=patience)
+        driver = Driver(api, reader, meant.name, meant.accounts, pace, SystemClock(), system_entropy)
+        with bar("paying", as_json) as progress:
+            tally = driver.run(history, 0, None, lambda tally: progress(tally.rows, history.count or 0))
+    finally:
+        api.close()
+    whole = tally.created == tally.rows == history.count
+    if driver.failure and not tally.created:
+        return fail(f"nothing was made: {driver.failure}", Exit.NOT_DONE, as_json)
+    euro = meant.of(meant.currency)
+    names = [*map(seeding.customer, range(min(ACCOUNTS_SHOWN, customers))), seeding.FEES]
+    some = {name: ids.show(reader.account_id(meant.accounts.payer, name, euro)) for name in names}
+    code = Exit.DONE if whole else Exit.UNKNOWN if tally.unknown or driver.failure else Exit.REFUSED
+    told = {
+        "payments": tally.created,
+        "replayed": tally.replayed,
+        "refused": dict(tally.refused),
+        "accounts_opened": tally.accounts,
+        "accounts": some,
+        "failure": driver.failure,
+        "exit_code": int(code),
+    }
+    if as_json:
+        sys.stdout.write(json.dumps(told) + "\n")
+        return code
+    before = f", {tally.replayed:,} of them before" if tally.replayed else ""
+    sys.stdout.write(f"{tally.created:,} payments{before}, {tally.accounts:,} accounts opened. Some of them:\n")
+    for name, account in some.items():
+        sys.stdout.write(f"  {account}  {name}\n")
+    if not whole:
+        reason = driver.failure or ", ".join(f"{count:,} {status}" for status, count in tally.refused.items())
+        options.say(f"tally: not all of it stands ({reason or 'no answer in time'}); run it again")
+    return code

@@ -16,7 +16,7 @@ from tallystick.measures.table import Counted, Family, Measures, size_of
 SUFFIX = ".measures"
 _MAGIC = b"TALLYMSR"
 _HEAD_BYTES = 16  # magic, version, bytes of the description
-_VERSION = 1
+VERSION = 1
 _DESCRIPTION = msgspec.json.Decoder(tuple[Family, ...])
 
 
@@ -24,7 +24,7 @@ def create(folder: Path, name: str, families: Sequence[Family]) -> Measures:
     """A new file of zeros in `folder`, in place of an older one. Raises `OSError` if it cannot be written."""
     described = msgspec.json.encode(families)
     described += b" " * (-len(described) % 8)
-    head = _MAGIC + _VERSION.to_bytes(4, "little") + len(described).to_bytes(4, "little")
+    head = _MAGIC + VERSION.to_bytes(4, "little") + len(described).to_bytes(4, "little")
     scratch = folder / f".{name}{SUFFIX}.new"
     scratch.write_bytes(head + described + bytes(8 * size_of(families)))
     with scratch.open("r+b") as file:
@@ -45,7 +45,7 @@ def read(folder: Path) -> dict[str, list[Counted]]:
 
 
 def _parsed(data: bytes) -> list[Counted]:
-    if data[:8] != _MAGIC or int.from_bytes(data[8:12], "little") != _VERSION:
+    if data[:8] != _MAGIC or int.from_bytes(data[8:12], "little") != VERSION:
         raise ValueError("no measures of this version")
     at = _HEAD_BYTES + int.from_bytes(data[12:16], "little")
     families = _DESCRIPTION.decode(data[_HEAD_BYTES:at])

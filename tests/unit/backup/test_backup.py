@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.backup import restoring
+from tallystick.backup import making, restoring
 from tallystick.backup.making import BackupMaker, Source
 from tallystick.blockfile.simulated import SimulatedDisk
 from tallystick.conformance.samples import append, command_bytes
@@ -40,10 +40,10 @@ class Folder:
                 self.positions[self.lane.id] = number
                 append(self.journal, 3, self.positions, mark=7)
 
-    def backup(self, to=BACKUP, to_move=False, shard=0):
+    def backup(self, to=BACKUP, to_move=False, shard=0, pace=lambda copied: None):
         folders = lambda: {id: f"intake/{name}" for id, name in lane_folders(self.data / "intake", self.disk).items()}  # noqa: E731
         source = Source(self.data, shard, folders, {"keys.json": b"[]"}, to_move)
-        return BackupMaker(source, to, self.disk.another_process(), self.clock.wall_ns, "test").make()
+        return BackupMaker(source, to, self.disk.another_process(), self.clock.wall_ns, "test", None, pace).make()
 
 
 def test_a_backup_ends_where_the_journal_did_and_its_lanes_end_with_it():
@@ -86,6 +86,17 @@ def test_a_backup_of_what_has_not_changed_copies_no_entry():
     folder.backup()
     made = folder.backup()
     assert made.kept_bytes == sum(each.end - each.start for each in made.manifest.journal.segments)
+
+
+def test_it_asks_for_leave_to_go_on_as_it_copies(monkeypatch):
+    monkeypatch.setattr(making, "PACED_BYTES", 4096)
+    folder = Folder()
+    folder.pay(40)
+    asked = []
+    made = folder.backup(pace=asked.append)
+    assert asked == sorted(asked)
+    assert len(asked) > 10
+    assert made.copied_bytes - asked[-1] < 4096
 
 
 def test_older_files_are_deleted_and_no_others():
