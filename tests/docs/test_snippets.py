@@ -18,9 +18,11 @@ from tests.docs.pages import PAGES, ROOT, blocks, relative
 
 LANGUAGES = {"python", "sh", "json", "text", ""}
 README = ROOT / "README.md"
-WITH_PYTHON = [README, ROOT / "docs" / "queries.md"]
+WEBHOOKS = ROOT / "docs" / "webhooks.md"
+WITH_PYTHON = [README, ROOT / "docs" / "queries.md", WEBHOOKS]
 OVER_HTTP = [ROOT / "docs" / "payments.md", ROOT / "docs" / "sdk.md"]
 """Their Python finds a running instance by TALLY_URL and TALLY_API_KEY."""
+WITH_SHELL = [README, WEBHOOKS]
 PORT = "7400"
 MARK = "=== end of block ==="
 
@@ -29,7 +31,7 @@ MARK = "=== end of block ==="
 def test_only_languages_that_are_tested_are_used(page):
     assert {block.language for block in blocks(page)} <= LANGUAGES
     tested = {"python"} if page in WITH_PYTHON + OVER_HTTP else set()
-    if page != README:
+    if page not in WITH_SHELL:
         assert not {block.language for block in blocks(page)} & {"python", "sh", "json"} - tested, (
             "test them here first"
         )
@@ -69,11 +71,12 @@ def run_block(block, folder, environment):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_shell_blocks_run_one_after_the_other_and_print_what_follows_them(tmp_path):
+@pytest.mark.parametrize("page", WITH_SHELL, ids=relative)
+def test_the_shell_blocks_run_one_after_the_other_and_print_what_follows_them(page, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    shown = [block for block in blocks(README) if block.language in ("sh", "json")]
+    shown = [block for block in blocks(page) if block.language in ("sh", "json")]
     steps = [block for block in shown if block.language == "sh"]
     script = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true; wait || true' EXIT"]
     for block in steps:
@@ -106,8 +109,9 @@ def test_the_shell_blocks_run_one_after_the_other_and_print_what_follows_them(tm
     for block, following in itertools.pairwise(shown):
         if (block.language, following.language) == ("sh", "json"):
             text = printed[steps.index(block)].strip()
-            assert_like(json.loads(text), json.loads(following.text), f"README.md:{following.line}")
-    assert '"credits_posted":"1250"' in "".join(printed[-2].split()), "the balance after the one payment"
+            assert_like(json.loads(text), json.loads(following.text), f"{relative(page)}:{following.line}")
+    if page == README:
+        assert '"credits_posted":"1250"' in "".join(printed[-2].split()), "the balance after the one payment"
 
 
 def assert_like(found, shown, where):

@@ -18,7 +18,9 @@ def new(
     tenant: Annotated[int, typer.Option(min=1, help="Whose money the key moves.")] = 1,
     scope: Annotated[
         list[str] | None,
-        typer.Option(metavar="read|pay|control|metrics", help="What the key may do; may be repeated. [read, pay]"),
+        typer.Option(
+            metavar="read|pay|control|metrics|webhooks", help="What the key may do; may be repeated. [read, pay]"
+        ),
     ] = None,
     data: options.Data = None,
     as_json: options.Json = False,

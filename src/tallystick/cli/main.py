@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tallystick.cli import backup, bench, demo, doctor, key, pay, rebuild, replay, simulate, torture, up
+from tallystick.cli import backup, bench, demo, doctor, key, listen, pay, rebuild, replay, simulate, torture, up
 from tallystick.cli.exits import EPILOG, Exit, fail
 from tallystick.errors import Corrupt, Fenced, OutcomeUnknown, TallystickError
 
@@ -21,6 +21,8 @@ app = typer.Typer(
 app.command("up", epilog=EPILOG)(up.up)
 app.add_typer(key.app, name="key")
 app.command("pay", epilog=EPILOG)(pay.pay)
+app.command("listen", epilog=EPILOG)(listen.listen)
+app.command("trigger", epilog=EPILOG)(listen.trigger)
 app.add_typer(bench.app, name="bench")
 app.command("demo", epilog=EPILOG)(demo.demo)
 app.command("rebuild", epilog=EPILOG)(rebuild.rebuild)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def up(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[engine|gateway]", help="Run only this process, here in the foreground."),
+        typer.Argument(metavar="[engine|gateway|notifier]", help="Run only this process, here in the foreground."),
     ] = None,
     data: options.Data = None,
     shard: Annotated[int | None, typer.Option(help="Number of the shard. [env TALLY_SHARD; 0]")] = None,

@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,10 +21,12 @@ from tallystick.clock import SystemClock
 from tallystick.compose import moved
 from tallystick.errors import Fenced, Invalid, Unavailable
 from tallystick.intake.files import LANES_LOCK_NAME, lane_folders
+from tallystick.notifier import copying
+from tallystick.notifier.schema import FILE, FOLDER, LOCK
 from tallystick.settings import Settings
 
 KEYS_PLACE = "keys.json"
-KEPT = frozenset({"journal", "intake", KEYS_PLACE})
+KEPT = frozenset({"journal", "intake", KEYS_PLACE, FOLDER})
 """Names in a data folder that a backup has."""
 LEFT_OUT = frozenset({"engine", "index", "snapshots", "projector", "run", moved.NAME, "keys.json.lock"})
 """Names that it has not: made again from the journal, or about processes that run now."""
@@ -96,10 +98,14 @@ def _lanes(settings: Settings, disk: Disk) -> dict[bytes, str]:
 
 def _files(settings: Settings) -> dict[str, bytes]:
     """Small files, as they are now. Keys are replaced whole when they change, so none is ever seen in part."""
-    try:
-        return {KEYS_PLACE: settings.keys_path.read_bytes()}
-    except FileNotFoundError:
-        return {}
+    found = {}
+    with suppress(FileNotFoundError):
+        found[KEYS_PLACE] = settings.keys_path.read_bytes()
+    # Read before the position is settled: its cursor is not beyond that.
+    webhooks = copying.copied(settings.path(*FILE))
+    if webhooks is not None:
+        found["/".join(FILE)] = webhooks
+    return found
 
 
 @contextmanager
@@ -109,6 +115,8 @@ def _stopped(settings: Settings, disk: Disk) -> Iterator[None]:
         try:
             lock = disk.lock(settings.path("intake", LANES_LOCK_NAME))
             stack.callback(lock.release)
+            if settings.path(FOLDER).exists():
+                stack.callback(disk.lock(settings.path(*LOCK)).release)
             folders = [("journal", 0), *((folder, making.LANE_ORIGIN) for folder in _lanes(settings, disk).values())]
             for folder, origin in folders:
                 stack.callback(BlockWriter(settings.path(folder), disk, settings.segment_bytes, origin).close)

@@ -21,8 +21,12 @@ from tallystick.supervise.supervisor import Event, Supervisor
 PROCESSES: dict[str, str] = {
     "engine": "tallystick.compose.engine",
     "gateway": "tallystick.compose.gateway",
+    "notifier": "tallystick.compose.notifier",
 }
 """Name → module whose `run(settings)` is the process, in the order of their start."""
+FOLLOWERS = frozenset({"notifier"})
+FOLLOWER_NICE = 10
+"""So that on a small machine a follower that has much to do takes nothing from a payment (DESIGN §1)."""
 ORPHAN_LOOK_S = 0.01
 ORPHAN_LOOKS = 1000
 STATUS_AGAIN_S = 0.5
@@ -35,7 +39,10 @@ def specs(settings: Settings) -> list[Spec]:
     Further gateways are called `gateway-2` and so on, and take the ports after the first one's; each has lanes of
     its own on the one intake.
     """
-    found = [Spec(name, _command(name, settings, settings.http_port)) for name in PROCESSES]
+    found = [
+        Spec(name, _command(name, settings, settings.http_port), FOLLOWER_NICE if name in FOLLOWERS else 0)
+        for name in PROCESSES
+    ]
     for number in range(2, settings.gateways + 1):
         port = settings.http_port and settings.http_port + number - 1  # 0: each finds one
         found.append(Spec(f"gateway-{number}", _command("gateway", settings, port)))

@@ -20,9 +20,9 @@ from tallystick.clock import Entropy
 from tallystick.errors import Invalid, Unavailable
 from tallystick.gateway.problems import Problem
 
-READ, PAY, CONTROL, METRICS = "read", "pay", "control", "metrics"
-SCOPES = (READ, PAY, CONTROL, METRICS)
-"""Look up · open accounts and pay · freeze, unfreeze and set limits · read this gateway's metrics."""
+READ, PAY, CONTROL, METRICS, WEBHOOKS = "read", "pay", "control", "metrics", "webhooks"
+SCOPES = (READ, PAY, CONTROL, METRICS, WEBHOOKS)
+"""Look up · open accounts and pay · freeze, unfreeze and set limits · read this gateway's metrics · subscribe."""
 KEY_PREFIX = "sk_"
 KEY_BYTES = 32
 RECHECK_S = 0.25

@@ -79,6 +79,10 @@ class Route:
     """Whether it is a request in the sense of DESIGN §2: with an id, a wait and an expiry."""
     bundle: bool = False
     """Whether it carries requests, which have ids and expiries of their own: only the wait is its own."""
+    keyed: bool = False
+    """Whether it takes an `Idempotency-Key` and is no such request: the same key has the same answer for a day."""
+    versioned: bool = False
+    """Whether it gives an `ETag`, and takes `If-Match` where it changes something."""
 
 
 _NOBODY = Principal(0, "", frozenset())

@@ -17,7 +17,7 @@ WAIT_S_MAX = 30
 JSON = "application/json"
 BINARY = "application/octet-stream"
 _UNREPEATED = frozenset(
-    {"authorization", "content-length", "content-type", "expires-at", "idempotency-key", "x-request-id"}
+    {"authorization", "content-length", "content-type", "expires-at", "idempotency-key", "if-match", "x-request-id"}
 )
 _READ = (*_UNREPEATED, "expect", "prefer", "transfer-encoding")
 _KNOWN = {spelling.encode(): name for name in _READ for spelling in (name, name.title())}

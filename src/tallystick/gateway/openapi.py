@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from tallystick.gateway import problems, shapes
+from tallystick.gateway.auth import SCOPES
 from tallystick.gateway.calls import Route
 from tallystick.gateway.headers import WAIT_S_MAX
 
@@ -20,6 +21,7 @@ _ID = {
     "description": "32 hex digits, or a UUID in any usual spelling.",
     "pattern": shapes.ID_PATTERN,
 }
+_WEBHOOK_ID = {"type": "string", "description": "The `webhook-id` of a delivery.", "maxLength": 64}
 
 
 _QUERIES: dict[str, dict[str, Any]] = {
@@ -56,7 +58,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
                 "key": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API key, `sk_…`. Scopes: read, pay, control, metrics.",
+                    "description": "An API key, `sk_…`. Scopes: " + ", ".join(SCOPES) + ".",
                 }
             },
         },
@@ -82,6 +84,7 @@ _HEADERS: dict[str, Any] = {
     },
     "Location": {"description": "Where to ask for the results.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
+    "ETag": {"description": "The version of what is shown.", "schema": {"type": "string"}},
     "Allow": {"description": "The methods this path takes.", "schema": {"type": "string"}},
     "WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}},
     "RateLimit": {"description": "What is left of the quota.", "schema": {"type": "string"}},
@@ -90,6 +93,7 @@ _HEADERS: dict[str, Any] = {
 _PROBLEM_HEADERS = {
     401: ("WWW-Authenticate",),
     405: ("Allow",),
+    412: ("ETag",),
     422: ("Idempotent-Replayed",),
     429: ("Retry-After", "RateLimit", "RateLimit-Policy"),
     503: ("Retry-After",),
@@ -125,7 +129,7 @@ def route_problems(route: Route) -> list[problems.ProblemType]:
 def _operation(route: Route) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for http, content in route.gives.items():
-        names = ("Location", "Retry-After") if http == 202 else ("Idempotent-Replayed",) if route.request else ()
+        names = ("Location", "Retry-After") if http == 202 else _answer_headers(route)
         responses[str(http)] = {
             "description": _MEANINGS[http],
             "headers": _headers(*names),
@@ -152,6 +156,11 @@ def _operation(route: Route) -> dict[str, Any]:
     return operation
 
 
+def _answer_headers(route: Route) -> tuple[str, ...]:
+    repeated = ("Idempotent-Replayed",) if route.request or route.keyed else ()
+    return (*repeated, "ETag") if route.versioned and route.method != "DELETE" else repeated
+
+
 _MEANINGS = {
     200: "Done, or known before.",
     201: "Created.",
@@ -161,7 +170,8 @@ _MEANINGS = {
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": _ID} for name in _VARIABLE.findall(route.path)
+        {"name": name, "in": "path", "required": True, "schema": _WEBHOOK_ID if name == "webhook_id" else _ID}
+        for name in _VARIABLE.findall(route.path)
     ]
     found += [
         {
@@ -174,6 +184,16 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         for name, meaning in route.query.items()
     ]
     found.append(_header("X-Request-Id", "An id for this exchange, 1 to 128 visible ASCII characters; echoed."))
+    if route.versioned and route.method in ("PATCH", "PUT", "DELETE"):
+        found.append(_header("If-Match", "An `ETag` as it was answered: do it only if nothing has changed since."))
+    if route.keyed:
+        found.append(
+            _header(
+                "Idempotency-Key",
+                "A UUID or any other text of 1 to 255 characters: sent again within a day, it is done once and "
+                "answered the same. Required.",
+            )
+        )
     if route.request:
         found += [
             _header(

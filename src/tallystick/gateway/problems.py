@@ -88,6 +88,13 @@ TABLE = (
         "Send `Content-Length`, or `Transfer-Encoding: chunked`.",
     ),
     ProblemType(
+        "precondition_failed",
+        412,
+        "It is not as you saw it",
+        "`If-Match` names another version than the present one, which the `ETag` header tells. Nothing was done. Read "
+        "it again, then decide again.",
+    ),
+    ProblemType(
         "body_too_large", 413, "The body is too large", "`limit_bytes` is the most that is taken. Nothing was done."
     ),
     ProblemType(

@@ -84,7 +84,15 @@ class Deliveries:
             "VALUES (?, ?, ?, ?, ?, 0, 0, 0, ?, ?, '') "
             f"ON CONFLICT (subscription, seq) WHERE seq NOT NULL DO {otherwise}",
             [
-                (subscription, each.seq, webhook_id(id_, self._shard, each.seq), each.type, each.body, now_ns, now_ns)
+                (
+                    subscription,
+                    each.seq,
+                    webhook_id(id_, self._shard, each.seq, each.nonce),
+                    each.type,
+                    each.body,
+                    now_ns,
+                    now_ns,
+                )
                 for each in told
             ],
         )
@@ -226,6 +234,25 @@ class Deliveries:
         )
         shown = [AttemptOut(each[0], str(each[1]), *each[2:]) for each in reversed(tries)]
         return DeliveryDetail(**_shown(row[:-1]), body=row[-1].decode(), tries=shown)
+
+    def tests_waiting(self, subscription: int) -> int:
+        """How many tests wait."""
+        found: int = self._file.row(
+            "SELECT count(*) FROM deliveries WHERE subscription = ? AND state = 0 AND seq IS NULL", subscription
+        )[0]
+        return found
+
+    def replay(self, subscription: int, first: int, until: int) -> None:
+        """Have entries from `first` on, before `until`, told again."""
+        if first < until:
+            self._file.run(
+                "INSERT INTO replays (subscription, next_seq, until_seq) VALUES (?, ?, ?)", subscription, first, until
+            )
+
+    def replays(self, subscription: int) -> int:
+        """How many ranges are still to be told again."""
+        found: int = self._file.row("SELECT count(*) FROM replays WHERE subscription = ?", subscription)[0]
+        return found
 
     def tidy(self, done_before_ns: int) -> int:
         """Forget some that ended before then, with their attempts; returns how many."""

@@ -1,7 +1,7 @@
 """The notifier's file: tables, indexes, and how SQLite is set up and its errors told.
 
 Unlike a projection it is **not derived**: subscriptions, their keys and what was delivered stand here alone, so a
-backup must hold it. Numbers of a tenant are SQLite's signed integers with the same 64 bits.
+backup must hold it (`copying`). Numbers of a tenant are SQLite's signed integers with the same 64 bits.
 """
 
 import contextlib
@@ -11,6 +11,9 @@ from pathlib import Path
 
 from tallystick.errors import Corrupt, Unavailable
 
+FOLDER = "notifier"
+FILE, LOCK = (FOLDER, "notifier.db"), (FOLDER, "lock")
+"""Places in the data folder."""
 VERSION = 1
 _APPLICATION_ID = 0x7A11_57E8
 _LOG_BYTES_KEPT = 16_777_216
@@ -110,6 +113,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     with telling(path):
         path.touch(FILE_MODE)
+        path.chmod(FILE_MODE)  # one that was restored may be readable to more
         connection = sqlite3.connect(path, isolation_level=None)
         try:
             _set_up(connection, path)
@@ -134,11 +138,21 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     if application or version or connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
         raise Corrupt(f"{path}: holds no webhooks of version {VERSION}; take the right file from a backup")
     connection.execute("BEGIN IMMEDIATE")
+    set_up_tables(connection)
+    mark(connection)
+    connection.execute("COMMIT")
+
+
+def set_up_tables(connection: sqlite3.Connection) -> None:
+    """All tables and indexes, empty."""
     for statement in _TABLES:
         connection.execute(statement)
+
+
+def mark(connection: sqlite3.Connection) -> None:
+    """Say that it is a file of ours, of this version."""
     connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("COMMIT")
 
 
 _MARKS = ("application_id", "user_version")

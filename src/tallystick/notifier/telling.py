@@ -57,6 +57,8 @@ class Notification:
     seq: int
     tenant: int
     type: Type
+    nonce: bytes
+    """16 random bytes of the entry, which no other entry has."""
     body: bytes
     """The JSON, as it is signed and sent, each time."""
 
@@ -104,10 +106,11 @@ def notifications(work: npt.NDArray[np.void], types: npt.NDArray[np.uint8]) -> l
             told,
             *(rows[name].tolist() for name in ("seq", "tenant", "timestamp", "shard", "status")),
             _wide(rows, "request_id"),
+            _blobs(rows["nonce"]),
             strict=True,
         )
         for head, own in zip(heads, tell(rows, told), strict=True):
-            place, type_, seq, tenant, timestamp, shard, status, request_id = head
+            place, type_, seq, tenant, timestamp, shard, status, request_id, nonce = head
             data = {
                 "position": str(seq),
                 "shard": shard,
@@ -117,7 +120,7 @@ def notifications(work: npt.NDArray[np.void], types: npt.NDArray[np.uint8]) -> l
             }
             if request_id:
                 data["request_id"] = ids.show(request_id)
-            found[place] = Notification(seq, tenant, type_, body(type_, timestamp, data))
+            found[place] = Notification(seq, tenant, type_, nonce, body(type_, timestamp, data))
     return [each for each in found if each is not None]
 
 
@@ -138,9 +141,13 @@ def instant(timestamp_ns: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
 
 
-def webhook_id(subscription: int, shard: int, seq: int) -> str:
-    """The id of the webhook that tells this subscription of this entry: the same however often it is made and sent."""
-    text = b"tallystick/webhook\0" + subscription.to_bytes(16) + shard.to_bytes(2) + seq.to_bytes(8)
+def webhook_id(subscription: int, shard: int, seq: int, nonce: bytes) -> str:
+    """The id of the webhook that tells this subscription of this entry: the same however often it is made and sent.
+
+    The entry's nonce is in it: after a restore from a backup another entry may stand at the same position, and a
+    receiver that remembers ids must not take the one for the other.
+    """
+    text = b"tallystick/webhook\0" + subscription.to_bytes(16) + shard.to_bytes(2) + seq.to_bytes(8) + nonce
     return "msg_" + sha256(text).hexdigest()[:32]
 
 
@@ -196,6 +203,12 @@ def _controls(work: npt.NDArray[np.void], types: list[Type]) -> Iterator[dict[st
         elif type_ is Type.ACCOUNT_LIMIT_CHANGED:
             own["credit_limit"] = str(value)
         yield own
+
+
+def _blobs(column: npt.NDArray[np.uint64]) -> list[bytes]:
+    """Each row of two words as its 16 bytes."""
+    found: list[bytes] = np.ascontiguousarray(column).view("V16").reshape(-1).tolist()
+    return found
 
 
 def _wide(rows: npt.NDArray[np.void], name: str) -> list[int]:

@@ -41,7 +41,7 @@ class Row:
     type: Type
     meaning: str
     fields: tuple[str, ...]
-    """What `data` holds beside `position`, `shard`, `status` and `timestamp`."""
+    """What `data` holds beside `position`, `shard`, `status` and `timestamp`, which those of an entry have."""
 
 
 _PAIR = ("debit_account_id", "credit_account_id")
@@ -88,7 +88,11 @@ TABLE = (
         "a freeze, an unfreeze, a limit, an approval or a rejection was refused",
         ("account_id", "pending_id", "request_id"),
     ),
-    Row(Type.WEBHOOK_TEST, "somebody asked for a test; sent to that one subscription, whatever it asks for", ()),
+    Row(
+        Type.WEBHOOK_TEST,
+        "somebody asked for a test; of no entry, and sent to that one subscription, whatever it asks for",
+        ("subscription_id",),
+    ),
 )
 """In the order of the documentation. A field that an entry leaves zero is left out."""
 

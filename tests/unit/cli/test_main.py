@@ -18,6 +18,8 @@ COMMANDS = (
     ["bench", "http"],
     ["bench", "restart"],
     ["demo"],
+    ["listen"],
+    ["trigger"],
 )
 
 

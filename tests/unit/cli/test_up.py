@@ -82,7 +82,7 @@ def test_the_exit_code_for_a_person_is_the_one_the_supervisor_knows() -> None:
 def test_every_process_is_a_module_that_can_run() -> None:
     import importlib
 
-    assert list(compose.PROCESSES) == ["engine", "gateway"]
+    assert list(compose.PROCESSES) == ["engine", "gateway", "notifier"]
     for module in compose.PROCESSES.values():
         assert callable(importlib.import_module(module).run)
 
@@ -103,7 +103,13 @@ def test_a_clock_that_was_accepted_is_accepted_by_what_is_started() -> None:
 
 def test_further_gateways_take_the_ports_after_the_first_one_s() -> None:
     started = {spec.name: spec.command for spec in compose.specs(Settings(gateways=3, http_port=8000))}
-    assert list(started) == ["engine", "gateway", "gateway-2", "gateway-3"]
+    assert list(started) == ["engine", "gateway", "notifier", "gateway-2", "gateway-3"]
     ports = {name: command[command.index("--port") + 1] for name, command in started.items()}
     assert (ports["gateway"], ports["gateway-2"], ports["gateway-3"]) == ("8000", "8001", "8002")
     assert all(command[command.index("up") + 1] == name.partition("-")[0] for name, command in started.items())
+
+
+def test_followers_run_behind_everybody_else() -> None:
+    nice = {spec.name: spec.nice for spec in compose.specs(Settings())}
+    assert {name for name, value in nice.items() if value} == compose.FOLLOWERS <= set(compose.PROCESSES)
+    assert min(nice[name] for name in compose.FOLLOWERS) >= 5

@@ -12,11 +12,11 @@ from tallystick.errors import Invalid
 from tallystick.gateway import answering, problems, shapes
 from tallystick.gateway.openapi import document, route_problems
 from tallystick.gateway.problems import Problem
-from tallystick.gateway.routes import accounts, operations, requests, transfers
+from tallystick.gateway.routes import accounts, operations, requests, transfers, webhooks
 from tallystick.records.commands import EVENT_SIZE, AccountFlag, TransferFlag
 from tallystick.statuses import AccountStatus, ControlStatus, RequestStatus, TransferStatus
 
-ROUTES = (*transfers.ROUTES, *accounts.ROUTES, *requests.ROUTES, *operations.ROUTES)
+ROUTES = (*transfers.ROUTES, *accounts.ROUTES, *requests.ROUTES, *webhooks.ROUTES, *operations.ROUTES)
 PAGE = Path(__file__).parents[3] / "docs" / "problems.md"
 
 

@@ -67,7 +67,7 @@ def test_a_webhook_id_follows_from_subscription_and_entry(notifier, payments):
     subscription = notifier.subscribe()
     payments.pay(1)
     notifier.follow()
-    assert notifier.rows("webhook_id") == [(webhook_id(subscription.id, 0, of(payments)[0]),)]
+    assert notifier.rows("webhook_id") == [(webhook_id(subscription.id, 0, of(payments)[0], bytes([7]) * 16),)]
 
 
 def test_who_has_much_to_be_tried_falls_behind_and_catches_up_from_the_journal(notifier, payments):

@@ -83,6 +83,7 @@ def test_a_notification_names_its_entry_and_what_the_table_says_of_its_type():
     for row, each in zip(work, found, strict=True):
         shown = json.loads(each.body)
         data = shown["data"]
+        assert each.nonce == row["nonce"].tobytes()
         assert (each.seq, each.tenant, each.type) == (int(row["seq"]), int(row["tenant"]), plainly(row))
         assert set(shown) == {"type", "timestamp", "data"}
         assert shown["type"] == each.type
@@ -148,15 +149,16 @@ def test_an_instant_keeps_its_nanoseconds():
     assert telling.instant(0) == "1970-01-01T00:00:00.000000000Z"
 
 
-def test_a_webhook_id_depends_on_subscription_shard_and_entry_only():
+def test_a_webhook_id_depends_on_subscription_shard_and_entry():
     ids = {
-        telling.webhook_id(subscription, shard, seq)
+        telling.webhook_id(subscription, shard, seq, nonce)
+        for nonce in (bytes(16), bytes([1]) * 16)
         for subscription in (1, 2**128 - 1)
         for shard in (0, 1)
         for seq in (0, 1)
     }
-    assert len(ids) == 8
-    assert telling.webhook_id(7, 0, 3) == telling.webhook_id(7, 0, 3)
+    assert len(ids) == 16
+    assert telling.webhook_id(7, 0, 3, bytes(16)) == telling.webhook_id(7, 0, 3, bytes(16))
     assert all(each.startswith("msg_") and "." not in each for each in ids)
 
 

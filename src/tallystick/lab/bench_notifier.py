@@ -1,0 +1,180 @@
+"""`tally bench follow`, case `notifier`: how many webhooks a second reach a receiver on this machine, each checked.
+
+The journal is there before the clock starts; then a subscription is made from its beginning. The time runs until the
+receiver has every webhook, and the file must say the same: delivered, once each in effect. The receiver runs in this
+process, the notifier in its own as `tally up` starts it; signing, SQLite and sockets are inside.
+"""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import httptools
+import msgspec
+import uvloop
+
+from tallystick.answers.addresses import address
+from tallystick.clock import SystemClock, system_entropy
+from tallystick.compose.library import Ledger
+from tallystick.errors import Unavailable
+from tallystick.inquiries.gatewayend import InquiryEnd
+from tallystick.lab import procstat
+from tallystick.records.commands import COMMANDS_MAX
+from tallystick.records.objects import Account, Transfer
+from tallystick.webhooks import asking, signing
+from tallystick.webhooks.asking import Asked, Operation
+from tallystick.webhooks.shapes import DeliveryList, SubscriptionIn, SubscriptionMade, SubscriptionOut
+from tallystick.webhooks.signing import Verifier
+
+TENANT = 1
+START_S, END_S, LOOK_S = 30.0, 120.0, 0.1
+_ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """One run."""
+
+    seconds: float
+    cpu_us: float
+    """Of the notifier, for one webhook."""
+    received: int
+    distinct: int
+    """Webhook ids among them."""
+
+
+def measure(count: int, place: Path, say: Callable[[str], None]) -> Measured:
+    """Deliver `count` webhooks. Raises `Unavailable` if they do not all arrive, once each in effect."""
+    say(f"a journal of {count:,} transfers")
+    data = place / "data"
+    _pay(data, count)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_measure(count, data, say))
+
+
+def _pay(data: Path, count: int) -> None:
+    with Ledger.open(data) as ledger:
+        ledger.create_accounts([Account(id=number, ledger=1, code=1) for number in (1, 2)], tenant=TENANT)
+        for first in range(0, count, COMMANDS_MAX):
+            ids = range(first + 1, min(count, first + COMMANDS_MAX) + 1)
+            ledger.create_transfers(
+                [
+                    Transfer(id=number, debit_account_id=1, credit_account_id=2, amount=1, ledger=1, code=1)
+                    for number in ids
+                ],
+                tenant=TENANT,
+            )
+
+
+async def _measure(count: int, data: Path, say: Callable[[str], None]) -> Measured:
+    loop, clock = asyncio.get_running_loop(), SystemClock()
+    receiver = _Receiver(clock)
+    server = await loop.create_server(lambda: _Connection(receiver), "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    environment = {"TALLY_DATA": str(data), "TALLY_WEBHOOK_LOOPBACK": "true"}
+    with (data / "notifier.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["env", *(f"{name}={value}" for name, value in environment.items()), *_COMMAND],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    link = InquiryEnd("notifier", address(data, "notifier"), clock)
+    try:
+        made = await _subscribed(link, SubscriptionIn(url, ["transfer.created"], from_position="0"))
+        receiver.verifier = signing.verifier(made.key)
+        receiver.ready.set()
+        began_ns, cpu_before = clock.monotonic_ns(), procstat.cpu_us({process.pid})
+        deadline_ns = began_ns + round(END_S * 1e9)
+        while len(receiver.got) < count:
+            if clock.monotonic_ns() > deadline_ns or process.poll() is not None:
+                raise Unavailable(f"{len(receiver.got):,} of {count:,} webhooks arrived in {END_S:g} s; see {data}")
+            say(f"{len(receiver.got):,} of {count:,} webhooks")
+            await asyncio.sleep(LOOK_S)
+        seconds = (clock.monotonic_ns() - began_ns) / 1e9
+        cpu_us = procstat.cpu_us({process.pid}) - cpu_before
+        await _all_written_down(link, made)
+        received = sum(receiver.got.values())
+        return Measured(seconds, cpu_us / count, received, len(receiver.got))
+    finally:
+        link.close()
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        server.close()
+
+
+_COMMAND = (sys.executable, "-m", "tallystick.compose.notifier")
+
+
+async def _subscribed(link: InquiryEnd, wanted: SubscriptionIn) -> SubscriptionMade:
+    """The subscription, once the notifier is there to make it."""
+    body = asking.encode(Asked(request_id=system_entropy(16), body=msgspec.json.encode(wanted)))
+    async with asyncio.timeout(START_S):
+        while True:
+            try:
+                told = await link.ask(Operation.MAKE, TENANT, body)
+            except Unavailable:
+                await asyncio.sleep(LOOK_S)
+                continue
+            return msgspec.json.decode(asking.decode_told(told).body, type=SubscriptionMade)
+
+
+async def _all_written_down(link: InquiryEnd, made: SubscriptionMade) -> None:
+    """Wait until the notifier's own file says that nothing waits and nothing is dead. Raises `Unavailable`."""
+    subscription = int(made.id, 16).to_bytes(16)
+    async with asyncio.timeout(START_S):
+        while True:
+            told = await link.ask(Operation.GET, TENANT, asking.encode(Asked(subscription)))
+            if msgspec.json.decode(asking.decode_told(told).body, type=SubscriptionOut).waiting == 0:
+                break
+            await asyncio.sleep(LOOK_S)
+    dead = await link.ask(Operation.DELIVERIES, TENANT, asking.encode(Asked(subscription, state="dead", limit=1)))
+    if msgspec.json.decode(asking.decode_told(dead).body, type=DeliveryList).deliveries:
+        raise Unavailable("some deliveries are dead, although the receiver took all that came")
+
+
+class _Receiver:
+    """Counts webhooks by id, and checks each."""
+
+    def __init__(self, clock: SystemClock) -> None:
+        self.clock = clock
+        self.got: Counter[str] = Counter()
+        self.verifier: Verifier | None = None
+        self.ready = asyncio.Event()
+
+
+class _Connection(asyncio.Protocol):
+    """One connection to it. Lean, so that what is measured is the notifier."""
+
+    def __init__(self, receiver: _Receiver) -> None:
+        self._receiver = receiver
+        self._parser = httptools.HttpRequestParser(self)
+        self._headers: dict[str, str] = {}
+        self._body = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self._headers, self._body = {}, b""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode().lower()] = value.decode()
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        receiver = self._receiver
+        if receiver.verifier is None:  # it came before its key did: it comes again
+            self._transport.write(b"HTTP/1.1 503 Not Yet\r\ncontent-length: 0\r\n\r\n")  # type: ignore[attr-defined]
+            return
+        webhook_id = signing.verify([receiver.verifier], self._headers, self._body, receiver.clock.wall_ns() / 1e9)
+        receiver.got[webhook_id] += 1
+        self._transport.write(_ANSWER)  # type: ignore[attr-defined]
