@@ -47,6 +47,34 @@ def ledger(
     return Exit.DONE
 
 
+@app.command("follow", epilog=EPILOG)
+def follow(
+    runs: Runs = 5,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    webhooks: Annotated[int, typer.Option(min=1, help="Webhooks of the case `notifier`.")] = 50_000,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """What followers make of the journal, each against a reference that does no more than it must.
+
+    Cases: `notifier`: webhooks to a receiver on this machine, each signed, sent, checked and written down, against the
+    same client posting as many bytes and keeping nothing. Exit code 3 if one was lost.
+
+    **Examples**
+
+    - `tally bench follow`
+    - `tally bench follow --case notifier --runs 3 --json`
+    """
+    from tallystick.errors import Invalid
+    from tallystick.lab import bench_notifier
+    from tallystick.lab.results import render
+
+    if unknown := set(case or ()) - {bench_notifier.CASE}:
+        raise Invalid("--case", f"no such case as {min(unknown)!r}; there is {bench_notifier.CASE!r}")
+    render([bench_notifier.run(runs, webhooks, data, say)], as_json)
+    return Exit.DONE
+
+
 @app.command("http", epilog=EPILOG)
 def http(
     runs: Runs = 5,

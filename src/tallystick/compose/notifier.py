@@ -19,6 +19,7 @@ from tallystick.answers.addresses import address
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import logs
+from tallystick.compose.notifying import Watch
 from tallystick.errors import Unavailable
 from tallystick.inquiries.serverend import ServerEnd
 from tallystick.journal import progress
@@ -86,6 +87,7 @@ class _Notifier:
             self._clock,
             system_entropy,
         )
+        self._watch = Watch(settings.path("run"), self._clock)
         self._stopping = False
         self._failure: BaseException | None = None
         self._trouble = ""
@@ -105,6 +107,7 @@ class _Notifier:
             self._clock,
             system_entropy,
             Limits(hands_each=settings.webhook_hands, failing_s_max=settings.webhook_failing_s_max),
+            self._watch.attempted,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
@@ -174,6 +177,7 @@ class _Notifier:
         if now_ns - self._progress_at_ns < PROGRESS_EVERY_S * _SECOND:
             return
         self._progress_at_ns = now_ns
+        self._watch.tell(self._courier, self._subscriptions)
         found = self._follower.progress()
         told = ProgressFile(
             name=NAME,

@@ -1,17 +1,20 @@
 """`tally bench follow`, case `notifier`: how many webhooks a second reach a receiver on this machine, each checked.
 
 The journal is there before the clock starts; then a subscription is made from its beginning. The time runs until the
-receiver has every webhook, and the file must say the same: delivered, once each in effect. The receiver runs in this
-process, the notifier in its own as `tally up` starts it; signing, SQLite and sockets are inside.
+receiver has every webhook, and the notifier's file must say the same: delivered, once each in effect. The receiver runs
+in this process, the notifier in its own as `tally up` starts it; signing, SQLite and sockets are inside. Its reference
+is a bare client: the same library posts as many bytes to the same receiver, and keeps nothing.
 """
 
 import asyncio
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import httptools
 import msgspec
@@ -23,16 +26,23 @@ from tallystick.compose.library import Ledger
 from tallystick.errors import Unavailable
 from tallystick.inquiries.gatewayend import InquiryEnd
 from tallystick.lab import procstat
+from tallystick.lab.results import Result, median
 from tallystick.records.commands import COMMANDS_MAX
 from tallystick.records.objects import Account, Transfer
+from tallystick.settings import Settings
 from tallystick.webhooks import asking, signing
 from tallystick.webhooks.asking import Asked, Operation
 from tallystick.webhooks.shapes import DeliveryList, SubscriptionIn, SubscriptionMade, SubscriptionOut
 from tallystick.webhooks.signing import Verifier
 
+CASE = "notifier"
+DELIVERIES = 50_000
+BODY_BYTES = 420
+"""Of a bare post: about what a payment's webhook has."""
+HANDS = Settings.model_fields["webhook_hands"].default
 TENANT = 1
 START_S, END_S, LOOK_S = 30.0, 120.0, 0.1
-_ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+_TAKEN = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -44,6 +54,56 @@ class Measured(msgspec.Struct, frozen=True):
     received: int
     distinct: int
     """Webhook ids among them."""
+
+
+def run(runs: int, count: int, folder: Path | None, say: Callable[[str], None]) -> Result:
+    """The medians of so many runs. Raises `Unavailable` if webhooks do not arrive, or not once each in effect."""
+    measured, bare_rates = [], []
+    for number in range(runs):
+        say(f"run {number + 1} of {runs}: {CASE}")
+        with tempfile.TemporaryDirectory(prefix="tally-bench-", dir=folder) as place:
+            found = measure(count, Path(place), say)
+            if found.distinct != count:
+                raise Unavailable(f"{found.distinct:,} webhooks arrived, not {count:,}")
+            measured.append(found)
+        bare_rates.append(bare(count))
+    rate = median(count / each.seconds for each in measured)
+    reference_rate = median(bare_rates)
+    return Result(
+        case=CASE,
+        rate=rate,
+        unit="webhooks",
+        cpu_us=median(each.cpu_us for each in measured),
+        reference="bare posts by the same client",
+        reference_rate=reference_rate,
+        ratio=rate / reference_rate,
+        extra={"webhooks": count, "repeated": sum(each.received - each.distinct for each in measured)},
+    )
+
+
+def bare(count: int) -> float:
+    """Posts a second of a client that does nothing else, to the receiver that webhooks go to."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_bare(count))
+
+
+async def _bare(count: int) -> float:
+    loop, clock = asyncio.get_running_loop(), SystemClock()
+    received = _Bare()
+    server = await loop.create_server(lambda: _Connection(received), "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    command = (sys.executable, "-m", "tallystick.lab.bare_posts", url, str(count), str(HANDS), str(BODY_BYTES))
+    process = await asyncio.create_subprocess_exec(*command)
+    try:
+        async with asyncio.timeout(END_S):
+            while not received.got:
+                await asyncio.sleep(0.001)
+            began_ns = clock.monotonic_ns()
+            if await process.wait():
+                raise Unavailable("the bare client failed")
+    finally:
+        server.close()
+    return count / ((clock.monotonic_ns() - began_ns) / 1e9)
 
 
 def measure(count: int, place: Path, say: Callable[[str], None]) -> Measured:
@@ -86,7 +146,6 @@ async def _measure(count: int, data: Path, say: Callable[[str], None]) -> Measur
     try:
         made = await _subscribed(link, SubscriptionIn(url, ["transfer.created"], from_position="0"))
         receiver.verifier = signing.verifier(made.key)
-        receiver.ready.set()
         began_ns, cpu_before = clock.monotonic_ns(), procstat.cpu_us({process.pid})
         deadline_ns = began_ns + round(END_S * 1e9)
         while len(receiver.got) < count:
@@ -136,27 +195,45 @@ async def _all_written_down(link: InquiryEnd, made: SubscriptionMade) -> None:
         raise Unavailable("some deliveries are dead, although the receiver took all that came")
 
 
+class _Bare:
+    """Counts posts, and looks at nothing."""
+
+    def __init__(self) -> None:
+        self.got = 0
+
+    def take(self, headers: dict[str, str], body: bytes) -> bytes:
+        self.got += 1
+        return _TAKEN
+
+
 class _Receiver:
     """Counts webhooks by id, and checks each."""
 
     def __init__(self, clock: SystemClock) -> None:
-        self.clock = clock
         self.got: Counter[str] = Counter()
         self.verifier: Verifier | None = None
-        self.ready = asyncio.Event()
+        self._clock = clock
+
+    def take(self, headers: dict[str, str], body: bytes) -> bytes:
+        if self.verifier is None:  # it came before its key did: it comes again
+            return b"HTTP/1.1 503 Not Yet\r\ncontent-length: 0\r\n\r\n"
+        self.got[signing.verify([self.verifier], headers, body, self._clock.wall_ns() / 1e9)] += 1
+        return _TAKEN
 
 
 class _Connection(asyncio.Protocol):
-    """One connection to it. Lean, so that what is measured is the notifier."""
+    """One connection. Lean, so that what is measured is its other end."""
 
-    def __init__(self, receiver: _Receiver) -> None:
+    _transport: asyncio.Transport
+
+    def __init__(self, receiver: _Receiver | _Bare) -> None:
         self._receiver = receiver
         self._parser = httptools.HttpRequestParser(self)
         self._headers: dict[str, str] = {}
         self._body = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -171,10 +248,4 @@ class _Connection(asyncio.Protocol):
         self._body += body
 
     def on_message_complete(self) -> None:
-        receiver = self._receiver
-        if receiver.verifier is None:  # it came before its key did: it comes again
-            self._transport.write(b"HTTP/1.1 503 Not Yet\r\ncontent-length: 0\r\n\r\n")  # type: ignore[attr-defined]
-            return
-        webhook_id = signing.verify([receiver.verifier], self._headers, self._body, receiver.clock.wall_ns() / 1e9)
-        receiver.got[webhook_id] += 1
-        self._transport.write(_ANSWER)  # type: ignore[attr-defined]
+        self._transport.write(self._receiver.take(self._headers, self._body))

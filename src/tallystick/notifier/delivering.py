@@ -10,7 +10,7 @@ same `webhook-id`.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -82,7 +82,9 @@ class Courier:
         clock: Clock,
         entropy: Entropy,
         limits: Limits,
+        attempted: Callable[[Attempt, Next], None] = lambda attempt, follows: None,
     ) -> None:
+        """`attempted` hears of each attempt that is over, and what follows from it."""
         self._file = file
         self._subscriptions = subscriptions
         self._deliveries = deliveries
@@ -91,6 +93,7 @@ class Courier:
         self._clock = clock
         self._entropy = entropy
         self._limits = limits
+        self._attempted = attempted
         self._lanes: dict[int, _Lane] = {}
         self._over: list[tuple[int, Attempt]] = []
         self._failure: BaseException | None = None
@@ -222,7 +225,9 @@ class Courier:
             for number, attempt in over:
                 subscription = self._subscriptions.by_number.get(number)
                 if subscription is not None:
-                    self._judge(subscription, self._deliveries.record(number, attempt), attempt, now_ns)
+                    follows = self._deliveries.record(number, attempt)
+                    self._judge(subscription, follows, attempt, now_ns)
+                    self._attempted(attempt, follows)
         self._over = []
         for number, attempt in over:
             lane = self._lanes.get(number)

@@ -17,6 +17,7 @@ COMMANDS = (
     ["bench", "ledger"],
     ["bench", "http"],
     ["bench", "restart"],
+    ["bench", "follow"],
     ["demo"],
     ["listen"],
     ["trigger"],
