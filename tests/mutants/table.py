@@ -1757,6 +1757,22 @@ FOLLOWERS = (
         DELIVERING_TESTS,
     ),
     Mutant(
+        "one tenant takes every hand",
+        "many slow receivers of one tenant hold up no other tenant",
+        "src/tallystick/notifier/delivering.py",
+        "self._limits.hands_tenant - self._of_tenant[tenant])",
+        "self._limits.hands)",
+        DELIVERING_TESTS,
+    ),
+    Mutant(
+        "certificates unchecked",
+        "a webhook goes to whom its URL names, and to nobody in between",
+        "src/tallystick/notifier/sending.py",
+        "allow_redirects=False) as answer:",
+        "allow_redirects=False, ssl=False) as answer:",
+        DELIVERING_TESTS,
+    ),
+    Mutant(
         "never disabled for failing",
         "a subscription that only fails for days is disabled",
         "src/tallystick/notifier/delivering.py",

@@ -9,7 +9,7 @@ same `webhook-id`.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -63,6 +63,8 @@ class Limits:
 
     hands_each: int = 16
     """Webhooks on their way to one subscription at a time."""
+    hands_tenant: int = 64
+    """On their way to all subscriptions of one tenant, so that many slow ones of one do not take every hand."""
     hands: int = 512
     """On their way in all."""
     failing_s_max: float = 432_000.0
@@ -98,6 +100,7 @@ class Courier:
         self._over: list[tuple[int, Attempt]] = []
         self._failure: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._of_tenant: Counter[int] = Counter()
         self.woken = asyncio.Event()
         """Set when an attempt is over and wants to be written down."""
         self.sent = 0
@@ -159,6 +162,7 @@ class Courier:
         lane.taken.difference_update(each.number for each in lane.waiting)
         lane.waiting.clear()
         lane.due_ns = None
+        lane.failures, lane.not_before_ns = 0, 0  # who enables it again wants it tried at once
         if not lane.taken:
             del self._lanes[number]
 
@@ -177,9 +181,12 @@ class Courier:
             if len(found) < TAKEN_AT_ONCE:
                 lane.due_ns = self._deliveries.next_due_ns(subscription.number, now_ns)
         allowed = 1 if away else self._limits.hands_each
-        for _ in range(min(allowed - lane.hands, len(lane.waiting), self._limits.hands - len(self._tasks))):
+        tenant = subscription.tenant
+        free = min(self._limits.hands - len(self._tasks), self._limits.hands_tenant - self._of_tenant[tenant])
+        for _ in range(min(allowed - lane.hands, len(lane.waiting), free)):
             lane.hands += 1
-            task = asyncio.get_running_loop().create_task(self._work(subscription.number, lane))
+            self._of_tenant[tenant] += 1
+            task = asyncio.get_running_loop().create_task(self._work(subscription.number, tenant, lane))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
         return None if lane.waiting else lane.due_ns
@@ -190,7 +197,7 @@ class Courier:
             self._failure = self._failure or error
             self.woken.set()
 
-    async def _work(self, number: int, lane: _Lane) -> None:
+    async def _work(self, number: int, tenant: int, lane: _Lane) -> None:
         """One hand: takes from its lane until that is empty, or its receiver fails."""
         try:
             while lane.waiting:
@@ -205,6 +212,9 @@ class Courier:
                     break  # the next step decides whether there is more to be tried
         finally:
             lane.hands -= 1
+            self._of_tenant[tenant] -= 1
+            if not self._of_tenant[tenant]:
+                del self._of_tenant[tenant]
 
     async def _attempt(self, subscription: Subscription, delivery: Waiting) -> Attempt:
         at_ns, began_ns = self._clock.wall_ns(), self._clock.monotonic_ns()

@@ -1,11 +1,17 @@
 """Deliveries over real sockets, with the clock in hand: schedule, 410, redirects, slow receivers, replays, ends."""
 
 import asyncio
+import ipaddress
 import socket
+import ssl
+from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tallystick.notifier.deliveries import State
 from tallystick.notifier.delivering import FAILURES_MAX
@@ -242,6 +248,83 @@ def test_a_slow_receiver_holds_up_nobody_else_and_gets_no_more_than_its_share(tm
 
     asyncio.run(story())
     notifier.close()
+
+
+def test_many_slow_receivers_of_one_tenant_do_not_take_every_hand(tmp_path, payments):
+    notifier = Notifier(tmp_path / "notifier.db", payments, hands_each=4, hands_tenant=6, hands=8)
+
+    async def story():
+        async with Receiver() as slow, Receiver() as quick, courier(notifier) as made:
+            free = asyncio.Event()
+
+            async def wait(request, body):
+                await free.wait()
+                return web.Response(status=200)
+
+            slow.answer = lambda request, body: wait(request, body)
+            for _ in range(3):
+                notifier.subscribe(slow.url)
+            notifier.subscribe(quick.url, tenant=OTHER)
+            payments.pay(20)
+            payments.pay(20, tenant=OTHER)
+            notifier.follow()
+            async with asyncio.timeout(20):
+                while len(quick.got) < 20 or slow.at_once < 6:
+                    made.step()
+                    await asyncio.sleep(0)
+            assert slow.at_once_max == 6
+            free.set()
+            await deliver(made)
+            assert len(slow.got) == 60
+
+    asyncio.run(story())
+    notifier.close()
+
+
+def test_a_receiver_whose_certificate_nobody_vouches_for_is_told_nothing(notifier, payments, tmp_path):
+    async def story():
+        got = []
+
+        async def talk(reader, writer):
+            got.append(await reader.read(100))
+            writer.close()
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self_signed(tmp_path))
+        server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=context)
+        async with server, courier(notifier) as made:
+            notifier.subscribe(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+            payments.pay(1)
+            notifier.follow()
+            await deliver(made)
+            assert got == []
+            assert notifier.rows("state, reason") == [(State.WAITING, "its certificate is not valid for this host")]
+
+    asyncio.run(story())
+
+
+def self_signed(folder):
+    """A key, and a certificate of it that no authority has signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / "self-signed.pem"
+    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return path
 
 
 def test_a_receiver_that_does_not_answer_fails_in_bounded_time(notifier, payments):
