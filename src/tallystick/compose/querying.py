@@ -12,7 +12,10 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import TypeVar
 
+import structlog
+
 from tallystick.blockfile.disk import Disk
+from tallystick.compose import projecting
 from tallystick.compose.projecting import FILE_NAME
 from tallystick.errors import Invalid, Unavailable
 from tallystick.journal.port import JournalReader
@@ -23,6 +26,7 @@ from tallystick.records.changes import AccountBalance, ChangeEvent
 from tallystick.records.filters import AccountFilter, ChangeEventsFilter, QueryFilter
 from tallystick.records.objects import Account, Transfer
 
+_log = structlog.get_logger("tallystick.compose.querying")
 _Filter = TypeVar("_Filter", AccountFilter, QueryFilter, ChangeEventsFilter)
 _Found = TypeVar("_Found")
 _Query = Callable[[Connection, int, _Filter], list[_Found]]
@@ -67,7 +71,7 @@ class Queries:
             raise Unavailable(_CLOSED)
         if self._projection is None:
             if self._folder is not None:
-                self._disk.make_folder(self._folder)
+                projecting.prepare(self._disk, self._folder, _log.warning)
             self._journal = self._journal or self._open_journal()
             self._projection = Projection(self._path, self._journal)
         return self._projection

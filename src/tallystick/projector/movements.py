@@ -62,12 +62,20 @@ class Movements:
     flags: Column
     flags_asked: Column
     pending_seq: Column
+    debit_sequence: Column
+    credit_sequence: Column
+    metadata: Column
+    """Four numbers a row: the commitment's 32 bytes."""
     pending_amount_lo: Column
     pending_amount_hi: Column
     pending_flags: Column
 
     def __len__(self) -> int:
         return len(self.seq)
+
+    def those(self, chosen: npt.NDArray[np.bool_]) -> "Movements":
+        """Only the rows that are chosen."""
+        return Movements(**{each.name: getattr(self, each.name)[chosen] for each in fields(Movements)})
 
     def ending(self) -> npt.NDArray[np.int64]:
         """Of each transfer, how it stands at the end of the batch; of what resolves others, `NONE`."""
@@ -124,8 +132,11 @@ class Movements:
                     yield 2 * at + side, bool(closes[at])
 
 
-def movements(work: npt.NDArray[np.void], pending_seqs: Column, connection: sqlite3.Connection) -> Movements:
-    """Those among these entries (`WORK`, dense) that move money. Raises `Corrupt` if they do not fit the file."""
+def movements(
+    work: npt.NDArray[np.void], details: npt.NDArray[np.void], connection: sqlite3.Connection
+) -> tuple[Movements, Movements]:
+    """Those among these entries (`WORK`, dense) that move money; and approvals that move none: those of what was asked
+    as a pending transfer, and is from then on just that. Raises `Corrupt` if they do not fit the file."""
     created = work["status"] == STORED_MASK
     kind = work["kind"]
     opcode = work.view(CONTROL_WORK)["opcode"]
@@ -142,6 +153,7 @@ def movements(work: npt.NDArray[np.void], pending_seqs: Column, connection: sqli
     type_[decides[chosen] & (opcode[chosen] == Opcode.APPROVE)] = ChangeEventType.TWO_PHASE_POSTED
     type_[decides[chosen] & (opcode[chosen] == Opcode.REJECT)] = ChangeEventType.TWO_PHASE_VOIDED
     decided_at = t["timestamp"][chosen]
+    pending_seqs = details["pending_seq"]
     found = Movements(
         seq=t["seq"][chosen],
         tenant=t["tenant"][chosen],
@@ -153,6 +165,9 @@ def movements(work: npt.NDArray[np.void], pending_seqs: Column, connection: sqli
         flags=flags,
         flags_asked=np.where(is_transfer, t["flag_bits"][chosen], 0).astype(np.uint64),
         pending_seq=np.where(type_ > ChangeEventType.TWO_PHASE_PENDING, pending_seqs[chosen], 0).astype(np.uint64),
+        debit_sequence=details["debit_sequence"][chosen],
+        credit_sequence=details["credit_sequence"][chosen],
+        metadata=t["metadata"][chosen],
         pending_amount_lo=np.zeros(len(chosen), np.uint64),
         pending_amount_hi=np.zeros(len(chosen), np.uint64),
         pending_flags=np.zeros(len(chosen), np.uint64),
@@ -160,12 +175,12 @@ def movements(work: npt.NDArray[np.void], pending_seqs: Column, connection: sqli
     )
     if (type_ > ChangeEventType.TWO_PHASE_PENDING).any():
         return _inherited(found, connection)
-    return found
+    return found, found.those(np.zeros(len(found), np.bool_))
 
 
-def _inherited(found: Movements, connection: sqlite3.Connection) -> Movements:
-    """The movements with what comes from the pending transfers that they resolve, and without approvals that move
-    nothing: those of what was asked as a pending transfer, and is from then on just that."""
+def _inherited(found: Movements, connection: sqlite3.Connection) -> tuple[Movements, Movements]:
+    """The movements with what comes from the pending transfers that they resolve, and apart from them the approvals
+    that move nothing."""
     resolving = np.flatnonzero(found.type > ChangeEventType.TWO_PHASE_PENDING)
     pending = _pending(found, resolving, connection)
     for name in ("debit_account_id", "credit_account_id"):
@@ -185,12 +200,11 @@ def _inherited(found: Movements, connection: sqlite3.Connection) -> Movements:
         getattr(found, name)[resolving[where]] = pending[name][where]
     approved = (found.type == ChangeEventType.TWO_PHASE_POSTED) & ~found.is_transfer
     approved[resolving] &= pending["flags_asked"] & PENDING != 0
-    if approved.any():
-        found = Movements(**{each.name: getattr(found, each.name)[~approved] for each in fields(Movements)})
+    unmoved, found = found.those(approved), found.those(~approved)
     resolved = found.pending_seq[found.pending_seq != 0]
     if len(np.unique(resolved)) != len(resolved):
         raise Corrupt(f"a pending transfer between entries {resolved.min()} and {resolved.max()} is resolved twice")
-    return found
+    return found, unmoved
 
 
 def _pending(found: Movements, resolving: npt.NDArray[np.intp], connection: sqlite3.Connection) -> dict[str, Column]:

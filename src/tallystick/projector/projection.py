@@ -7,6 +7,7 @@ goes on where it was. It reads what is durable and nothing beyond.
 from collections.abc import Sequence
 from pathlib import Path
 
+from tallystick.errors import Unavailable
 from tallystick.journal.follow import ENTRIES_AT_ONCE as ENTRIES_AT_ONCE
 from tallystick.journal.follow import Cursor, catch_up, rows_from
 from tallystick.journal.port import JournalReader
@@ -66,6 +67,9 @@ class Projection:
                 raise
 
     def _write(self, blocks: Sequence[EntryBlock], after: Cursor) -> None:
+        if self.connection.execute("SELECT next_seq FROM cursor").fetchone() != (self.next_seq,):
+            # A library's queries and a projector on one folder: what is remembered here is no longer so.
+            raise Unavailable(f"{self._path}: another process wrote to it; this one looks again")
         entries, details = rows_from(blocks, self.next_seq)
         decided_at = self._recorder.record(entries, details, self._decided_at)
         self.connection.execute(

@@ -16,6 +16,7 @@ from tallystick.errors import Corrupt
 from tallystick.projector import columns
 from tallystick.projector.movements import CLOSED, Column, Movements, movements
 from tallystick.projector.standing import Slots, Standing, kept
+from tallystick.projector.totals import Totals
 from tallystick.records.commands import AccountFlag, Kind, Opcode
 from tallystick.records.entries import ACCOUNT_WORK, CONTROL_WORK, WORK
 from tallystick.statuses import STORED_MASK
@@ -27,6 +28,7 @@ class Recorder:
 
     connection: sqlite3.Connection
     standing: Standing = field(default_factory=Standing)
+    totals: Totals = field(default_factory=Totals)
     _last: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def record(self, entries: npt.NDArray[np.void], details: npt.NDArray[np.void], decided_at: int) -> int:
@@ -39,15 +41,15 @@ class Recorder:
         if len(times) and (int(times[0]) <= decided_at or (times[1:] <= times[:-1]).any()):
             raise Corrupt(f"timestamps do not increase from entry {work['seq'][0]} on")
         self._open(work)
-        found = movements(work, details["pending_seq"], self.connection)
-        if len(found):
-            self._move(found)
-        self._control(work)
+        found, unmoved = movements(work, details, self.connection)
+        notes = self._note(work, details, unmoved)
+        self._number(found, notes)
         return int(times[-1]) if len(times) else decided_at
 
     def forget(self) -> None:
         """Drop what is remembered of the file, which was rolled back."""
         self.standing.forget()
+        self.totals.forget()
         self._last.clear()
 
     def _open(self, work: npt.NDArray[np.void]) -> None:
@@ -73,6 +75,7 @@ class Recorder:
             timestamp.tolist(),
             nothing,
             repeat(0),
+            repeat(1),
             strict=False,  # what repeats has no end
         )
         try:
@@ -81,23 +84,58 @@ class Recorder:
             raise Corrupt(f"an account from entry {a['seq'][chosen[0]]} on is opened twice") from error
         keys = np.empty((len(chosen), 3), "<u8")
         keys[:, 0], keys[:, 1], keys[:, 2] = tenant, lo, hi
-        for key, seq, bits in zip(columns.pieces(keys, 24), a["seq"][chosen].tolist(), flags.tolist(), strict=True):
-            self.standing.add(key, seq, bits)
+        kinds = np.stack([a["ledger"][chosen], a["code"][chosen]]).astype(np.int64)
+        each = zip(columns.pieces(keys, 24), a["seq"][chosen].tolist(), flags.tolist(), *kinds.tolist(), strict=True)
+        for row in each:
+            self.standing.add(*row)
+        for number in self._groups(tenant, kinds).tolist():
+            self.totals.opened(number)
+        self.totals.write(self.connection)
 
-    def _move(self, found: Movements) -> None:
+    def _number(self, found: Movements, notes: "_Notes") -> None:
+        """Apply what moves money; count all that concerns an account as its lines; store how the accounts stand."""
+        if not len(found) and not len(notes):
+            return
         slots = self.standing.find(self.connection, found.keys())
         if (self.standing.seqs[slots] > np.repeat(found.seq, 2).astype(np.int64)).any():
             raise Corrupt(f"an entry from {found.seq[0]} on moves money of an account that is opened later")
-        after, used = self.standing.move(slots, found.changes())
+        sequences = np.stack([found.debit_sequence, found.credit_sequence], axis=1).reshape(-1).astype(np.int64)
+        noted = notes.arrays()
+        used = self.standing.number(
+            np.concatenate([slots, noted[:, 0]]),
+            np.concatenate([np.repeat(found.seq, 2).astype(np.int64), noted[:, 1]]),
+            np.concatenate([sequences, noted[:, 2]]),
+        )
+        if len(found):
+            self._move(found, slots)
+        self.standing.write(self.connection, used)
+        self.totals.write(self.connection)
+
+    def _move(self, found: Movements, slots: Slots) -> None:
+        changes = found.changes()
+        kinds = self.standing.kinds[:, slots]
+        self.totals.move(self._groups(np.repeat(found.tenant, 2), kinds), changes)
+        after, _ = self.standing.move(slots, changes)
         flags = self._flags(found, slots)
         sides = (flags[0::2].tolist(), flags[1::2].tolist(), kept(after, 2 * 4 * 16))
         transfers, others = np.flatnonzero(found.is_transfer), np.flatnonzero(~found.is_transfer)
         if len(transfers):
             self._insert_transfers(found, transfers, slots, *_of(transfers, sides))
         if len(others):
-            self._insert_resolutions(found, others, *_of(others, sides))
+            self._insert_resolutions(found, others, slots, *_of(others, sides))
         self.connection.executemany("UPDATE transfers SET ending = ? WHERE seq = ?", found.ended_before())
-        self.standing.write(self.connection, used)
+
+    def _groups(self, tenants: Column, kinds: Slots) -> Slots:
+        """For each account, by tenant, ledger and code, the number of its totals."""
+        rows = np.empty((len(tenants), 3), np.int64)
+        rows[:, 0], rows[:, 1], rows[:, 2] = tenants.view(np.int64), kinds[0], kinds[1]
+        # Equal rows are found as one number each: few tenants and kinds stand in a batch.
+        mixed = rows[:, 0] * _ODD + (rows[:, 1] << 16 | rows[:, 2])
+        _, first, which = np.unique(mixed, return_index=True, return_inverse=True)
+        if (rows != rows[first][which]).any():  # two mixed to one number: never seen, but ids are chosen by clients
+            _, first, which = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+        numbers = [self.totals.number(self.connection, tuple(row)) for row in rows[first].tolist()]
+        return np.array(numbers, np.int64)[which.reshape(-1)]
 
     def _insert_transfers(self, found: Movements, at: Slots, slots: Slots, *sides: list[Any]) -> None:
         def column(name: str) -> Column:
@@ -125,11 +163,16 @@ class Recorder:
             column("flags_asked").tolist(),
             found.ending()[at].tolist(),
             *sides,
+            column("debit_sequence").tolist(),
+            column("credit_sequence").tolist(),
+            amount_keys(column("moved_lo"), column("moved_hi")),
+            _commitments(column("metadata")),
             strict=True,
         )
         self.connection.executemany(_INSERT["transfers"], rows)
 
-    def _insert_resolutions(self, found: Movements, at: Slots, *sides: list[Any]) -> None:
+    def _insert_resolutions(self, found: Movements, at: Slots, slots: Slots, *sides: list[Any]) -> None:
+        accounts = self.standing.seqs[slots]
         rows = zip(
             found.seq[at].tolist(),
             columns.signed(found.tenant[at]),
@@ -137,6 +180,10 @@ class Recorder:
             found.type[at].tolist(),
             found.pending_seq[at].tolist(),
             *sides,
+            accounts[2 * at].tolist(),
+            accounts[2 * at + 1].tolist(),
+            found.debit_sequence[at].tolist(),
+            found.credit_sequence[at].tolist(),
             strict=True,
         )
         self.connection.executemany(_INSERT["resolutions"], rows)
@@ -161,19 +208,41 @@ class Recorder:
             flags[order[start:until]] = self.standing.flags[ordered[start]] = bits
         return flags
 
-    def _control(self, work: npt.NDArray[np.void]) -> None:
-        """Freezes and credit limits, one by one in their order."""
+    def _note(self, work: npt.NDArray[np.void], details: npt.NDArray[np.void], unmoved: Movements) -> "_Notes":
+        """Freezes and credit limits, one by one in their order; and approvals that move nothing, on both accounts."""
+        notes = _Notes()
         chosen = np.flatnonzero((work["kind"] == Kind.CONTROL) & (work["status"] == STORED_MASK))
-        for c in work.view(CONTROL_WORK)[chosen]:
+        controls = work.view(CONTROL_WORK)
+        for at in chosen.tolist():
+            c = controls[at]
             statement = _CONTROLS.get(int(c["opcode"]))
             if statement is None:
                 continue
-            value = int(c["value_lo"]) | int(c["value_hi"]) << 64
             number = int(c["account_id_lo"]) | int(c["account_id_hi"]) << 64
-            at = (columns.to_signed(int(c["tenant"])), columns.blob(number))
+            key = int(c["tenant"]).to_bytes(8, "little") + number.to_bytes(16, "little")
+            slot = self._slot(key, int(c["seq"]))
+            value = int(c["value_lo"]) | int(c["value_hi"]) << 64
             kept_value = columns.blob(value) if c["opcode"] == Opcode.CREDIT_LIMIT else value
-            if self.connection.execute(statement, (kept_value, *at)).rowcount != 1:
-                raise Corrupt(f"entry {c['seq']} is about account {number}, which no entry opened")
+            self.connection.execute(statement, (kept_value, int(self.standing.seqs[slot])))
+            notes.lines.append((slot, int(c["seq"]), int(details["debit_sequence"][at])))
+            notes.rows.append((int(c["timestamp"]), int(c["opcode"]), columns.blob(value)))
+        keys = unmoved.keys()
+        for at in range(len(unmoved)):
+            pending = columns.blob(int(unmoved.pending_seq[at]))
+            sequences = (int(unmoved.debit_sequence[at]), int(unmoved.credit_sequence[at]))
+            for key, sequence in zip(keys[2 * at : 2 * at + 2], sequences, strict=True):
+                seq = int(unmoved.seq[at])
+                notes.lines.append((self._slot(key, seq), seq, sequence))
+                notes.rows.append((int(unmoved.decided_at[at]), int(Opcode.APPROVE), pending))
+        for (slot, *line), row in zip(notes.lines, notes.rows, strict=True):
+            self.connection.execute(_INSERT["notes"], (int(self.standing.seqs[slot]), *line, *row))
+        return notes
+
+    def _slot(self, key: bytes, seq: int) -> int:
+        slot = int(self.standing.find(self.connection, [key])[0])
+        if self.standing.seqs[slot] > seq:
+            raise Corrupt(f"entry {seq} is about an account that is opened later")
+        return slot
 
     def _must_increase(self, table: str, tenant: Column, timestamp: Column) -> None:
         """Raises `Corrupt` unless each tenant's timestamps increase: order by seq stands for order by timestamp."""
@@ -197,6 +266,34 @@ class Recorder:
         return self._last[table, tenant]
 
 
+@dataclass
+class _Notes:
+    """Lines of accounts that move nothing: for each its account's slot, its seq and its number there."""
+
+    lines: list[tuple[int, int, int]] = field(default_factory=list)
+    rows: list[tuple[int, int, bytes]] = field(default_factory=list)
+    """Time, opcode and value of each."""
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def arrays(self) -> npt.NDArray[np.int64]:
+        """The lines as three columns."""
+        return np.array(self.lines, np.int64).reshape(-1, 3)
+
+
+def amount_keys(lo: Column, hi: Column) -> list[int]:
+    """Amounts as numbers of SQLite; the largest one where they do not fit."""
+    found: list[int] = np.where((hi == 0) & (lo < _AMOUNT_KEY_MAX), lo, _AMOUNT_KEY_MAX).tolist()
+    return found
+
+
+def _commitments(metadata: Column) -> list[Any]:
+    if not metadata.any():
+        return [None] * len(metadata)
+    return [None if each == bytes(32) else each for each in columns.pieces(metadata, 32)]
+
+
 def _own_fields(lo: Column, hi: Column, u64: Column, u32: Column) -> tuple[list[Any], list[Any], list[Any]]:
     return columns.blobs_or_null(lo, hi), columns.signed_or_null(u64), columns.signed_or_null(u32)
 
@@ -206,14 +303,21 @@ def _of(at: Slots, lists: Iterable[list[Any]]) -> Iterator[list[Any]]:
         yield each if len(at) == len(each) else [each[place] for place in at.tolist()]
 
 
+_ODD = np.int64(0x9E3779B97F4A7C15 - (1 << 64))
+_AMOUNT_KEY_MAX = np.uint64((1 << 63) - 1)
 _OWN = ("user_data_128_lo", "user_data_128_hi", "user_data_64", "user_data_32")
 _INSERT = {
     table: f"INSERT INTO {table} VALUES ({', '.join('?' * count)})"
-    for table, count in (("accounts", 16), ("transfers", 21), ("resolutions", 8))
+    for table, count in (
+        ("accounts", 17),
+        ("transfers", 25),
+        ("resolutions", 12),
+        ("notes", 6),
+    )
 }
 _LAST = "SELECT timestamp FROM {0} INDEXED BY {0}_by_tenant WHERE tenant = ? ORDER BY seq DESC LIMIT 1"
 _CONTROLS = {
-    int(Opcode.FREEZE): "UPDATE accounts SET frozen = frozen | ? WHERE tenant = ? AND id = ?",
-    int(Opcode.UNFREEZE): "UPDATE accounts SET frozen = frozen & ~? WHERE tenant = ? AND id = ?",
-    int(Opcode.CREDIT_LIMIT): "UPDATE accounts SET credit_limit = ? WHERE tenant = ? AND id = ?",
+    int(Opcode.FREEZE): "UPDATE accounts SET frozen = frozen | ? WHERE seq = ?",
+    int(Opcode.UNFREEZE): "UPDATE accounts SET frozen = frozen & ~? WHERE seq = ?",
+    int(Opcode.CREDIT_LIMIT): "UPDATE accounts SET credit_limit = ? WHERE seq = ?",
 }

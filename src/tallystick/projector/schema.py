@@ -15,7 +15,8 @@ from pathlib import Path
 
 from tallystick.errors import Corrupt, Unavailable
 
-VERSION = 1
+VERSION = 2
+"""2: lines with their number in each account, metadata, amounts that can be searched, totals."""
 _APPLICATION_ID = 0x7A11_571C
 _CACHE_KIB = 65_536
 _LOG_BYTES_KEPT = 16_777_216
@@ -39,7 +40,8 @@ CREATE TABLE accounts (
     flags INTEGER NOT NULL,             -- closed as of the cursor
     timestamp INTEGER NOT NULL,         -- ns; its own, if it was imported
     credit_limit BLOB NOT NULL,
-    frozen INTEGER NOT NULL
+    frozen INTEGER NOT NULL,
+    lines INTEGER NOT NULL              -- entries that concern it, this one the first; as of the cursor
 )"""
 
 _TRANSFERS = """
@@ -64,8 +66,12 @@ CREATE TABLE transfers (
     ending INTEGER NOT NULL,            -- records.endings.Ending, as of the cursor
     debit_flags INTEGER NOT NULL,       -- of the accounts, after it
     credit_flags INTEGER NOT NULL,
-    balances BLOB NOT NULL              -- after it: of the debit account debits pending, debits posted, credits
+    balances BLOB NOT NULL,             -- after it: of the debit account debits pending, debits posted, credits
                                         -- pending, credits posted, then of the credit account; 8 × 16 bytes
+    debit_sequence INTEGER NOT NULL,    -- its number among the account's lines, from 1 without a gap
+    credit_sequence INTEGER NOT NULL,
+    amount_key INTEGER NOT NULL,        -- the amount, or the largest number there is here: to be searched by
+    metadata BLOB                       -- the client's commitment
 )"""
 
 _RESOLUTIONS = """
@@ -77,8 +83,36 @@ CREATE TABLE resolutions (              -- what resolves a pending transfer and 
     pending_seq INTEGER NOT NULL,
     debit_flags INTEGER NOT NULL,
     credit_flags INTEGER NOT NULL,
-    balances BLOB NOT NULL
+    balances BLOB NOT NULL,
+    debit INTEGER NOT NULL,
+    credit INTEGER NOT NULL,
+    debit_sequence INTEGER NOT NULL,
+    credit_sequence INTEGER NOT NULL
 )"""
+
+_NOTES = """
+CREATE TABLE notes (                    -- what concerns an account and moves nothing: a freeze, a limit, an approval
+    account INTEGER NOT NULL,           -- accounts.seq
+    seq INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    decided_at INTEGER NOT NULL,
+    opcode INTEGER NOT NULL,            -- records.commands.Opcode
+    value BLOB NOT NULL,                -- of the control: sides or a limit; of an approval the pending transfer's seq
+    PRIMARY KEY (account, seq)
+) WITHOUT ROWID"""
+
+_TOTALS = """
+CREATE TABLE totals (                   -- over all accounts of a ledger with one code, as of the cursor
+    tenant INTEGER NOT NULL,
+    ledger INTEGER NOT NULL,
+    code INTEGER NOT NULL,
+    accounts INTEGER NOT NULL,
+    debits_pending BLOB NOT NULL,       -- 24 bytes: a sum of u128 may need more than 16
+    debits_posted BLOB NOT NULL,
+    credits_pending BLOB NOT NULL,
+    credits_posted BLOB NOT NULL,
+    PRIMARY KEY (tenant, ledger, code)
+) WITHOUT ROWID"""
 
 _CURSOR = """
 CREATE TABLE cursor (
@@ -95,6 +129,12 @@ INDEXES = {
     "transfers_by_tenant": "CREATE INDEX transfers_by_tenant ON transfers (tenant)",
     "transfers_by_debit": "CREATE INDEX transfers_by_debit ON transfers (debit)",
     "transfers_by_credit": "CREATE INDEX transfers_by_credit ON transfers (credit)",
+    "transfers_by_amount": "CREATE INDEX transfers_by_amount ON transfers (tenant, amount_key)",
+    "transfers_by_metadata": (
+        "CREATE INDEX transfers_by_metadata ON transfers (tenant, metadata) WHERE metadata NOT NULL"
+    ),
+    "resolutions_by_debit": "CREATE INDEX resolutions_by_debit ON resolutions (debit)",
+    "resolutions_by_credit": "CREATE INDEX resolutions_by_credit ON resolutions (credit)",
     "resolutions_by_tenant": "CREATE INDEX resolutions_by_tenant ON resolutions (tenant)",
     **{
         f"{table}_by_{field}": f"CREATE INDEX {table}_by_{field} ON {table} (tenant, {field})"
@@ -140,7 +180,7 @@ def _set_up(connection: sqlite3.Connection, path: Path | None) -> None:
     if application or version or connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
         raise Corrupt(f"{path}: is no projection of version {VERSION}; delete it, and it is made from the journal")
     connection.execute("BEGIN IMMEDIATE")
-    for statement in (_ACCOUNTS, _TRANSFERS, _RESOLUTIONS, _CURSOR, *INDEXES.values()):
+    for statement in (_ACCOUNTS, _TRANSFERS, _RESOLUTIONS, _NOTES, _TOTALS, _CURSOR, *INDEXES.values()):
         connection.execute(statement)
     connection.execute("INSERT INTO cursor VALUES (1, 0, 0, zeroblob(32))")
     connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -149,6 +189,15 @@ def _set_up(connection: sqlite3.Connection, path: Path | None) -> None:
 
 
 _MARKS = ("application_id", "user_version")
+
+
+def is_old(path: Path) -> bool:
+    """Whether the file at `path` is a projection of an earlier version: to be deleted, and made from the journal."""
+    if not path.exists():
+        return False
+    with telling(path), contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        [application], [version] = (connection.execute(f"PRAGMA {name}").fetchone() for name in _MARKS)
+    return bool(application == _APPLICATION_ID and version < VERSION)
 
 
 @contextlib.contextmanager

@@ -56,15 +56,19 @@ class Standing:
     """By tenant and id, 24 bytes as entries hold them."""
     seqs: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1024, np.int64))
     flags: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1024, np.int64))
+    lines: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1024, np.int64))
+    """How many entries concern each, and so the number of the last of them."""
+    kinds: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, 1024), np.int64))
+    """Ledger and code of each."""
     balances: Limbs = field(default_factory=lambda: np.zeros((WIDTH, 1024), np.int64))
 
     def forget(self) -> None:
         """Remember nothing: for a batch that failed, and when there are too many."""
         self.slots.clear()
 
-    def add(self, key: bytes, seq: int, flags: int) -> None:
+    def add(self, key: bytes, seq: int, flags: int, ledger: int, code: int) -> None:
         """An account just opened, without balances."""
-        slot = self._slot(key, seq, flags)  # which may replace the array of balances
+        slot = self._slot(key, seq, flags, 1, ledger, code)  # which may replace the array of balances
         self.balances[:, slot] = 0
 
     def find(self, connection: sqlite3.Connection, keys: list[bytes]) -> Slots:
@@ -81,19 +85,42 @@ class Standing:
             row = connection.execute(_ACCOUNT, (columns.to_signed(tenant), columns.blob(number))).fetchone()
             if row is None:
                 raise Corrupt(f"account {number} of tenant {tenant} moves money, but no entry opened it")
-            slot = self._slot(key, row[0], row[1])
-            numbers = np.frombuffer(b"".join(row[2:]), ">u4").reshape(BALANCES, LIMBS)
+            slot = self._slot(key, *row[:5])
+            numbers = np.frombuffer(b"".join(row[5:]), ">u4").reshape(BALANCES, LIMBS)
             self.balances[:, slot] = numbers[:, ::-1].reshape(-1)
 
-    def _slot(self, key: bytes, seq: int, flags: int) -> int:
+    def _slot(self, key: bytes, seq: int, flags: int, lines: int, ledger: int, code: int) -> int:
         slot = len(self.slots)
         if slot == len(self.seqs):
-            for name in ("seqs", "flags", "balances"):
+            for name in ("seqs", "flags", "lines", "kinds", "balances"):
                 rows = getattr(self, name)
                 setattr(self, name, np.concatenate([rows, np.zeros_like(rows)], axis=-1))
         self.slots[key] = slot
-        self.seqs[slot], self.flags[slot] = seq, flags
+        self.seqs[slot], self.flags[slot], self.lines[slot] = seq, flags, lines
+        self.kinds[:, slot] = ledger, code
         return slot
+
+    def number(self, slots: Slots, seqs: Slots, sequences: Slots) -> Slots:
+        """Count these entries as lines of the accounts in `slots`. Returns each account's slot once.
+
+        Raises `Corrupt` unless each account's sequences go on where the last one was, without a gap: a line that is
+        left out anywhere shows in the next one.
+        """
+        order = np.lexsort((seqs, slots))
+        ordered, numbers = slots[order], sequences[order]
+        begins = np.r_[True, ordered[1:] != ordered[:-1]]
+        first = np.flatnonzero(begins)
+        rank = np.arange(len(order)) - first[begins.cumsum() - 1]
+        wrong = np.flatnonzero(numbers != self.lines[ordered] + 1 + rank)
+        if len(wrong):
+            at = wrong[0]
+            raise Corrupt(
+                f"entry {seqs[order[at]]} is line {numbers[at]} of an account of which "
+                f"{self.lines[ordered[at]] + rank[at]} were read"
+            )
+        last = np.r_[first[1:], len(order)] - 1
+        self.lines[ordered[first]] = numbers[last]
+        return ordered[first]
 
     def move(self, slots: Slots, changes: Limbs) -> tuple[Limbs, Slots]:
         """Add `changes` (a column of signed limbs for each) to the accounts in `slots`, one after the other.
@@ -135,16 +162,25 @@ class Standing:
         """Store how these accounts stand, each named once."""
         used = used[np.argsort(self.seqs[used])]  # neighbours in the file one after the other
         numbers = [kept(self.balances[at * LIMBS : (at + 1) * LIMBS, used]) for at in range(BALANCES)]
-        connection.executemany(_STORE, zip(*numbers, self.flags[used].tolist(), self.seqs[used].tolist(), strict=True))
+        connection.executemany(
+            _STORE,
+            zip(
+                *numbers,
+                self.flags[used].tolist(),
+                self.lines[used].tolist(),
+                self.seqs[used].tolist(),
+                strict=True,
+            ),
+        )
         if len(self.slots) > ACCOUNTS_KEPT:
             self.forget()
 
 
 _ACCOUNT = (
-    "SELECT seq, flags, debits_pending, debits_posted, credits_pending, credits_posted FROM accounts "
-    "INDEXED BY accounts_by_id WHERE tenant = ? AND id = ?"
+    "SELECT seq, flags, lines, ledger, code, debits_pending, debits_posted, credits_pending, credits_posted "
+    "FROM accounts INDEXED BY accounts_by_id WHERE tenant = ? AND id = ?"
 )
 _STORE = (
-    "UPDATE accounts SET debits_pending = ?, debits_posted = ?, credits_pending = ?, credits_posted = ?, flags = ? "
-    "WHERE seq = ?"
+    "UPDATE accounts SET debits_pending = ?, debits_posted = ?, credits_pending = ?, credits_posted = ?, flags = ?, "
+    "lines = ? WHERE seq = ?"
 )

@@ -15,7 +15,7 @@ from tallystick.projector.projection import Projection
 from tallystick.projector.schema import telling
 from tallystick.records.blocks import EntryBlock
 
-TABLES = ("accounts", "transfers", "resolutions", "cursor")
+TABLES = ("accounts", "transfers", "resolutions", "notes", "totals", "cursor")
 
 
 class _UpTo:
@@ -74,7 +74,7 @@ def _compare(path: Path, kept: Connection, anew: Connection) -> str | None:
 
 
 def _rows(connection: Connection, table: str) -> Iterator[tuple[Any, ...]]:
-    return connection.execute(f"SELECT * FROM {table} ORDER BY 1")
+    return connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3")
 
 
 def _shown(row: tuple[Any, ...] | None) -> str:

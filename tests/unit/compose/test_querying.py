@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tallystick.compose import rebuild
+from tallystick.blockfile.disk import SystemDisk
+from tallystick.compose import projecting, rebuild
 from tallystick.compose.library import Ledger
 from tallystick.errors import Invalid, Unavailable
 from tallystick.records.commands import AccountFlag
@@ -165,3 +166,20 @@ def test_a_closed_ledger_answers_no_queries(ledger):
     with pytest.raises(Unavailable, match="closed"):
         asyncio.run(ledger.aio.query_transfers(QueryFilter()))
     ledger.close()
+
+
+def test_a_projection_of_an_earlier_version_is_made_again_and_that_is_said(tmp_path):
+    path = tmp_path / "projection.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE accounts (seq INTEGER)")
+    connection.execute("PRAGMA application_id = 0x7A11571C")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    (tmp_path / "projection.db-wal").write_bytes(b"its log")
+    said = []
+    assert projecting.prepare(SystemDisk(), tmp_path, said.append) == path
+    assert "earlier version" in said[0]
+    assert list(tmp_path.iterdir()) == []
+    projecting.prepare(SystemDisk(), tmp_path, said.append)
+    assert len(said) == 1

@@ -36,6 +36,8 @@ class Writer:
         self.journal = MemoryJournal(kept=kept or KeptBlocks())
         self.now = NOW
         self._waiting = []
+        self._lines = {}  # by tenant and account, how many
+        self._sides = {}  # by seq of a transfer, its two accounts
 
     @property
     def next_seq(self):
@@ -55,8 +57,24 @@ class Writer:
         for name, value in fields.items():
             put(row, name, value)
         private["pending_seq"], private["version"] = pending_seq, details.VERSION
+        if status == STORED_MASK:
+            self._number(private, kind, tenant, pending_seq, fields)
         self._waiting.append((rows, private))
         return self.next_seq - 1
+
+    def _number(self, private, kind, tenant, pending_seq, fields):
+        """Number the entry in its accounts, as the ledger does."""
+        if kind == Kind.ACCOUNT:
+            sides = (fields["id"],)
+        elif pending_seq:
+            sides = self._sides.get(pending_seq, ())
+        elif kind == Kind.TRANSFER:
+            sides = (fields["debit_account_id"], fields["credit_account_id"])
+        else:
+            sides = (fields.get("account_id", 0),)
+        self._sides[self.next_seq] = sides
+        for name, number in zip(("debit_sequence", "credit_sequence"), sides, strict=False):
+            private[name] = self._lines[tenant, number] = self._lines.get((tenant, number), 0) + 1
 
     def account(self, number, tenant=1, flags=0, **fields):
         return self.entry(Kind.ACCOUNT, tenant, id=number, **{"ledger": 1, "code": 1, "flag_bits": flags, **fields})

@@ -9,6 +9,7 @@ import pytest
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.errors import Corrupt, Unavailable
 from tallystick.journal.files import FileJournal, FileJournalReader
+from tallystick.journal.follow import Cursor
 from tallystick.journal.memory import MemoryJournalReader
 from tallystick.projector import queries
 from tallystick.projector.projection import Projection
@@ -373,7 +374,7 @@ def test_a_file_that_is_no_projection_is_refused_and_left_alone(tmp_path, writer
     with sqlite3.connect(other) as connection:
         connection.execute("CREATE TABLE somebody_elses (value)")
     connection.close()
-    with pytest.raises(Corrupt, match="is no projection of version 1"):
+    with pytest.raises(Corrupt, match="is no projection of version 2"):
         Projection(other, writer.journal)
 
 
@@ -390,3 +391,69 @@ def test_what_is_remembered_of_accounts_is_bounded(monkeypatch):
     projection.catch_up()
     assert len(projection._recorder.standing.slots) <= 20
     assert np.count_nonzero([len(numbers) > 5 for numbers in history.accounts.values()]) == 3
+
+
+def test_two_that_write_to_one_file_take_in_each_entry_once(tmp_path, writer):
+    writer.seal()
+    first, second = (Projection(tmp_path / "projection.db", writer.journal) for _ in range(2))
+    first.catch_up()
+    writer.transfer(10, 1, 2, 5)
+    writer.seal()
+    block = next(writer.journal.read(3))
+    with pytest.raises(Unavailable, match="another process"):
+        second.take([block], Cursor(block.header.next, block.header.hash))
+    assert second.catch_up() == first.catch_up() == 5
+    writer.transfer(11, 1, 2, 5)
+    writer.seal()
+    second.catch_up()
+    first.catch_up()
+    assert len(queries.query_transfers(first.connection, 1, QueryFilter())) == 2
+
+
+def left_out(writer):
+    """A journal in which the account's next line is not there."""
+    writer.transfer(10, 1, 2, 5)
+    writer._lines[1, 1] += 1
+    writer.transfer(11, 1, 2, 5)
+
+
+def counted_twice(writer):
+    writer.transfer(10, 1, 2, 5)
+    writer._lines[1, 2] -= 1
+    writer.transfer(11, 1, 2, 5)
+
+
+def a_freeze_left_out(writer):
+    writer._lines[1, 1] += 1
+    writer.control(Opcode.FREEZE, 1, Side.DEBITS)
+
+
+@pytest.mark.parametrize("misfit", [left_out, counted_twice, a_freeze_left_out])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_line_of_an_account_that_is_missing_is_found_by_its_number(writer, misfit, apart):
+    projection = Projection(None, writer.journal)
+    if apart:
+        writer.seal()
+        projection.catch_up()
+    misfit(writer)
+    writer.seal()
+    with pytest.raises(Corrupt, match="is line"):
+        projection.catch_up()
+
+
+def test_totals_are_the_sums_of_the_accounts(tmp_path):
+    connection = projected(RandomHistory(4, steps=400).writer)
+    sums = {}
+    rows = connection.execute(
+        "SELECT tenant, ledger, code, debits_pending, debits_posted, credits_pending, credits_posted FROM accounts"
+    )
+    for tenant, ledger, code, *balances in rows:
+        kept = sums.setdefault((tenant, ledger, code), [0] * 5)
+        for at, balance in enumerate((1, *(int.from_bytes(each, "big") for each in balances))):
+            kept[at] += balance
+    found = {
+        tuple(row[:3]): [row[3], *(int.from_bytes(each, "big") for each in row[4:])]
+        for row in connection.execute("SELECT * FROM totals")
+    }
+    assert found == sums
+    assert any(sum(each[1:]) for each in sums.values())
