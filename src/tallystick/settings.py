@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     http_port: int = Field(
         default=7400, ge=0, le=65535, description="Port the gateway listens on; further ones take those after it."
     )
+    followers: str = Field(
+        default="projector notifier", description="Which followers `tally up` runs, parted by blanks."
+    )
     gateways: int = Field(default=1, ge=1, le=64, description="How many gateways `tally up` runs.")
     keys_file: Path | None = Field(
         default=None, description="File of API key hashes; default keys.json in the data folder."

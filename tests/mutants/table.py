@@ -96,6 +96,108 @@ RECORDS = (
     ),
 )
 
+PROJECTION_TESTS = ("tests/unit/projector/test_projection.py",)
+READING_TESTS = ("tests/unit/projector/test_reading.py",)
+READING = "src/tallystick/projector/reading.py"
+PROJECTING = (
+    Mutant(
+        "a missing line is taken in",
+        "a line left out of an account is found when the next is read",
+        "src/tallystick/projector/standing.py",
+        "        if len(wrong):\n",
+        "        if False:\n",
+        PROJECTION_TESTS,
+    ),
+    Mutant(
+        "two write to one projection",
+        "each entry has its effect once, whoever else writes to the file",
+        "src/tallystick/projector/projection.py",
+        "            self._recorder.forget()  # somebody else wrote\n",
+        "            pass\n",
+        PROJECTION_TESTS,
+    ),
+    Mutant(
+        "totals without pending",
+        "totals are the sums of the accounts",
+        "src/tallystick/projector/totals.py",
+        "            for balance in range(BALANCES):\n",
+        "            for balance in (1, 3):\n",
+        PROJECTION_TESTS,
+    ),
+    Mutant(
+        "a gap in a statement is shown",
+        "a statement has no gap, or is not given",
+        "src/tallystick/projector/lines.py",
+        "        if line.sequence != before.sequence + 1:\n",
+        "        if False:\n",
+        READING_TESTS,
+    ),
+    Mutant(
+        "the last lines may be missing",
+        "a statement ends with the account's last line",
+        READING,
+        "        if end == moment.position and not following and last != account.lines:\n",
+        "        if False:\n",
+        READING_TESTS,
+    ),
+    Mutant(
+        "pages of different moments",
+        "all pages show the moment of the first",
+        READING,
+        "        return question, position, place\n",
+        "        return question, moment.position, place\n",
+        READING_TESTS,
+    ),
+    Mutant(
+        "cursor of another tenant",
+        "a cursor is good for the tenant and the question that it came from",
+        "src/tallystick/projector/cursors.py",
+        'signed = tenant.to_bytes(8, "big") + hashlib',
+        "signed = hashlib",
+        READING_TESTS,
+    ),
+    Mutant(
+        "cursor unchecked",
+        "a cursor is signed",
+        "src/tallystick/projector/cursors.py",
+        "    if not hmac.compare_digest(tag, _tag(key, tenant, question, places)):\n",
+        "    if False:\n",
+        READING_TESTS,
+    ),
+    Mutant(
+        "a read without end",
+        "a long read is bounded",
+        READING,
+        "        return self._clock.monotonic_ns() > self._deadline_ns\n",
+        "        return False\n",
+        READING_TESTS,
+    ),
+    Mutant(
+        "an early page is the last",
+        "a page that ends early says where the next goes on",
+        "src/tallystick/projector/finding.py",
+        "            return Page(rows, first if oldest_first else end)\n",
+        "            return Page(rows, None)\n",
+        READING_TESTS,
+    ),
+    Mutant(
+        "a position is not waited for",
+        "who sends a position reads at least that",
+        READING,
+        "        if position and not self._reached.wait(position, 0):\n",
+        "        if False:\n",
+        READING_TESTS,
+    ),
+    Mutant(
+        "another tenant's account read",
+        "tenants are apart",
+        "src/tallystick/projector/lines.py",
+        "FROM accounts WHERE tenant = ? AND id = ?",
+        "FROM accounts WHERE ? IS NOT NULL AND id = ?",
+        READING_TESTS,
+    ),
+)
+
 STORAGE_TESTS = ("tests/faults/storage", "tests/conformance")
 STORAGE = (
     Mutant(
@@ -1896,6 +1998,7 @@ FOLLOWERS = (
 
 MUTANTS: tuple[Mutant, ...] = (
     *RECORDS,
+    *PROJECTING,
     *STORAGE,
     *ENGINE,
     *LEDGER,

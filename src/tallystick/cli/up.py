@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def up(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[engine|gateway|notifier]", help="Run only this process, here in the foreground."),
+        typer.Argument(
+            metavar="[engine|gateway|projector|notifier]", help="Run only this process, here in the foreground."
+        ),
     ] = None,
     data: options.Data = None,
     shard: Annotated[int | None, typer.Option(help="Number of the shard. [env TALLY_SHARD; 0]")] = None,
@@ -45,6 +47,7 @@ def up(
     - `tally up` everything, data in ./tally-data
     - `tally up --data /var/lib/tallystick --port 8080`
     - `tally up --gateways 2` two gateways before one engine, here on ports 7400 and 7401
+    - `tally up projector` statements, search and totals alone, for a machine that already runs the rest
     - `tally up engine --shard 3` one process, for systemd or a container
     """
     settings = options.settings(

@@ -28,7 +28,7 @@ from tallystick.settings import Settings
 KEYS_PLACE = "keys.json"
 KEPT = frozenset({"journal", "intake", KEYS_PLACE, FOLDER})
 """Names in a data folder that a backup has."""
-LEFT_OUT = frozenset({"engine", "index", "snapshots", "projector", "run", moved.NAME, "keys.json.lock"})
+LEFT_OUT = frozenset({"engine", "index", "snapshots", "projector", "cursor.key", "run", moved.NAME, "keys.json.lock"})
 """Names that it has not: made again from the journal, or about processes that run now."""
 NICE = 10
 """A backup must not take the engine's CPU from it."""

@@ -21,10 +21,12 @@ from tallystick.supervise.supervisor import Event, Supervisor
 PROCESSES: dict[str, str] = {
     "engine": "tallystick.compose.engine",
     "gateway": "tallystick.compose.gateway",
+    "projector": "tallystick.compose.projector",
     "notifier": "tallystick.compose.notifier",
 }
 """Name → module whose `run(settings)` is the process, in the order of their start."""
-FOLLOWERS = frozenset({"notifier"})
+FOLLOWERS = ("projector", "notifier")
+"""Those that come along behind the journal; `TALLY_FOLLOWERS` says which of them `tally up` runs."""
 FOLLOWER_NICE = 10
 """So that on a small machine a follower that has much to do takes nothing from a payment (DESIGN §1)."""
 ORPHAN_LOOK_S = 0.01
@@ -34,18 +36,21 @@ STATUS_AGAIN_S = 0.5
 
 
 def specs(settings: Settings) -> list[Spec]:
-    """What `supervise` keeps running: each of `PROCESSES`, and as many gateways as the settings say.
+    """What `supervise` keeps running: engine, gateways and followers, as many and those that the settings say.
 
     Further gateways are called `gateway-2` and so on, and take the ports after the first one's; each has lanes of
     its own on the one intake.
     """
-    found = [
-        Spec(name, _command(name, settings, settings.http_port), FOLLOWER_NICE if name in FOLLOWERS else 0)
-        for name in PROCESSES
-    ]
+    wanted = settings.followers.replace(",", " ").split()
+    if unknown := set(wanted) - set(FOLLOWERS):
+        raise Invalid("TALLY_FOLLOWERS", f"{', '.join(sorted(unknown))}: there are {', '.join(FOLLOWERS)}")
+    found = [Spec(name, _command(name, settings, settings.http_port)) for name in PROCESSES if name not in FOLLOWERS]
     for number in range(2, settings.gateways + 1):
         port = settings.http_port and settings.http_port + number - 1  # 0: each finds one
         found.append(Spec(f"gateway-{number}", _command("gateway", settings, port)))
+    found += [
+        Spec(name, _command(name, settings, settings.http_port), FOLLOWER_NICE) for name in FOLLOWERS if name in wanted
+    ]
     return found
 
 

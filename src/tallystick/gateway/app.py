@@ -19,7 +19,7 @@ from tallystick.gateway.auth import Keys, lacking
 from tallystick.gateway.calls import Call, Exchange, Route, Service
 from tallystick.gateway.openapi import document
 from tallystick.gateway.problems import Problem
-from tallystick.gateway.routes import accounts, bundles, operations, payments, requests, transfers, webhooks
+from tallystick.gateway.routes import accounts, bundles, operations, payments, reading, requests, transfers, webhooks
 from tallystick.gateway.trickle import Trickle
 
 NOT_YET = 202
@@ -42,6 +42,7 @@ class App:
             *bundles.ROUTES,
             *payments.ROUTES,
             *accounts.ROUTES,
+            *reading.ROUTES,
             *requests.ROUTES,
             *webhooks.ROUTES,
             *operations.ROUTES,

@@ -83,6 +83,8 @@ class Route:
     """Whether it takes an `Idempotency-Key` and is no such request: the same key has the same answer for a day."""
     versioned: bool = False
     """Whether it gives an `ETag`, and takes `If-Match` where it changes something."""
+    read: bool = False
+    """Whether it is of some position of the journal, and may wait for one that the client names."""
 
 
 _NOBODY = Principal(0, "", frozenset())

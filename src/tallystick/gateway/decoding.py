@@ -149,7 +149,7 @@ def transfer_event(fields: tuple[Any, ...], request_id: int, index: int, at: str
         bits,
         0 if time is UNSET else unsigned(time, at + "timestamp"),
     )
-    return event, b"" if promise is UNSET else _commitment(promise, at + "metadata_commitment")
+    return event, b"" if promise is UNSET else commitment(promise, at + "metadata_commitment")
 
 
 def account_event(fields: tuple[Any, ...], request_id: int, index: int, at: str = "") -> bytes:
@@ -189,7 +189,8 @@ def review_event(transfer: bytes, opcode: Opcode, body: shapes.ReviewRequest) ->
     return _CONTROL.pack(_ZERO, transfer, id_bytes(body.actor, "actor"), body.reason, opcode)
 
 
-def _commitment(text: str, field: str) -> bytes:
+def commitment(text: str, field: str) -> bytes:
+    """32 bytes from hex, not all zero. Raises `Invalid`."""
     try:
         raw = bytes.fromhex(text)
     except ValueError:
@@ -201,7 +202,7 @@ def _commitment(text: str, field: str) -> bytes:
 
 def fingerprint(text: str) -> bytes:
     """The fingerprint of a status URL. Raises `Invalid`."""
-    return _commitment(text, "fingerprint")
+    return commitment(text, "fingerprint")
 
 
 def count_in_bounds(count: int, field: str) -> None:

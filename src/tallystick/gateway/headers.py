@@ -17,9 +17,18 @@ WAIT_S_MAX = 30
 JSON = "application/json"
 BINARY = "application/octet-stream"
 _UNREPEATED = frozenset(
-    {"authorization", "content-length", "content-type", "expires-at", "idempotency-key", "if-match", "x-request-id"}
+    {
+        "authorization",
+        "content-length",
+        "content-type",
+        "expires-at",
+        "idempotency-key",
+        "if-match",
+        "tally-position",
+        "x-request-id",
+    }
 )
-_READ = (*_UNREPEATED, "expect", "prefer", "transfer-encoding")
+_READ = (*_UNREPEATED, "accept", "expect", "prefer", "transfer-encoding")
 _KNOWN = {spelling.encode(): name for name in _READ for spelling in (name, name.title())}
 """The header fields that somebody here reads; others are counted and forgotten."""
 _EXCHANGE = re.compile(r"[!-~]{1,128}")

@@ -10,6 +10,7 @@ from tallystick.gateway import problems, shapes
 from tallystick.gateway.auth import SCOPES
 from tallystick.gateway.calls import Route
 from tallystick.gateway.headers import WAIT_S_MAX
+from tallystick.inquiries.reads import POSITION_WAIT_S
 
 VERSION = "1"
 EVERYWHERE = ("invalid_field", "headers_too_large", "internal_error")
@@ -83,6 +84,11 @@ _HEADERS: dict[str, Any] = {
         "schema": {"type": "string", "enum": ["true"]},
     },
     "Location": {"description": "Where to ask for the results.", "schema": {"type": "string"}},
+    "Tally-Position": {
+        "description": "The position of the journal that the answer is of. Send it with a read that must know as much.",
+        "schema": {"type": "string"},
+    },
+    "Link": {"description": "The next page, `rel=next` (RFC 8288), if there is one.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
     "ETag": {"description": "The version of what is shown.", "schema": {"type": "string"}},
     "Allow": {"description": "The methods this path takes.", "schema": {"type": "string"}},
@@ -157,6 +163,8 @@ def _operation(route: Route) -> dict[str, Any]:
 
 
 def _answer_headers(route: Route) -> tuple[str, ...]:
+    if route.read:
+        return ("Tally-Position", "Link")
     repeated = ("Idempotent-Replayed",) if route.request or route.keyed else ()
     return (*repeated, "ETag") if route.versioned and route.method != "DELETE" else repeated
 
@@ -184,6 +192,10 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         for name, meaning in route.query.items()
     ]
     found.append(_header("X-Request-Id", "An id for this exchange, 1 to 128 visible ASCII characters; echoed."))
+    if route.read:
+        found.append(
+            _header("Tally-Position", f"Of an earlier answer: waited for up to {POSITION_WAIT_S:g} s, else 503.")
+        )
     if route.versioned and route.method in ("PATCH", "PUT", "DELETE"):
         found.append(_header("If-Match", "An `ETag` as it was answered: do it only if nothing has changed since."))
     if route.keyed:

@@ -48,8 +48,11 @@ class Projection:
 
     def cursor(self) -> Cursor:
         """How far it has come, as the file says."""
+        known = self.next_seq
         with telling(self._path):
             self._load_cursor()
+        if self.next_seq != known:
+            self._recorder.forget()  # somebody else wrote
         return Cursor(self.next_seq, self._block_hash)
 
     def take(self, blocks: Sequence[EntryBlock], after: Cursor) -> None:

@@ -97,6 +97,10 @@ class SystemLauncher:
         if spec.nice:
             with suppress(ProcessLookupError):
                 os.setpriority(os.PRIO_PROCESS, child.pid, spec.nice)
+            # A session of its own is a group of its own to Linux's scheduler, where it groups by session, and then the
+            # process's priority counts among its like only: the group has one, too (sched(7), "autogroup").
+            with suppress(OSError):
+                Path(f"/proc/{child.pid}/autogroup").write_text(str(spec.nice))
         return SystemProcess(child)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tallystick.compose.up import FOLLOWERS
 from tallystick.lab.instance import Instance, pause, tally
 from tallystick.supervise import status
 from tallystick.supervise.processes import start_ticks
@@ -70,13 +71,13 @@ def test_sigterm_stops_everything_and_leaves_nothing(tmp_path: Path) -> None:
     instance = Instance(tmp_path / "data")
     with instance:
         pids = [process.pid for process in instance.processes() if process.pid is not None]
-        assert len(pids) == 3
+        assert len(pids) == 2 + len(FOLLOWERS)
         assert instance.stop() == 0
     assert all(gone(pid) for pid in pids)
     assert status.read(instance.folder / "run") is None
     events = [json.loads(line) for line in instance.log_path.read_text().splitlines() if '"exit_code"' in line]
     ended = {event["name"]: event["exit_code"] for event in events if event["event"] == "ended"}
-    assert ended == {"engine": 0, "gateway": 0, "notifier": 0}
+    assert ended == dict.fromkeys(("engine", "gateway", *FOLLOWERS), 0)
 
 
 def test_what_a_killed_supervisor_left_is_ended_by_the_next_one(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_on_a_full_disk_what_ends_is_started_again_all_the_same(tmp_path: Path) 
 def test_two_gateways_serve_one_engine_and_each_comes_back_alone(tmp_path: Path) -> None:
     with Instance(tmp_path / "data", gateways=2) as instance:
         names = [process.name for process in instance.processes()]
-        assert names == ["engine", "gateway", "notifier", "gateway-2"]
+        assert names == ["engine", "gateway", "gateway-2", *FOLLOWERS]
         instance.open_accounts([1], limited=False)  # through the first gateway
         assert instance.api(gateway=1).ask("GET", f"/v1/accounts/{1:032x}").status == 200
         first = instance.pid("gateway")

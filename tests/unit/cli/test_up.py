@@ -6,7 +6,7 @@ import pytest
 from tallystick.cli import main, up
 from tallystick.cli.exits import Exit
 from tallystick.compose import up as compose
-from tallystick.errors import Corrupt, Fenced, Unavailable
+from tallystick.errors import Corrupt, Fenced, Invalid, Unavailable
 from tallystick.settings import Settings
 from tallystick.supervise.supervisor import NEEDS_A_PERSON, Event
 
@@ -82,7 +82,8 @@ def test_the_exit_code_for_a_person_is_the_one_the_supervisor_knows() -> None:
 def test_every_process_is_a_module_that_can_run() -> None:
     import importlib
 
-    assert list(compose.PROCESSES) == ["engine", "gateway", "notifier"]
+    assert list(compose.PROCESSES)[:2] == ["engine", "gateway"]
+    assert {*compose.FOLLOWERS} == {*compose.PROCESSES} - {"engine", "gateway"}
     for module in compose.PROCESSES.values():
         assert callable(importlib.import_module(module).run)
 
@@ -102,14 +103,17 @@ def test_a_clock_that_was_accepted_is_accepted_by_what_is_started() -> None:
 
 
 def test_further_gateways_take_the_ports_after_the_first_one_s() -> None:
-    started = {spec.name: spec.command for spec in compose.specs(Settings(gateways=3, http_port=8000))}
-    assert list(started) == ["engine", "gateway", "notifier", "gateway-2", "gateway-3"]
+    started = {spec.name: spec.command for spec in compose.specs(Settings(gateways=3, http_port=8000, followers=""))}
+    assert list(started) == ["engine", "gateway", "gateway-2", "gateway-3"]
     ports = {name: command[command.index("--port") + 1] for name, command in started.items()}
     assert (ports["gateway"], ports["gateway-2"], ports["gateway-3"]) == ("8000", "8001", "8002")
     assert all(command[command.index("up") + 1] == name.partition("-")[0] for name, command in started.items())
 
 
-def test_followers_run_behind_everybody_else() -> None:
+def test_followers_run_at_a_lower_priority_those_that_are_wanted() -> None:
     nice = {spec.name: spec.nice for spec in compose.specs(Settings())}
-    assert {name for name, value in nice.items() if value} == compose.FOLLOWERS <= set(compose.PROCESSES)
-    assert min(nice[name] for name in compose.FOLLOWERS) >= 5
+    assert nice["engine"] == nice["gateway"] == 0
+    assert {name for name, priority in nice.items() if priority > 0} == set(compose.FOLLOWERS)
+    assert [spec.name for spec in compose.specs(Settings(followers=""))] == ["engine", "gateway"]
+    with pytest.raises(Invalid, match="TALLY_FOLLOWERS"):
+        compose.specs(Settings(followers="projector, nobody"))

@@ -124,7 +124,7 @@ def test_a_header_that_decides_something_may_not_stand_twice() -> None:
 
 
 def test_fields_are_found_in_any_spelling_and_those_nobody_reads_are_only_counted() -> None:
-    found = head((b"X-REQUEST-ID", b"a\xe9"), (b"Accept", b"*/*"), (b"Accept", b"text/html"))
+    found = head((b"X-REQUEST-ID", b"a\xe9"), (b"Via", b"a"), (b"Via", b"b"))
     found.check()
     assert (found.fields, found.count) == ({"x-request-id": "a\xe9"}, 3)
 

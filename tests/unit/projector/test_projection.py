@@ -402,7 +402,7 @@ def test_two_that_write_to_one_file_take_in_each_entry_once(tmp_path, writer):
     block = next(writer.journal.read(3))
     with pytest.raises(Unavailable, match="another process"):
         second.take([block], Cursor(block.header.next, block.header.hash))
-    assert second.catch_up() == first.catch_up() == 5
+    assert second.catch_up() == first.catch_up() == 6
     writer.transfer(11, 1, 2, 5)
     writer.seal()
     second.catch_up()
