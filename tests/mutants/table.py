@@ -189,6 +189,22 @@ PROJECTING = (
         READING_TESTS,
     ),
     Mutant(
+        "reconciled without rows",
+        "a line left out of a projection is found",
+        "src/tallystick/projector/reconciling.py",
+        "                if row != expected:\n",
+        "                if False:\n",
+        ("tests/unit/projector/test_reconciling.py",),
+    ),
+    Mutant(
+        "reconciled without balances",
+        "a balance that the journal does not give is found",
+        "src/tallystick/projector/reconciling.py",
+        "            if standing != self._accounts.get(key):\n",
+        "            if False:\n",
+        ("tests/unit/projector/test_reconciling.py",),
+    ),
+    Mutant(
         "another tenant's account read",
         "tenants are apart",
         "src/tallystick/projector/lines.py",

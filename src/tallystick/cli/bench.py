@@ -47,34 +47,6 @@ def ledger(
     return Exit.DONE
 
 
-@app.command("follow", epilog=EPILOG)
-def follow(
-    runs: Runs = 5,
-    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
-    webhooks: Annotated[int, typer.Option(min=1, help="Webhooks of the case `notifier`.")] = 50_000,
-    data: Folder = None,
-    as_json: options.Json = False,
-) -> int:
-    """What followers make of the journal, each against a reference that does no more than it must.
-
-    Cases: `notifier`: webhooks to a receiver on this machine, each signed, sent, checked and written down, against the
-    same client posting as many bytes and keeping nothing. Exit code 3 if one was lost.
-
-    **Examples**
-
-    - `tally bench follow`
-    - `tally bench follow --case notifier --runs 3 --json`
-    """
-    from tallystick.errors import Invalid
-    from tallystick.lab import bench_notifier
-    from tallystick.lab.results import render
-
-    if unknown := set(case or ()) - {bench_notifier.CASE}:
-        raise Invalid("--case", f"no such case as {min(unknown)!r}; there is {bench_notifier.CASE!r}")
-    render([bench_notifier.run(runs, webhooks, data, say)], as_json)
-    return Exit.DONE
-
-
 @app.command("http", epilog=EPILOG)
 def http(
     runs: Runs = 5,
@@ -253,3 +225,91 @@ def size(
     results = bench_size.run(entries, case or [], data, say)
     render(results, as_json)
     return Exit.REFUSED if any(result.extra.get("difference") for result in results) else Exit.DONE
+
+
+@app.command("follow", epilog=EPILOG)
+def follow(
+    runs: Annotated[int, typer.Option(min=1, help="Runs; each result is the median.")] = 3,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    entries: Annotated[int, typer.Option(min=10_000, help="Transfers of the case `projector`.")] = 1_000_000,
+    webhooks: Annotated[int, typer.Option(min=1, help="Webhooks of the case `notifier`.")] = 50_000,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """What followers make of the journal, each against a reference that does no more than it must.
+
+    Cases: `projector` (from entry 0 into new tables, on one core, against reading the same blocks; then again, killed
+    three times on its way), `notifier` (webhooks to a receiver on this machine, each signed, sent, checked and written
+    down, against the same client posting as many bytes and keeping nothing). Exit code 1 if the tables differ from the
+    journal, 3 if a webhook was lost.
+
+    **Examples**
+
+    - `tally bench follow`
+    - `tally bench follow --case projector --entries 100000 --runs 1 --json`
+    """
+    from tallystick.errors import Invalid
+    from tallystick.lab import bench_follow, bench_notifier
+    from tallystick.lab.results import render
+
+    cases = (*bench_follow.CASES, bench_notifier.CASE)
+    if unknown := set(case or ()) - set(cases):
+        raise Invalid("--case", f"no such case as {min(unknown)!r}; there are {', '.join(map(repr, cases))}")
+    chosen = case or cases
+    results = bench_follow.run(entries, runs, [name for name in chosen if name in bench_follow.CASES], data, say)
+    if bench_notifier.CASE in chosen:
+        results.append(bench_notifier.run(runs, webhooks, data, say))
+    render(results, as_json)
+    return Exit.REFUSED if any(result.extra.get("difference") for result in results) else Exit.DONE
+
+
+@app.command("statement", epilog=EPILOG)
+def statement(
+    entries: Annotated[int, typer.Option(min=10_000, help="Transfers in the journal.")] = 10_000_000,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """Pages of a statement and searches over HTTP, with many entries behind them. Every tenth is one account's.
+
+    Cases: `statement page` (100 lines, from any moment of that account's life), `search` (by amount, account, code,
+    user data, several at once, and what nothing meets). 10 M entries take 8 GB of disk and some minutes.
+
+    **Examples**
+
+    - `tally bench statement`
+    - `tally bench statement --entries 1000000 --case "statement page" --json`
+    """
+    from tallystick.lab import bench_statement
+    from tallystick.lab.results import render
+
+    render(bench_statement.run(entries, case or [], data, say), as_json)
+    return Exit.DONE
+
+
+@app.command("isolation", epilog=EPILOG)
+def isolation(
+    pairs: Annotated[
+        int, typer.Option(min=1, help="Pairs of stretches, with and without; below 10 for a glance.")
+    ] = 10,
+    seconds: Annotated[float, typer.Option(min=1, help="How long each stretch takes.")] = 4.0,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """What a follower that is stopped, killed again and again, or far behind costs the payments: p99 with and without.
+
+    Cases: `projector stopped`, `projector killed`, `projector behind`. Exit code 1 if the median ratio of a case is
+    above 1.10, or what nine of ten pairs without a difference stay below.
+
+    **Examples**
+
+    - `tally bench isolation`
+    - `tally bench isolation --pairs 3 --seconds 2 --case "projector stopped" --json`
+    """
+    from tallystick.lab import bench_isolation
+    from tallystick.lab.results import render
+
+    results = bench_isolation.run(pairs, seconds, case or [], data, say)
+    render(results, as_json)
+    return Exit.DONE if all(result.extra["holds"] for result in results) else Exit.REFUSED

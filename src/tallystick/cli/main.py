@@ -5,7 +5,23 @@ from typing import Annotated, Any
 
 import typer
 
-from tallystick.cli import backup, bench, demo, doctor, key, listen, pay, rebuild, replay, simulate, torture, up
+from tallystick.cli import (
+    backup,
+    bench,
+    demo,
+    doctor,
+    key,
+    listen,
+    pay,
+    rebuild,
+    reconcile,
+    replay,
+    simulate,
+    statement,
+    tail,
+    torture,
+    up,
+)
 from tallystick.cli.exits import EPILOG, Exit, fail
 from tallystick.errors import Corrupt, Fenced, OutcomeUnknown, TallystickError
 
@@ -26,6 +42,9 @@ app.command("trigger", epilog=EPILOG)(listen.trigger)
 app.add_typer(bench.app, name="bench")
 app.command("demo", epilog=EPILOG)(demo.demo)
 app.command("rebuild", epilog=EPILOG)(rebuild.rebuild)
+app.command("reconcile", epilog=EPILOG)(reconcile.reconcile)
+app.command("statement", epilog=EPILOG)(statement.statement)
+app.command("tail", epilog=EPILOG)(tail.tail)
 app.command("backup", epilog=EPILOG)(backup.backup)
 app.command("restore", epilog=EPILOG)(backup.restore)
 app.command("doctor", epilog=EPILOG)(doctor.doctor)

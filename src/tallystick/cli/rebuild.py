@@ -10,12 +10,17 @@ import typer
 from tallystick.cli import options
 from tallystick.cli.exits import Exit
 from tallystick.cli.progress import bar
+from tallystick.errors import Invalid
+
+PROJECTOR = "projector"
 
 
 def rebuild(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="Folder of everything that is kept; else TALLY_DATA.")
+        Path | None,
+        typer.Argument(metavar="[projector] [FOLDER]", help="Folder of everything that is kept; else TALLY_DATA."),
     ] = None,
+    of_projector: Annotated[Path | None, typer.Argument(hidden=True)] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Change nothing; compare with a rebuild from entry 0.")
     ] = False,
@@ -26,11 +31,20 @@ def rebuild(
     With `--verify` nothing is changed: what a start would begin with is compared with what the journal makes from
     entry 0, every account, pending transfer, id run and ending. The first difference is named; exit code 1.
 
+    `tally rebuild projector` makes only the tables of statements and searches anew; the engine may run.
+
     **Examples**
 
+    - `tally rebuild projector tally-data`
     - `tally rebuild --verify tally-data`
     - `tally rebuild tally-data`
     """
+    if folder is not None and str(folder) == PROJECTOR:
+        if verify:
+            raise Invalid("--verify", "is for the books: `tally reconcile` compares the projection")
+        return _projector(of_projector, as_json)
+    if of_projector is not None:
+        raise Invalid("", f"{folder} cannot be rebuilt apart; there is {PROJECTOR}")
     from tallystick.compose import rebuild as compose
 
     settings = options.settings(data=folder)
@@ -59,3 +73,16 @@ def rebuild(
         sys.stdout.write(f"differs: {done.difference}\n")
         options.say("`tally rebuild` makes it anew; keep a copy for whoever looks into it")
     return Exit.REFUSED if done.difference else Exit.DONE
+
+
+def _projector(folder: Path | None, as_json: bool) -> int:
+    from tallystick.compose import reconcile as compose
+
+    with bar("rebuilding", as_json) as progress:
+        done = compose.rebuild(options.settings(data=folder), progress)
+    if as_json:
+        sys.stdout.write(json.dumps({"entries": done.entries, "seconds": round(done.seconds, 3)}) + "\n")
+    else:
+        rate = done.entries / done.seconds if done.seconds else 0.0
+        sys.stdout.write(f"rebuilt: {done.entries:,} entries in {done.seconds:.1f} s, {rate:,.0f} a second\n")
+    return Exit.DONE

@@ -1,0 +1,84 @@
+"""`tally reconcile` and `tally rebuild projector`: the projection held against the journal, or made from it anew.
+
+Neither needs the engine to be down: the journal is only read. To be made anew, the projector must not run.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tallystick.blockfile.disk import SystemDisk
+from tallystick.clock import SystemClock
+from tallystick.compose import projecting
+from tallystick.compose.following import alone
+from tallystick.errors import Invalid, TallystickError
+from tallystick.journal.files import FileJournalReader
+from tallystick.journal.follow import Follower
+from tallystick.projector.projection import Projection
+from tallystick.projector.reconciling import first_difference
+from tallystick.settings import Settings
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What was gone through."""
+
+    entries: int
+    seconds: float
+    difference: str | None = None
+    """The first one, in words."""
+
+
+def reconcile(settings: Settings, progress: Progress) -> Reconciled:
+    """Compare the projection with the journal, row by row, beside a projector that runs. Changes nothing.
+
+    Raises `Invalid` if there is no projection, `Corrupt` if the journal is damaged.
+    """
+    path = settings.path(projecting.FOLDER_NAME, projecting.FILE_NAME)
+    if not path.exists():
+        raise Invalid("", f"{settings.data} holds no projection; `tally up projector` makes one")
+    clock = SystemClock()
+    started, seen = clock.monotonic_ns(), 0
+
+    def told(done: int, of: int) -> None:
+        nonlocal seen
+        seen = done
+        progress(done, of)
+
+    journal = FileJournalReader(settings.path("journal"), SystemDisk())
+    try:
+        difference = first_difference(path, journal, told)
+    finally:
+        journal.close()
+    return Reconciled(seen, (clock.monotonic_ns() - started) / 1e9, difference)
+
+
+def rebuild(settings: Settings, progress: Progress) -> Reconciled:
+    """Remove the projection and make it anew, up to the journal's end. An engine may run.
+
+    Raises `Fenced` while a projector runs, `Invalid` if there is no journal, `Corrupt` if that is damaged.
+    """
+    disk, clock = SystemDisk(), SystemClock()
+    if not disk.list(settings.path("journal")):
+        raise Invalid("", f"{settings.data} holds no journal; name the folder of one")
+    started = clock.monotonic_ns()
+    run_folder, folder = settings.path("run"), settings.path(projecting.FOLDER_NAME)
+    disk.make_folder(run_folder)
+    with alone(disk, run_folder, projecting.NAME):
+        for name in disk.list(folder):
+            disk.remove(folder / name)
+        path = projecting.prepare(disk, folder, lambda said: None)
+        journal = FileJournalReader(settings.path("journal"), disk)
+        projection = Projection(path, journal)
+        try:
+            follower = Follower(journal, projection, clock)
+            while not follower.step():
+                seen = follower.progress()
+                progress(seen.next_seq, seen.end)
+            if trouble := follower.progress().trouble:
+                raise TallystickError(trouble)
+            return Reconciled(projection.next_seq, (clock.monotonic_ns() - started) / 1e9)
+        finally:
+            projection.close()
+            journal.close()
