@@ -18,7 +18,7 @@ from tallystick.inquiries.serverend import ServerEnd
 from tallystick.journal.files import FileJournalReader
 from tallystick.journal.follow import Follower
 from tallystick.projector.cursors import KEY_BYTES
-from tallystick.projector.projection import Projection
+from tallystick.projector.projection import COMMITTED_AT_ONCE, Projection
 from tallystick.projector.reading import Reached, Reader
 from tallystick.settings import Settings
 
@@ -48,7 +48,7 @@ def run(settings: Settings) -> None:
 
         journal = read_journal()
         projection = Projection(path, journal)
-        walk = Walk(projecting.NAME, Follower(journal, projection, clock), run_folder, clock)
+        walk = Walk(projecting.NAME, Follower(journal, projection, clock, COMMITTED_AT_ONCE), run_folder, clock)
         reached = Reached()
         server = ServerEnd(
             projecting.NAME, where, lambda: Reader(path, key, clock, reached, read_journal()), clock, walk.fail, WORKERS

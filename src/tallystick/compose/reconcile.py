@@ -13,7 +13,7 @@ from tallystick.compose.following import alone
 from tallystick.errors import Invalid, TallystickError
 from tallystick.journal.files import FileJournalReader
 from tallystick.journal.follow import Follower
-from tallystick.projector.projection import Projection
+from tallystick.projector.projection import COMMITTED_AT_ONCE, Projection
 from tallystick.projector.reconciling import first_difference
 from tallystick.settings import Settings
 
@@ -72,7 +72,7 @@ def rebuild(settings: Settings, progress: Progress) -> Reconciled:
         journal = FileJournalReader(settings.path("journal"), disk)
         projection = Projection(path, journal)
         try:
-            follower = Follower(journal, projection, clock)
+            follower = Follower(journal, projection, clock, COMMITTED_AT_ONCE)
             while not follower.step():
                 seen = follower.progress()
                 progress(seen.next_seq, seen.end)

@@ -26,7 +26,7 @@ from tallystick.errors import Unavailable
 from tallystick.journal.files import FileJournalReader
 from tallystick.journal.follow import Cursor, Follower, slices
 from tallystick.lab.results import Result, median, ratio
-from tallystick.projector.projection import Projection
+from tallystick.projector.projection import COMMITTED_AT_ONCE, Projection
 from tallystick.records.commands import ACCOUNT_EVENT, COMMANDS_MAX, TRANSFER_EVENT, Kind
 from tallystick.records.entries import TRANSFER_WORK
 from tallystick.statuses import CREATED, STORED_MASK
@@ -87,7 +87,7 @@ def _transfers(first: int, count: int, accounts: int, hot: int, rng: np.random.G
         rows["credit_account_id_lo"][(first + np.arange(count)) % hot == 0] = 1
     rows["amount_lo"] = rng.integers(1, 1_000_000, count)
     rows["ledger"], rows["code"] = 1, rng.integers(1, 50, count)
-    rows["user_data_64"] = rng.integers(1, 100_000, count)
+    rows["user_data_64"] = rng.integers(1, 100_000, count) if hot else 0
     return rows
 
 
@@ -207,7 +207,7 @@ def _main(data: Path, target: Path) -> None:
     wall, cpu = _clock.monotonic_ns(), _clock.cpu_ns()
     projection = Projection(target / FILE_NAME, journal)
     first = projection.next_seq
-    follower = Follower(journal, projection, _clock)
+    follower = Follower(journal, projection, _clock, COMMITTED_AT_ONCE)
     while not follower.step():
         pass
     projection.close()

@@ -4,7 +4,7 @@ Blocks are written many at a time, the cursor in the same commit as their effect
 goes on where it was. It reads what is durable and nothing beyond.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tallystick.errors import Unavailable
@@ -14,6 +14,24 @@ from tallystick.journal.port import JournalReader
 from tallystick.projector.recording import Recorder
 from tallystick.projector.schema import connect, telling
 from tallystick.records.blocks import EntryBlock
+
+COMMITTED_AT_ONCE = 262_144
+"""Entries of a commit of a projector that catches up. An index by account is touched everywhere by every commit, so the
+fewer commits, the fewer of its pages are written again and again."""
+
+
+def _parts(blocks: Sequence[EntryBlock]) -> Iterator[Sequence[EntryBlock]]:
+    """Blocks of `ENTRIES_AT_ONCE` entries, about: what is turned into rows at once."""
+    part: list[EntryBlock] = []
+    count = 0
+    for block in blocks:
+        part.append(block)
+        count += block.header.count
+        if count >= ENTRIES_AT_ONCE:
+            yield part
+            part, count = [], 0
+    if part:
+        yield part
 
 
 class Projection:
@@ -73,8 +91,9 @@ class Projection:
         if self.connection.execute("SELECT next_seq FROM cursor").fetchone() != (self.next_seq,):
             # A library's queries and a projector on one folder: what is remembered here is no longer so.
             raise Unavailable(f"{self._path}: another process wrote to it; this one looks again")
-        entries, details = rows_from(blocks, self.next_seq)
-        decided_at = self._recorder.record(entries, details, self._decided_at)
+        decided_at = self._decided_at
+        for part in _parts(blocks):
+            decided_at = self._recorder.record(*rows_from(part, self.next_seq), decided_at)
         self.connection.execute(
             "UPDATE cursor SET next_seq = ?, decided_at = ?, block_hash = ?",
             (after.next_seq, decided_at, after.block_hash),

@@ -18,7 +18,8 @@ from tallystick.errors import Corrupt, Unavailable
 VERSION = 2
 """2: lines with their number in each account, metadata, amounts that can be searched, totals."""
 _APPLICATION_ID = 0x7A11_571C
-_CACHE_KIB = 65_536
+_CACHE_KIB = 262_144
+"""At most: the pages that a commit of many entries changes. A small file takes no more than it has."""
 _LOG_BYTES_KEPT = 16_777_216
 """Of SQLite's write-ahead log, once a large commit is in the file."""
 MEMORY = ":memory:"
