@@ -15,6 +15,8 @@ from tallystick.projector.recording import Recorder
 from tallystick.projector.schema import connect, telling
 from tallystick.records.blocks import EntryBlock
 
+LOG_BYTES_MAX = 1 << 30
+"""Of SQLite's write-ahead log; a commit of a projector that catches up may write a good part of this."""
 COMMITTED_AT_ONCE = 262_144
 """Entries of a commit of a projector that catches up. An index by account is touched everywhere by every commit, so the
 fewer commits, the fewer of its pages are written again and again."""
@@ -86,6 +88,16 @@ class Projection:
                 self._recorder.forget()
                 self._load_cursor()
                 raise
+            self._trim_log()
+
+    def _trim_log(self) -> None:
+        """Begin SQLite's log anew where it has grown: by itself it does that in a moment without readers only, and
+        readers that follow closely on each other leave none. New ones need no log once all of it is in the file."""
+        if self._path is None:
+            return
+        log = self._path.with_name(self._path.name + "-wal")
+        if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # a reader that stays only delays it
 
     def _write(self, blocks: Sequence[EntryBlock], after: Cursor) -> None:
         if self.connection.execute("SELECT next_seq FROM cursor").fetchone() != (self.next_seq,):

@@ -2,6 +2,7 @@
 
 import itertools
 import sqlite3
+import threading
 
 import numpy as np
 import pytest
@@ -457,3 +458,21 @@ def test_totals_are_the_sums_of_the_accounts(tmp_path):
     }
     assert found == sums
     assert any(sum(each[1:]) for each in sums.values())
+
+
+def test_a_log_that_has_grown_is_begun_anew_in_the_pause_between_two_commits(tmp_path, writer, monkeypatch):
+    monkeypatch.setattr("tallystick.projector.projection.LOG_BYTES_MAX", 100_000)
+    path = tmp_path / "projection.db"
+    projection = Projection(path, writer.journal)
+    reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    for number in range(30):
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM cursor").fetchone()  # sees the commit before the next one
+        for each in range(20):
+            writer.transfer(100 + 20 * number + each, 1, 2, 5)
+        writer.seal()
+        threading.Timer(0.05, reader.execute, ("COMMIT",)).start()
+        projection.catch_up()
+        assert (tmp_path / "projection.db-wal").stat().st_size < 400_000
+        while reader.in_transaction:
+            pass
