@@ -41,8 +41,9 @@ KILL_EVERY_S = 0.7
 PAIRS_MIN = 10
 BOUND = 1.10
 STARTED_S = 30.0
-WOUNDS = ("stopped", "killed", "behind")
-FOLLOWERS = ("projector",)
+CASES = ("projector stopped", "projector killed", "projector behind", "notifier stopped", "notifier killed")
+READS = {"projector": "/v1/transfers?limit=1000", "notifier": "/v1/webhooks"}
+"""What each is asked when it is stopped in the middle of an answer."""
 
 Say = Callable[[str], None]
 _clock = SystemClock()
@@ -71,10 +72,9 @@ class _Pairs:
 
 def run(pairs: int, seconds: float, names: list[str], folder: Path | None, say: Say) -> list[Result]:
     """Each case named as `FOLLOWER WOUND` (none: all of them), and the pairs without a difference."""
-    cases = [f"{follower} {wound}" for follower in FOLLOWERS for wound in WOUNDS]
-    if unknown := set(names) - set(cases):
-        raise Invalid("--case", f"no such case: {', '.join(unknown)}; there are {', '.join(map(repr, cases))}")
-    chosen = [case for case in cases if not names or case in names]
+    if unknown := set(names) - set(CASES):
+        raise Invalid("--case", f"no such case: {', '.join(unknown)}; there are {', '.join(map(repr, CASES))}")
+    chosen = [case for case in CASES if not names or case in names]
     with tempfile.TemporaryDirectory(prefix="tally-isolation-", dir=folder) as place:
         with Instance(Path(place), settings={"followers": ""}) as instance:
             bench = _Bench(instance, seconds)
@@ -178,11 +178,11 @@ def _start(instance: Instance, name: str) -> "subprocess.Popen[bytes]":
     return child
 
 
-def _reads(instance: Instance) -> bool:
+def _reads(instance: Instance, name: str) -> bool:
     """Whether the follower answers a read just now."""
     api = instance.api(wait_s=10.0)
     try:
-        return api.ask("GET", "/v1/transfers?limit=1000").status == 200
+        return api.ask("GET", READS[name]).status == 200
     except TallystickError:
         return False
     finally:
@@ -194,11 +194,11 @@ def _stopped(instance: Instance, name: str) -> Iterator[None]:
     """SIGSTOP, while a read is on its way there."""
     with _follower(instance, name) as child:
         until = _clock.monotonic_ns() + round(STARTED_S * 1e9)
-        while not _reads(instance):
+        while not _reads(instance, name):
             if _clock.monotonic_ns() > until:
                 raise Unavailable(f"the {name} does not answer")
             pause(0.1)
-        reader = threading.Thread(target=_reads, args=(instance,))
+        reader = threading.Thread(target=_reads, args=(instance, name))
         reader.start()
         pause(0.002)
         os.kill(child.pid, signal.SIGSTOP)
