@@ -1510,10 +1510,10 @@ AROUND = (
         "cursor outside its transaction",
         "a follower's cursor moves in the same transaction as its effect",
         PROJECTION,
-        "        decided_at = self._recorder.record(entries, details, self._decided_at)\n",
-        "        decided_at = self._recorder.record(entries, details, self._decided_at)\n"
-        '        self.connection.execute("COMMIT")\n'
-        '        self.connection.execute("BEGIN IMMEDIATE")\n',
+        "            decided_at = self._recorder.record(*rows_from(part, self.next_seq), decided_at)\n",
+        "            decided_at = self._recorder.record(*rows_from(part, self.next_seq), decided_at)\n"
+        '            self.connection.execute("COMMIT")\n'
+        '            self.connection.execute("BEGIN IMMEDIATE")\n',
         ("tests/unit/projector/test_projection.py",),
     ),
     Mutant(
