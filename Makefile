@@ -33,7 +33,7 @@ demo: $(READY) ## Start everything, pay 10,000 times at once, kill the engine, c
 test: $(READY) ## Tests that need no servers; two minutes at most on two cores
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not service'
 
-test-all: test mutants wrk ## All tests, those that need services or time too
+test-all: test mutants wrk site ## All tests, those that need services or time too
 	$(BIN)/pytest -m service -rs
 
 check: $(READY) ## Style, types, imports, and that generated pages are up to date
@@ -43,8 +43,15 @@ check: $(READY) ## Style, types, imports, and that generated pages are up to dat
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python docs/generate.py --check
 
-docs: $(READY) ## Write the generated pages (docs/configuration.md, docs/records.md)
+docs: $(READY) ## Write the generated pages (docs/configuration.md, records.md, statuses.md)
 	$(BIN)/python docs/generate.py
+
+# What makes the site is a group of its own in the lock. Nothing is fetched once it is there.
+.PHONY: site
+site: $(READY) ## Make the documentation site in build/site, warnings as errors
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --frozen --inexact --group docs --python $(BIN)/python
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -c docs -d build/doctrees -b html . build/site
+	@echo "the site is at build/site/index.html"
 
 bench: $(READY) ## Measure the ledger in process and over HTTP
 	$(BIN)/tally bench ledger
@@ -60,4 +67,4 @@ wrk:
 	  echo "wrk is missing and cannot be installed here: tests that need it are SKIPPED" >&2
 
 clean: ## Remove what make made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
+from tallystick import statuses
 from tallystick.records import layouts
 from tallystick.settings import Settings
 
@@ -58,7 +59,45 @@ def configuration() -> str:
     return CONFIGURATION_HEAD + "".join(rows) + CLIENT_TAIL
 
 
-PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration, "records.md": layouts.page}
+STATUSES_HEAD = """\
+# Statuses
+
+<!-- Generated from src/tallystick/statuses.py by `make docs`. Do not edit. -->
+
+What the ledger says about each command, in order of precedence: the first that applies is told. Names and numbers
+are TigerBeetle's; those from 1001 on are ours. None is ever renamed or given to something else.
+
+A *transient* refusal is one that another moment might not have given. It spends the transfer's id all the same: a new
+try needs a new request, or it gets the first answer again. HTTP is the answer to a request for one command; a batch is
+200, with a status for each.
+"""
+
+STATUS_TABLES = {
+    "Of transfers": statuses.TransferStatus,
+    "Of accounts": statuses.AccountStatus,
+    "Of control commands": statuses.ControlStatus,
+    "Of whole requests": statuses.RequestStatus,
+}
+
+
+def all_statuses() -> str:
+    """docs/statuses.md, whole."""
+    parts = [STATUSES_HEAD]
+    for title, table in STATUS_TABLES.items():
+        parts.append(f"\n## {title}\n\n| status | number | HTTP | transient |\n|---|---|---|---|\n")
+        for status in table:
+            # A control command that was applied made nothing: the API answers 200.
+            http = 200 if status is statuses.ControlStatus.APPLIED else statuses.http(status)
+            transient = "yes" if statuses.transient(status) else ""
+            parts.append(f"| `{statuses.name(status)}` | {int(status)} | {http} | {transient} |\n")
+    return "".join(parts)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": configuration,
+    "records.md": layouts.page,
+    "statuses.md": all_statuses,
+}
 
 
 def main(arguments: list[str]) -> int:

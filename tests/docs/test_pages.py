@@ -29,6 +29,20 @@ def test_every_link_leads_somewhere(page):
     assert missing == []
 
 
+def anchors(page):
+    """What a link into the page may name: its headings, spelt as GitHub and the site spell them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_anchor_is_a_heading(page):
+    targets = re.findall(r"\]\(([^)#\s]*\.md)?#([\w-]+)\)", prose(page))
+    assert [
+        f"{path}#{anchor}" for path, anchor in targets if anchor not in anchors(page.parent / path if path else page)
+    ] == []
+
+
 @pytest.mark.parametrize("page", [ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"], ids=relative)
 def test_every_file_that_is_named_exists(page):
     named = re.findall(r"`([a-z_/]+(?:\.py|/))`", prose(page))
@@ -53,7 +67,7 @@ def test_every_make_target_that_is_named_exists():
 
 def test_every_make_target_says_what_it_does():
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    wanted = {"setup", "demo", "test", "test-all", "check", "bench", "docs", "mutants"}
+    wanted = {"setup", "demo", "test", "test-all", "check", "bench", "docs", "site", "mutants"}
     assert wanted <= set(re.findall(r"^([a-z-]+):.*## \S", text, re.MULTILINE))
 
 

@@ -23,7 +23,9 @@ sys.path.insert(0, str(ROOT))
 
 from tests.mutants.table import MUTANTS, Mutant  # noqa: E402
 
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".*cache*", "__pycache__", ".hypothesis", "dist", "tally-data")
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "build", ".*cache*", "__pycache__", ".hypothesis", "dist", "tally-data"
+)
 RUN_S_MAX = 900
 TEST_S_MAX = 300
 """More than tests have otherwise: the first one may compile the kernel, and a time-out proves nothing."""

@@ -2012,6 +2012,49 @@ FOLLOWERS = (
     ),
 )
 
+PAGES = (
+    Mutant(
+        "the reference leaves parameters out",
+        "the API reference tells everything that the OpenAPI document does",
+        "docs/apireference.py",
+        'if each["in"] != "path"]',
+        'if each["in"] == "query"]',
+        ("tests/docs/test_site.py",),
+    ),
+    Mutant(
+        "the reference leaves answers out",
+        "the API reference tells everything that the OpenAPI document does",
+        "docs/apireference.py",
+        'in operation["responses"].items():',
+        'in list(operation["responses"].items())[1:]:',
+        ("tests/docs/test_site.py",),
+    ),
+    Mutant(
+        "a page shows another answer",
+        "what a page says is printed is what is printed",
+        "docs/guides/freeze.md",
+        '"outcome": "debit_account_frozen",',
+        '"outcome": "exceeds_credits",',
+        ("tests/docs/test_guides.py", "-k", "freeze"),
+    ),
+    Mutant(
+        "a page leads nowhere",
+        "no link of a page is dead, nor its anchor",
+        "docs/guides/statement.md",
+        "(../queries.md#filters)",
+        "(../queries.md#filter)",
+        ("tests/docs/test_pages.py",),
+    ),
+    Mutant(
+        "a status is not on its page",
+        "every status is documented",
+        "docs/statuses.md",
+        "| `transfer_must_have_the_same_ledger_as_accounts` | 24 | 422 |  |\n",
+        "",
+        ("tests/docs/test_pages.py",),
+    ),
+)
+
 MUTANTS: tuple[Mutant, ...] = (
     *RECORDS,
     *PROJECTING,
@@ -2028,4 +2071,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *NOTIFIER,
     *FOLLOWERS,
     *SDK,
+    *PAGES,
 )
