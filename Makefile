@@ -27,7 +27,7 @@ $(READY): uv.lock pyproject.toml Makefile
 	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --python $(BIN)/python
 	@touch $@
 
-demo: $(READY) ## Start everything, pay 10,000 times at once, kill the engine, check that nothing is lost
+demo: $(READY) ## A bank's day, 10,000 payments at once, everything killed on cue; nothing is lost
 	$(BIN)/tally demo
 
 test: $(READY) ## Tests that need no servers; two minutes at most on two cores

@@ -2055,6 +2055,41 @@ PAGES = (
     ),
 )
 
+DEMO = (
+    Mutant(
+        "payments do not wait for what they build on",
+        "in a bank's day only those are refused who ask for more than they have",
+        "src/tallystick/lab/load.py",
+        "        if after < 0 or self._answered_ns[after]:\n",
+        "        if True:\n",
+        ("tests/unit/lab/test_load.py",),
+    ),
+    Mutant(
+        "those who still wait count to the calm",
+        "what a wound cost payments is told in full",
+        "src/tallystick/lab/cues.py",
+        "            if lasted_s >= cue.seconds and waiting <= FEW_WAITING:\n",
+        "            if lasted_s >= cue.seconds:\n",
+        ("tests/unit/lab/test_cues.py",),
+    ),
+    Mutant(
+        "a stopped process stays stopped",
+        "a demo that breaks off leaves nothing stopped",
+        "src/tallystick/lab/cues.py",
+        "    finally:\n        director.go_on()\n",
+        "    finally:\n        pass\n",
+        ("tests/unit/lab/test_cues.py",),
+    ),
+    Mutant(
+        "a part that was not posted stays reserved",
+        "the demo's check folds both phases",
+        "src/tallystick/lab/journal_check.py",
+        "_move(balances, debit, credit, 2, -reserved)",
+        "_move(balances, debit, credit, 2, -amount)",
+        ("tests/unit/lab/test_journal_check.py",),
+    ),
+)
+
 MUTANTS: tuple[Mutant, ...] = (
     *RECORDS,
     *PROJECTING,
@@ -2072,4 +2107,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *FOLLOWERS,
     *SDK,
     *PAGES,
+    *DEMO,
 )

@@ -1,4 +1,5 @@
-"""The demo: start everything, pay, kill the engine in the middle, and prove that nothing is lost or doubled.
+"""The demo: start everything, live a bank's day with each process stopped and killed on cue, then keep thousands of
+payments in flight, kill the engine in their middle, and prove that nothing is lost or doubled.
 
 The proof is made by parts that trust each other little: the load generator (another process) wrote down what it was
 told, `journal_check` reads the journal without the ledger's code, and balances are asked over HTTP.
@@ -14,13 +15,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from tallystick import ids
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.errors import Unavailable
-from tallystick.lab import journal_check, limits
-from tallystick.lab.demo_display import Display, closing_report
+from tallystick.lab import demo_day, journal_check, limits
+from tallystick.lab.demo_day import DayReport, Lags, balances_match
+from tallystick.lab.demo_display import Display, Scene, closing_report
 from tallystick.lab.generator import load_run
 from tallystick.lab.instance import TENANT, Instance, tally
 from tallystick.lab.kills import first_outcomes_s
@@ -37,7 +38,7 @@ PATIENCE_S = 90.0
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What the demo showed; `tally demo --json` ends with it."""
+    """What the demo showed; `tally demo --json` ends with it. What the day showed stands in `day`."""
 
     acknowledged: int
     by_status: dict[str, int]
@@ -60,12 +61,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     kill_to_first_outcome_s: float
     entries: int
     payouts: int
+    day: DayReport | None
     ok: bool
     seconds: float
 
 
-def run(data: Path | None, connections: int, payments: int, as_json: bool) -> bool:
-    """Run the demo and print its report; True if all holds. Raises `Unavailable` if it could not be run."""
+def run(data: Path | None, connections: int, payments: int, seed: int | None, as_json: bool) -> bool:
+    """Run the demo and print its report; True if all holds. Raises `Unavailable` if it could not be run.
+
+    `seed` is that of the bank's day; None: without one.
+    """
     clock = SystemClock()
     started_ns = clock.monotonic_ns()
     display = Display(sys.stderr)
@@ -75,7 +80,8 @@ def run(data: Path | None, connections: int, payments: int, as_json: bool) -> bo
     with _folder(data) as folder:
         display.say(f"starting engine and gateway in {folder}; the first start compiles the kernel")
         with Instance(folder, clock) as instance:
-            report = _walk(instance, possible, payments, display, started_ns)
+            day = None if seed is None else demo_day.run(instance, _run_id(), seed, display)
+            report = _walk(instance, possible, payments, display, started_ns, day)
     if as_json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
         sys.stdout.flush()
@@ -84,9 +90,15 @@ def run(data: Path | None, connections: int, payments: int, as_json: bool) -> bo
     return report.ok
 
 
-def _walk(instance: Instance, connections: int, payments: int, display: Display, started_ns: int) -> Report:
+def _run_id() -> int:
+    return int.from_bytes(system_entropy(8), "big") >> 1
+
+
+def _walk(
+    instance: Instance, connections: int, payments: int, display: Display, started_ns: int, day: DayReport | None
+) -> Report:
     earlier = len(journal_check.read(instance.folder).transfers)  # of a folder kept from an earlier run
-    run_id = int.from_bytes(system_entropy(8), "big") >> 1
+    run_id = _run_id()
     plan = Plan(run=run_id, accounts=ACCOUNTS, payments=payments)
     accounts = [plan.account_id(number) for number in range(ACCOUNTS)]
     source = plan.account_id(ACCOUNTS)
@@ -115,7 +127,7 @@ def _walk(instance: Instance, connections: int, payments: int, display: Display,
         raise Unavailable(f"the engine was started {starts.get('engine')} times; one kill should make one start more")
     found = journal_check.read(instance.folder)
     verdict = journal_check.compare(plan, answers, found.transfers, TENANT)
-    balanced = _balanced(instance, [source, *accounts], found.transfers)
+    balanced = balances_match(instance, [source, *accounts], journal_check.fold_phases(found.transfers))
     others = len(found.transfers) - earlier - sum(verdict.by_status.values())
     known = answers["answered_ns"] != 0
     p50, p95, p99 = percentiles_ms((answers["answered_ns"] - answers["sent_ns"])[known].tolist())
@@ -126,6 +138,7 @@ def _walk(instance: Instance, connections: int, payments: int, display: Display,
         and verdict.sums_match
         and balanced
         and others == payouts
+        and (day is None or day.ok)
     )
     return Report(
         acknowledged=verdict.acknowledged,
@@ -147,6 +160,7 @@ def _walk(instance: Instance, connections: int, payments: int, display: Display,
         kill_to_first_outcome_s=round(first_outcomes_s(instance.clock, answers, [killed_ns])[0], 3),
         entries=found.entries,
         payouts=payouts,
+        day=day,
         ok=ok,
         seconds=round((instance.clock.monotonic_ns() - started_ns) / 1e9, 1),
     )
@@ -184,21 +198,15 @@ def _payouts(instance: Instance, source: int, accounts: list[int], run_id: int) 
 def _load(instance: Instance, config: Config, display: Display) -> tuple[int, int, int]:
     """Run the load and kill the engine in its middle: wall time of the kill, connection errors, payments sent again."""
     killed_ns = 0
+    lags = Lags(instance)
     with load_run(config) as run, display.live() as show:
         for _ in run.lines():
             if not killed_ns and run.progress.answered >= config.plan.payments * KILL_AT:
                 killed_ns = instance.kill("engine")
-            show(run.progress, config, instance.processes(), killed_ns)
+            ago_s = (instance.clock.wall_ns() - killed_ns) / 1e9
+            doing = f"SIGKILL engine, {ago_s:.1f} s ago" if killed_ns else "the engine gets a SIGKILL at half of them"
+            show(Scene(run.progress, config.plan.payments, instance.processes(), lags.now(), doing))
+    lags.close()
     if not killed_ns:
         raise Unavailable("the load ended before the engine could be killed")
     return killed_ns, run.progress.errors, run.progress.retried
-
-
-def _balanced(instance: Instance, accounts: list[int], transfers: npt.NDArray[np.void]) -> bool:
-    """Whether the fold of the journal is what the API says of every account, and debits equal credits."""
-    folded = journal_check.fold(transfers)
-    shown = instance.balances(accounts)
-    same = all(shown.get(each) == (*folded.get(each, (0, 0)), 0, 0) for each in accounts)
-    # A kept data folder holds the accounts of earlier runs too: those are not asked for, but their sums count.
-    debits, credits = (sum(pair[side] for pair in folded.values()) for side in (0, 1))
-    return same and debits == credits

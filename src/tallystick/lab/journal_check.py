@@ -1,8 +1,8 @@
 """The judge of every run: reads the journal itself and holds it against what clients were told.
 
 It shares no code with the ledger kernel. Balances are folded from the entries with plain integers, so a mistake in
-the kernel is not repeated here. It knows plain transfers only, which is all that the lab sends, and says so if it
-meets another.
+the kernel is not repeated here. It knows plain and two-phase transfers, which is all that the lab sends, and says so
+if it meets another.
 """
 
 from collections import Counter
@@ -17,8 +17,8 @@ from tallystick import statuses
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.errors import Corrupt
 from tallystick.journal.files import FileJournalReader
-from tallystick.lab.plan import Plan
-from tallystick.records.commands import Kind
+from tallystick.lab.plan import Payments
+from tallystick.records.commands import Kind, TransferFlag
 from tallystick.records.entries import TRANSFER_WORK
 from tallystick.statuses import TransferStatus
 
@@ -113,6 +113,45 @@ def fold(transfers: npt.NDArray[np.void]) -> Balances:
     return balances
 
 
+def fold_phases(transfers: npt.NDArray[np.void]) -> Balances:
+    """By account: debits and credits posted, debits and credits pending, by the entries alone.
+
+    Plain, pending, post and void; no entry may be left out before them. Raises `Corrupt` if it cannot tell.
+    """
+    balances: Balances = {}
+    pending: dict[int, tuple[int, int, int]] = {}
+    if (transfers["moved_lo"][transfers["status"] != CREATED_STORED]).any():
+        raise Corrupt("a refused transfer moved money")
+    done = transfers[transfers["status"] == CREATED_STORED]
+    columns = ("id", "debit_account_id", "credit_account_id", "moved", "pending_id")
+    for flags, number, debit, credit, amount, pending_id in zip(
+        done["flag_bits_effective"].tolist(), *(_numbers(done, name) for name in columns), strict=True
+    ):
+        if flags in (TransferFlag.POST_PENDING_TRANSFER, TransferFlag.VOID_PENDING_TRANSFER):
+            if pending_id not in pending:
+                raise Corrupt(f"transfer {number:032x} resolves one that is not pending")
+            debit, credit, reserved = pending.pop(pending_id)
+            if amount > reserved:
+                raise Corrupt(f"transfer {number:032x} gives back or posts more than was reserved")
+            _move(balances, debit, credit, 2, -reserved)
+            _move(balances, debit, credit, 0, amount if flags == TransferFlag.POST_PENDING_TRANSFER else 0)
+        elif flags == TransferFlag.PENDING:
+            pending[number] = debit, credit, amount
+            _move(balances, debit, credit, 2, amount)
+        elif flags == 0:
+            _move(balances, debit, credit, 0, amount)
+        else:
+            raise Corrupt(
+                "the journal holds transfers that are neither plain nor two-phase; this check cannot fold them"
+            )
+    return balances
+
+
+def _move(balances: Balances, debit: int, credit: int, at: int, amount: int) -> None:
+    balances.setdefault(debit, [0, 0, 0, 0])[at] += amount
+    balances.setdefault(credit, [0, 0, 0, 0])[at + 1] += amount
+
+
 def _numbers(rows: npt.NDArray[np.void], name: str) -> list[int]:
     """A 128-bit column as Python integers."""
     lows, highs = rows[f"{name}_lo"].tolist(), rows[f"{name}_hi"].tolist()
@@ -131,14 +170,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     unknown: int
     """Requests without a final answer when the run ended."""
     altered: int
-    """Entries whose accounts or amount are not what was asked."""
+    """Entries whose accounts, amount or flags are not what was asked."""
     by_status: dict[str, int]
     """Of the run's entries."""
     sums_match: bool
     """Whether the answers, counted by status, are the entries counted by status."""
 
 
-def compare(plan: Plan, answers: npt.NDArray[np.void], transfers: npt.NDArray[np.void], tenant: int) -> Verdict:
+def compare(plan: Payments, answers: npt.NDArray[np.void], transfers: npt.NDArray[np.void], tenant: int) -> Verdict:
     """Hold a run's answers (`lab.load.ANSWER` rows) against the journal's transfers."""
     mine = transfers[(transfers["request_id_hi"] == plan.run) & (transfers["tenant"] == tenant)]
     indexes = (mine["request_id_lo"] & np.uint64((1 << 48) - 1)).astype(np.int64) - 1
@@ -179,11 +218,12 @@ class _Asked:
     """What the entries say was asked."""
 
     def __init__(self, rows: npt.NDArray[np.void]) -> None:
-        names = ("id", "debit_account_id", "credit_account_id", "amount")
-        self._columns = [_numbers(rows, name) for name in names]
+        names = ("id", "debit_account_id", "credit_account_id", "amount", "pending_id")
+        self._columns = [*(_numbers(rows, name) for name in names), rows["flag_bits"].tolist()]
 
-    def differs(self, at: int, plan: Plan, index: int) -> bool:
+    def differs(self, at: int, plan: Payments, index: int) -> bool:
         """Whether the entry at `at` is not the plan's payment `index`."""
         payment = plan.payment(index)
-        expected = (payment.id, payment.debit_account_id, payment.credit_account_id, payment.amount)
+        accounts = payment.debit_account_id, payment.credit_account_id
+        expected = (payment.id, *accounts, payment.amount, payment.pending_id, payment.flags)
         return tuple(column[at] for column in self._columns) != expected

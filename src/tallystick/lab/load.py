@@ -4,9 +4,10 @@
 
 Closed loop: each connection keeps one payment in flight until none are left. Open loop: payments start at a constant
 rate whatever happened to the earlier ones, and a latency counts from the moment the payment *should* have started,
-so that a stall is felt by all that came due in it. A payment whose outcome is not known (connection lost, 202, 429,
-503) is sent again with the same key until it is. It is a measuring instrument, not a client library: it speaks just
-enough HTTP/1.1 for the gateway's answers, which always carry a `Content-Length`.
+so that a stall is felt by all that came due in it. A payment that builds on another one (a post on its authorisation)
+starts when that one's outcome is known, and counts from then. A payment whose outcome is not known (connection lost,
+202, 429, 503) is sent again with the same key until it is. It is a measuring instrument, not a client library: it
+speaks just enough HTTP/1.1 for the gateway's answers, which always carry a `Content-Length`.
 
 It shares the machine with what it loads, so what can be done before the first payment or after the last one is:
 putting requests together, reading what the answers say.
@@ -27,10 +28,13 @@ import numpy as np
 import numpy.typing as npt
 import uvloop
 
+from tallystick import ids
 from tallystick.clock import SystemClock
+from tallystick.lab.bank_day import BankDay
 from tallystick.lab.load_connection import Connection
-from tallystick.lab.plan import CODE, LEDGER, Plan
+from tallystick.lab.plan import LEDGER, Payment, Plan
 from tallystick.lab.ticks import Ticks
+from tallystick.records.commands import TransferFlag
 
 ANSWER = np.dtype(
     [
@@ -60,7 +64,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     key: str
-    plan: Plan
+    plan: Plan | BankDay
     connections: int
     answers: str
     """Path of the file to leave the `ANSWER` rows in (NumPy's format)."""
@@ -121,6 +125,8 @@ class Load:
         self._recent: list[int] = []
         self._bodies: dict[int, tuple[bytes, bool]] = {}  # of each last answer, and whether it was a replay
         self._prepared: list[bytes] = []
+        self._builds = isinstance(config.plan, BankDay)
+        self._parked: dict[int, list[int]] = {}  # by payment, those that build on it
         self._head = (
             f"POST /v1/transfers HTTP/1.1\r\nHost: {config.host}:{config.port}\r\n"
             f"Authorization: Bearer {config.key}\r\nContent-Type: application/json\r\nIdempotency-Key: "
@@ -136,10 +142,7 @@ class Load:
 
     def _request(self, index: int) -> bytes:
         payment = self.config.plan.payment(index)
-        body = (
-            b'{"id":"%032x","debit_account_id":"%032x","credit_account_id":"%032x","amount":"%d","ledger":%d,"code":%d}'
-            % (payment.id, payment.debit_account_id, payment.credit_account_id, payment.amount, LEDGER, CODE)
-        )
+        body = _body(payment)
         return b"%b%032x\r\nContent-Length: %d\r\n\r\n%b" % (self._head, payment.id, len(body), body)
 
     def sending(self, index: int) -> None:
@@ -167,6 +170,24 @@ class Load:
         self.refused += http == 422
         if self.answered == self.total:
             self.finished.set()
+        for child in self._parked.pop(index, ()):
+            self._sent[child] = now
+            self._start(child)
+        return True
+
+    def _start(self, index: int) -> None:
+        """Send a payment on a connection that is free, or else on the first that will be."""
+        if self.idle:
+            self.idle.popitem()[0].send(index)
+        else:
+            self.overdue.append(index)
+
+    def _must_wait(self, index: int) -> bool:
+        """Whether a payment builds on one without outcome so far; that outcome starts it."""
+        after = self.config.plan.payment(index).after if self._builds else -1
+        if after < 0 or self._answered_ns[after]:
+            return False
+        self._parked.setdefault(after, []).append(index)
         return True
 
     def read_bodies(self) -> None:
@@ -192,9 +213,10 @@ class Load:
         """The next payment for a free connection; None if there is none for it now."""
         if self.overdue:
             return self.overdue.popleft()
-        if not self.config.rate and self.started < self.total:
+        while not self.config.rate and self.started < self.total:
             self.started += 1
-            return self.started - 1
+            if not self._must_wait(self.started - 1):
+                return self.started - 1
         self.idle[connection] = None
         return None
 
@@ -215,11 +237,9 @@ class Load:
             if due_ns > now:
                 return
             self.started += 1
-            self._sent[index] = due_ns
-            if self.idle:
-                self.idle.popitem()[0].send(index)
-            else:
-                self.overdue.append(index)
+            if not self._must_wait(index):
+                self._sent[index] = due_ns
+                self._start(index)
         self.loop.remove_reader(self._ticks.descriptor)
         self._ticks.close()
 
@@ -243,6 +263,22 @@ class Load:
             p99_ms=recent[len(recent) * 99 // 100] / 1e6 if recent else 0.0,
             done=done,
         )
+
+
+def _body(payment: Payment) -> bytes:
+    """A payment as the API takes it."""
+    body = b'{"id":"%032x","amount":"%d"' % (payment.id, payment.amount)
+    if payment.debit_account_id:
+        body += b',"debit_account_id":"%032x","credit_account_id":"%032x","ledger":%d,"code":%d' % (
+            *(payment.debit_account_id, payment.credit_account_id),
+            *(LEDGER, payment.code),
+        )
+    if payment.pending_id:
+        body += b',"pending_id":"%b"' % ids.show(payment.pending_id).encode()
+    if payment.flags:
+        names = [str(flag.name).lower() for flag in TransferFlag if flag in payment.flags]
+        body += b',"flags":' + msgspec.json.encode(names)
+    return body + b"}"
 
 
 async def run(config: Config) -> None:

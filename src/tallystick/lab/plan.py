@@ -5,17 +5,39 @@ check works out again from the index, and compares with what the journal says.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
+from tallystick.records.commands import TransferFlag
+
 LEDGER = 978
+PLAIN = TransferFlag(0)
 CODE = 1
 REFUSED_EVERY = 50
 """One payment in so many asks for more than anyone has, so that a run shows refusals too."""
 AMOUNT_REFUSED = 10**15
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Payments(Protocol):
+    """What a load generator makes and a check looks for: so many payments, each a function of its index."""
+
+    @property
+    def run(self) -> int:
+        """The upper half of every request id of the run."""
+        ...
+
+    @property
+    def payments(self) -> int:
+        """How many there are."""
+        ...
+
+    def payment(self, index: int) -> "Payment":
+        """Payment `index`, from 0; its request id ends in `index + 1`."""
+        ...
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, tag="plan"):
     """A run's payments between its accounts."""
 
     run: int
@@ -31,7 +53,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def account_id(self, number: int) -> int:
         """The id of account `number`."""
         run = self.run if self.accounts_run is None else self.accounts_run
-        return (run << 64) | (0xACC << 48) | (number + 1)
+        return account_id(run, number)
 
     def payment(self, index: int) -> "Payment":
         """Payment `index`, from 0."""
@@ -39,9 +61,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         credit = (debit + 1 + (index * 104_729) % (self.accounts - 1)) % self.accounts
         every = self.refused_every
         amount = AMOUNT_REFUSED if every and index % every == every - 1 else 1 + index % 97
-        return Payment(
-            (self.run << 64) | (0xFAE << 48) | (index + 1), self.account_id(debit), self.account_id(credit), amount
-        )
+        return Payment(payment_id(self.run, index), self.account_id(debit), self.account_id(credit), amount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +72,18 @@ class Payment:
     debit_account_id: int
     credit_account_id: int
     amount: int
+    code: int = CODE
+    flags: TransferFlag = PLAIN
+    pending_id: int = 0
+    after: int = -1
+    """The index of a payment whose outcome must be known before this one is sent; negative: of none."""
+
+
+def account_id(run: int, number: int) -> int:
+    """The id of a run's account `number`."""
+    return (run << 64) | (0xACC << 48) | (number + 1)
+
+
+def payment_id(run: int, index: int) -> int:
+    """The id of a run's payment `index`, as a transfer and as a request."""
+    return (run << 64) | (0xFAE << 48) | (index + 1)

@@ -14,7 +14,8 @@ from tallystick.lab.results import Result
 def test_the_demo_kills_the_engine_and_finds_nothing_lost_or_doubled() -> None:
     # Few open files are allowed, so it must use fewer connections than asked for, and say so.
     limited = ["bash", "-c", 'ulimit -n 500; exec "$@"', "bash"]
-    command = [*limited, *tally("demo"), "--connections", "10000", "--payments", "5000", "--json"]
+    words = ["--no-day", "--connections", "10000", "--payments", "5000", "--json"]
+    command = [*limited, *tally("demo"), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout
     report = json.loads(done.stdout.splitlines()[-1])
@@ -27,6 +28,32 @@ def test_the_demo_kills_the_engine_and_finds_nothing_lost_or_doubled() -> None:
     assert report["sums_match"]
     assert 0 < report["kill_to_first_outcome_s"] < 60
     assert 0 < report["p50_ms"] <= report["p95_ms"] <= report["p99_ms"]
+
+
+@pytest.mark.service
+@pytest.mark.timeout(400)
+def test_the_demo_lives_a_bank_s_day_with_every_process_stopped_and_killed() -> None:
+    words = ["--connections", "100", "--payments", "2000", "--seed", "3", "--json"]
+    done = subprocess.run([*tally("demo"), *words], capture_output=True, text=True, timeout=380)
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout
+    report = json.loads(done.stdout.splitlines()[-1])
+    day = report["day"]
+    assert report["ok"]
+    assert day["ok"]
+    assert day["balanced"]
+    assert (day["lost"], day["doubled"], day["unknown"], day["altered"]) == (0, 0, 0, 0)
+    assert day["acknowledged"] == day["payments"] == sum(day["kinds"].values()) == sum(day["by_status"].values())
+    assert day["by_status"]["exceeds_credits"] == day["kinds"]["refused"] > 0
+    hurt = [(cost["what"], cost["process"]) for cost in day["costs"]]
+    assert [each for each in hurt if each[1] == "engine"] == [("stop", "engine"), ("kill", "engine")]
+    assert len(hurt) == 2 * len({process for _, process in hurt})
+    for cost in day["costs"]:
+        assert cost["payments"] > 0
+        assert cost["p99_ms"] > 0
+        assert cost["p99_calm_ms"] > 0
+    # Payments cannot be decided while the engine is stopped: what that cost must show.
+    stopped = next(cost for cost in day["costs"] if (cost["what"], cost["process"]) == ("stop", "engine"))
+    assert stopped["p99_ms"] > 900
 
 
 def test_the_restart_bench_kills_as_often_as_asked(tmp_path: Path) -> None:

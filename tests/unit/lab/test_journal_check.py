@@ -16,7 +16,7 @@ from tallystick.lab.kills import first_outcomes_s
 from tallystick.lab.load import ANSWER
 from tallystick.lab.plan import Plan
 from tallystick.records.blocks import entry_block
-from tallystick.records.commands import Kind
+from tallystick.records.commands import Kind, TransferFlag
 from tallystick.records.details import DETAILS
 from tallystick.records.details import VERSION as DETAILS_VERSION
 from tallystick.records.entries import ENTRY, LENGTH_BYTESWAPPED, TRANSFER_WORK, VERSION
@@ -219,3 +219,59 @@ def test_the_first_outcome_after_a_kill_is_one_that_was_decided_after_it() -> No
     (wait_s,) = first_outcomes_s(clock, told, [kill_ns])
     assert wait_s == pytest.approx(1.2, abs=0.01)
     assert first_outcomes_s(clock, told[:1], [kill_ns]) == [float("inf")]
+
+
+def two_phase(*steps: tuple[int, TransferFlag, int, int]) -> np.ndarray:  # type: ignore[type-arg]
+    """Created transfers of account 1 to account 2: id, flags, what moved, id of the pending one."""
+    rows = entries()[: len(steps)].copy()
+    for row, (number, flags, moved, pending) in zip(rows, steps, strict=True):
+        row["id_lo"], row["id_hi"], row["flag_bits_effective"] = number, 0, flags
+        row["moved_lo"], row["pending_id_lo"], row["pending_id_hi"] = moved, pending, 0
+        resolves = bool(pending)
+        for side, account in (("debit", 1), ("credit", 2)):
+            row[f"{side}_account_id_lo"] = 0 if resolves else account
+            row[f"{side}_account_id_hi"] = 0
+    return rows
+
+
+PENDING, POST, VOID = TransferFlag.PENDING, TransferFlag.POST_PENDING_TRANSFER, TransferFlag.VOID_PENDING_TRANSFER
+
+
+@pytest.mark.parametrize(
+    ("steps", "posted", "pending"),
+    [
+        ([(1, TransferFlag(0), 100, 0)], 100, 0),
+        ([(1, PENDING, 80, 0)], 0, 80),
+        ([(1, PENDING, 80, 0), (2, POST, 60, 1)], 60, 0),
+        ([(1, PENDING, 80, 0), (2, VOID, 80, 1)], 0, 0),
+        ([(1, PENDING, 80, 0), (2, PENDING, 5, 0), (3, POST, 80, 1)], 80, 5),
+    ],
+)
+def test_both_phases_are_folded(steps: list[tuple[int, TransferFlag, int, int]], posted: int, pending: int) -> None:
+    assert journal_check.fold_phases(two_phase(*steps)) == {1: [posted, 0, pending, 0], 2: [0, posted, 0, pending]}
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([(1, PENDING, 80, 0), (2, POST, 60, 1), (3, VOID, 80, 1)], "not pending"),
+        ([(1, PENDING, 80, 0), (2, POST, 81, 1)], "more than"),
+        ([(1, TransferFlag.CLOSING_DEBIT, 80, 0)], "neither"),
+    ],
+)
+def test_what_cannot_be_is_not_folded(steps: list[tuple[int, TransferFlag, int, int]], told: str) -> None:
+    with pytest.raises(Corrupt, match=told):
+        journal_check.fold_phases(two_phase(*steps))
+
+
+def test_without_pending_transfers_both_folds_agree() -> None:
+    folded = journal_check.fold_phases(entries())
+    assert {account: row[:2] for account, row in folded.items()} == journal_check.fold(entries())
+    assert not any(any(row[2:]) for row in folded.values())
+
+
+@pytest.mark.parametrize("column", ["pending_id_lo", "flag_bits"])
+def test_an_entry_with_other_flags_than_were_asked_is_altered(column: str) -> None:
+    decided = entries()
+    decided[5][column] += 1
+    assert judged(answers(), decided).altered == 1

@@ -5,13 +5,16 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import uvloop
 
 from tallystick.lab import load
+from tallystick.lab.bank_day import BankDay
 from tallystick.lab.load import ANSWER, Config
 from tallystick.lab.plan import Plan
+from tallystick.records.commands import TransferFlag
 
 
 class Gateway(asyncio.Protocol):
@@ -63,7 +66,9 @@ class Gateway(asyncio.Protocol):
             self.answer(self.trouble.encode() + b" Later", b"{}")
 
 
-def run(tmp_path: Path, trouble: str = "", rate: float = 0.0, payments: int = 100) -> tuple[np.ndarray, type[Gateway]]:  # type: ignore[type-arg]
+def run(
+    tmp_path: Path, trouble: str = "", rate: float = 0.0, payments: int = 100, plan: BankDay | None = None
+) -> tuple[np.ndarray, type[Gateway]]:  # type: ignore[type-arg]
     class Told(Gateway):
         pass
 
@@ -76,7 +81,7 @@ def run(tmp_path: Path, trouble: str = "", rate: float = 0.0, payments: int = 10
             host="127.0.0.1",
             port=server.sockets[0].getsockname()[1],
             key="k",
-            plan=Plan(run=1, accounts=5, payments=payments),
+            plan=plan or Plan(run=1, accounts=5, payments=payments),
             connections=10,
             answers=str(answers),
             rate=rate,
@@ -143,3 +148,43 @@ def test_in_an_open_loop_a_payment_without_a_free_connection_waits_and_its_wait_
     # 33 of the 100 wait 25 to 50 ms on ten connections, while all of them came due within 5 ms.
     assert rows["sent_ns"].max() - rows["sent_ns"].min() < 6_000_000
     assert np.median(rows["answered_ns"] - rows["sent_ns"]) > 20_000_000
+
+
+@pytest.mark.parametrize("rate", [0.0, 20_000.0])
+@pytest.mark.parametrize("trouble", ["", "202"])
+def test_a_payment_is_sent_when_the_outcome_is_known_on_which_it_builds(
+    tmp_path: Path, trouble: str, rate: float
+) -> None:
+    day = BankDay(run=1, payments=400, people=20)
+    rows, gateway = run(tmp_path, trouble, rate, plan=day)
+    assert len(gateway.bodies) == 400
+    assert rows["acknowledged"].all()
+    built = [(index, day.payment(index).after) for index in range(400) if day.payment(index).after >= 0]
+    assert len(built) > 200
+    assert all(rows["sent_ns"][index] >= rows["answered_ns"][after] for index, after in built)
+
+
+def test_a_bank_s_day_goes_out_as_the_api_takes_it(tmp_path: Path) -> None:
+    day = BankDay(run=1, payments=400, people=20)
+    _, gateway = run(tmp_path, plan=day)
+    for index in range(400):
+        payment = day.payment(index)
+        sent = msgspec.json.decode(gateway.bodies[b"%032x" % payment.id])
+        assert sent == {
+            "id": f"{payment.id:032x}",
+            "amount": str(payment.amount),
+            **({"flags": ["pending"]} if payment.flags == TransferFlag.PENDING else {}),
+            **({"pending_id": f"{payment.pending_id:032x}", "flags": sent.get("flags")} if payment.pending_id else {}),
+            **(
+                {
+                    "debit_account_id": f"{payment.debit_account_id:032x}",
+                    "credit_account_id": f"{payment.credit_account_id:032x}",
+                    "ledger": 978,
+                    "code": payment.code,
+                }
+                if payment.debit_account_id
+                else {}
+            ),
+        }
+        if payment.pending_id:
+            assert sent["flags"] in (["post_pending_transfer"], ["void_pending_transfer"])
