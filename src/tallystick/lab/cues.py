@@ -1,7 +1,7 @@
 """Processes hurt on cue while payments flow, and what each of it cost those payments.
 
-Between two wounds there is calm. A latency belongs to the time at which its payment was due, so that a payment that
-had to wait for a process to come back counts to the wound that it waited for.
+Between two wounds there is calm. A payment that was due in a wound, or on its way when it began, counts to that wound,
+however late its outcome came.
 """
 
 import os
@@ -48,10 +48,10 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     process: str
     what: str
     payments: int
-    """Due while it lasted."""
+    """Due while it lasted, or on their way when it began."""
     p99_ms: float
     p99_calm_ms: float
-    """Of the payments due in the calm before and after it."""
+    """Of the payments due, and answered, in the calm before and after it."""
     ratio: float
 
 
@@ -141,18 +141,20 @@ class Director:
 
 
 def costs(wounds: Sequence[tuple[Cue, int, int]], answers: npt.NDArray[np.void]) -> list[Cost]:
-    """What each wound cost payments (`lab.load.ANSWER` rows): those due from its start until before its end, on the
-    monotonic clock in nanoseconds, against those due in the calm before it and after it.
+    """What each wound cost payments (`lab.load.ANSWER` rows): those on their way at its start or due before its end, on
+    the monotonic clock in nanoseconds, against those due in the calm before and after it, and answered there.
 
     Raises `Unavailable` if there were none.
     """
     known = answers[answers["answered_ns"] != 0]
+    latencies = known["answered_ns"] - known["sent_ns"]
     found = []
     ends = [0, *(until for _, _, until in wounds)]
     starts = [*(start for _, start, _ in wounds[1:]), np.iinfo(np.int64).max]
     for (cue, start, until), before, after in zip(wounds, ends[:-1], starts, strict=True):
-        hurt = _between(known, start, until)
-        calm = np.concatenate([_between(known, before, start), _between(known, until, after)])
+        due, answered = known["sent_ns"], known["answered_ns"]
+        hurt = latencies[(before <= due) & (due < until) & (answered >= start)]
+        calm = latencies[((before <= due) & (answered < start)) | ((until <= due) & (answered < after))]
         if not len(hurt) or not len(calm):
             raise Unavailable(f"no payment was due at the cue {cue}, or in the calm around it")
         p99, p99_calm = percentiles_ms(hurt.tolist())[2], percentiles_ms(calm.tolist())[2]
@@ -167,13 +169,6 @@ def costs(wounds: Sequence[tuple[Cue, int, int]], answers: npt.NDArray[np.void])
             )
         )
     return found
-
-
-def _between(rows: npt.NDArray[np.void], start: int, until: int) -> npt.NDArray[np.int64]:
-    """Latencies, in nanoseconds, of payments due from `start` until before `until`."""
-    due = rows[(rows["sent_ns"] >= start) & (rows["sent_ns"] < until)]
-    latencies: npt.NDArray[np.int64] = due["answered_ns"] - due["sent_ns"]
-    return latencies
 
 
 @contextmanager

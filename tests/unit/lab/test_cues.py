@@ -39,6 +39,11 @@ def test_a_wound_costs_what_payments_due_in_it_took_against_the_calm_around_it()
     assert second.ratio == 62.5
 
 
+def test_a_payment_on_its_way_when_the_wound_begins_is_hurt_by_it() -> None:
+    [cost] = costs([(Cue("stop", "engine"), 100 * MS, 200 * MS)], answers((50, 2), (99, 100), (150, 40), (250, 4)))
+    assert (cost.payments, cost.p99_ms, cost.p99_calm_ms) == (2, 100, 4)
+
+
 def test_a_payment_without_outcome_has_no_latency() -> None:
     rows = answers((50, 2), (100, 3), (101, 3))
     rows["answered_ns"][2] = 0
