@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tallystick.blockfile.disk import Disk, File
 from tallystick.errors import Corrupt
-from tallystick.tlog.merkle import EMPTY_ROOT, HASH_SIZE, node_hash, peaks
-from tallystick.tlog.tiles import TILE_SIZE, WIDTH, Tile, TiledTree, parents, tile_root
+from tallystick.tlog.merkle import HASH_SIZE
+from tallystick.tlog.tiles import TILE_SIZE, WIDTH, Tile, TiledTree, edge_root, tile_root
 
 NAME = "level-{}"
 
@@ -86,19 +86,7 @@ class LevelFiles:
 
     def root(self) -> bytes:
         """The tree's root, from its right edge alone: nothing is read."""
-        found: list[bytes] = []
-        for edge in reversed(self._edge):
-            for inner, index in peaks(0, len(edge) // HASH_SIZE):
-                hashes = edge[(index << inner) * HASH_SIZE : (index + 1 << inner) * HASH_SIZE]
-                for _ in range(inner):
-                    hashes = parents(hashes)
-                found.append(hashes)
-        if not found:
-            return EMPTY_ROOT
-        root = found.pop()
-        while found:
-            root = node_hash(found.pop(), root)
-        return root
+        return edge_root(self._edge)
 
     def tree(self) -> TiledTree:
         """The nodes of the tree as it is flushed now, for proofs."""

@@ -86,17 +86,19 @@ def _digest(number: int, value: bytes) -> bytes:
 
 def _slots(file: File, path: Path) -> tuple[_Slot | None, _Slot | None, bool]:
     """The two slots as far as they are whole, and whether the second was ever begun."""
-    data = [file.read(at, SLOT_SIZE) for at in (0, SLOT_SIZE)]
-    first, second = map(_whole, data)
-    begun = any(data[1])
+    first, second = _whole(file, 0), _whole(file, SLOT_SIZE)
+    begun = second is not None or any(file.read(SLOT_SIZE, SLOT_SIZE))
     if begun and first is None and second is None:
         raise Corrupt(f"{path}: neither of its two copies is whole")
     return first, second, begun
 
 
-def _whole(data: bytes) -> _Slot | None:
-    if len(data) < _HEAD.size:
+def _whole(file: File, at: int) -> _Slot | None:
+    head = file.read(at, _HEAD.size)
+    if len(head) < _HEAD.size:
         return None
-    magic, number, length, digest = _HEAD.unpack_from(data)
-    value = data[_HEAD.size : _HEAD.size + length]
-    return (number, value) if magic == _MAGIC and _digest(number, value) == digest else None
+    magic, number, length, digest = _HEAD.unpack(head)
+    if magic != _MAGIC or length > VALUE_BYTES_MAX:
+        return None
+    value = file.read(at + _HEAD.size, length)
+    return (number, value) if _digest(number, value) == digest else None

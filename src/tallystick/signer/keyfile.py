@@ -13,6 +13,9 @@ from tallystick.errors import Corrupt, Invalid, InvalidProof, Unavailable
 from tallystick.tlog.keys import Kind, SignerKey, new_key, parse_skey
 
 PAIR = (Kind.ED25519, Kind.MLDSA44)
+"""A log's."""
+WITNESS_PAIR = (Kind.ED25519_COSIGNATURE, Kind.MLDSA44)
+"""A witness's, which is kept in such a file too."""
 
 
 def read(path: Path) -> list[SignerKey]:
@@ -28,12 +31,12 @@ def read(path: Path) -> list[SignerKey]:
         raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
 
 
-def create(path: Path, origin: str, entropy: Entropy) -> list[SignerKey]:
-    """The first pair of keys of the log called `origin`, unless there are keys. Returns those in force."""
-    return read(path) or rotate(path, origin, entropy)
+def create(path: Path, origin: str, entropy: Entropy, pair: Sequence[Kind] = PAIR) -> list[SignerKey]:
+    """The first pair of keys under the name `origin`, unless there are keys. Returns those in force."""
+    return read(path) or rotate(path, origin, entropy, pair)
 
 
-def rotate(path: Path, origin: str, entropy: Entropy) -> list[SignerKey]:
+def rotate(path: Path, origin: str, entropy: Entropy, pair: Sequence[Kind] = PAIR) -> list[SignerKey]:
     """Add a pair; from the next checkpoint on it signs too. Durable on return. Returns the keys in force.
 
     Raises `Invalid` if the keys there are of another log.
@@ -41,7 +44,7 @@ def rotate(path: Path, origin: str, entropy: Entropy) -> list[SignerKey]:
     keys = read(path)
     if any(key.name != origin for key in keys):
         raise Invalid("origin", f"the keys in {path} are of {keys[0].name}, not of {origin}")
-    keys += [new_key(origin, kind, entropy) for kind in PAIR]
+    keys += [new_key(origin, kind, entropy) for kind in pair]
     _write(path, keys)
     return keys
 

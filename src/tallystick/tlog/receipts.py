@@ -36,6 +36,10 @@ class Receipt:
 
     def encode(self) -> bytes:
         """Its bytes; raises `ValueError` if `extra` is too long for other readers."""
+        return self.head() + self.checkpoint.encode()
+
+    def head(self) -> bytes:
+        """Its bytes up to the checkpoint, whose bytes its maker has at hand."""
         if len(self.extra) > EXTRA_BYTES_MAX:
             raise ValueError(f"a receipt has room for {EXTRA_BYTES_MAX} extra bytes, not {len(self.extra)}")
         lines = [HEADER]
@@ -43,7 +47,7 @@ class Receipt:
             lines.append(f"extra {base64.b64encode(self.extra).decode()}")
         lines.append(f"index {self.index}")
         lines.extend(base64.b64encode(found).decode() for found in self.hashes)
-        return "".join(f"{line}\n" for line in lines).encode() + b"\n" + self.checkpoint.encode()
+        return "".join(f"{line}\n" for line in lines).encode() + b"\n"
 
 
 def parse_receipt(data: bytes) -> Receipt:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tallystick.errors import InvalidProof
-from tallystick.tlog.merkle import HASH_SIZE, Nodes
+from tallystick.tlog.merkle import EMPTY_ROOT, HASH_SIZE, Nodes, node_hash, peaks
 
 WIDTH = 256
 TILE_SIZE = WIDTH * HASH_SIZE
@@ -102,6 +102,21 @@ def tile_root(hashes: bytes) -> bytes:
     return hashes
 
 
+def edge_root(edge: Sequence[bytes]) -> bytes:
+    """The root of a tree from its right edge: by tile level, the hashes of its partial tile (none where it is full)."""
+    found: list[bytes] = []
+    for hashes in reversed(edge):
+        for inner, index in peaks(0, len(hashes) // HASH_SIZE):
+            part = hashes[(index << inner) * HASH_SIZE : (index + 1 << inner) * HASH_SIZE]
+            for _ in range(inner):
+                part = parents(part)
+            found.append(part)
+    root = found.pop() if found else EMPTY_ROOT
+    while found:
+        root = node_hash(found.pop(), root)
+    return root
+
+
 def pack_bundle(entries: Sequence[bytes]) -> bytes:
     """Entries as a bundle: each behind its length, big-endian."""
     return b"".join(struct.pack(">H", len(entry)) + entry for entry in entries)
@@ -136,7 +151,13 @@ class TiledTree:
     def __init__(self, size: int, read: TileReader) -> None:
         self.size = size
         self._read = read
-        self._expanded = lru_cache(_CACHED)(self._expand)
+        self._expanded: Callable[[int, int, int], list[bytes]] = lru_cache(_CACHED)(self._expand)
+
+    def at(self, size: int) -> "TiledTree":
+        """The same log's tree at another size. They share what was read: a tile says its width."""
+        other = TiledTree(size, self._read)
+        other._expanded = self._expanded
+        return other
 
     def node(self, level: int, index: int) -> bytes:
         """As `merkle.Nodes`. Raises `InvalidProof` for a tile of another width."""
@@ -145,7 +166,7 @@ class TiledTree:
         tile_index, at = divmod(first, WIDTH)
         level_size = self.size >> 8 * tile_level
         width = min(WIDTH, level_size - tile_index * WIDTH)
-        rows = self._expanded(Tile(tile_level, tile_index, width))
+        rows = self._expanded(tile_level, tile_index, width)
         at >>= inner
         return rows[inner][at * HASH_SIZE : (at + 1) * HASH_SIZE]
 
@@ -154,11 +175,12 @@ class TiledTree:
         """`node` as a function."""
         return self.node
 
-    def _expand(self, tile: Tile) -> list[bytes]:
+    def _expand(self, level: int, index: int, width: int) -> list[bytes]:
         """The hashes of a tile and of all complete subtrees inside it, by level: proofs ask for most of them."""
+        tile = Tile(level, index, width)
         hashes = self._read(tile)
-        if len(hashes) != tile.width * HASH_SIZE:
-            raise InvalidProof(f"{tile.path} holds {len(hashes)} bytes, not {tile.width * HASH_SIZE}")
+        if len(hashes) != width * HASH_SIZE:
+            raise InvalidProof(f"{tile.path} holds {len(hashes)} bytes, not {width * HASH_SIZE}")
         rows = [hashes]
         while len(hashes) >= 2 * HASH_SIZE:
             hashes = parents(hashes[: len(hashes) // (2 * HASH_SIZE) * (2 * HASH_SIZE)])
