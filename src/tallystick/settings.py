@@ -32,7 +32,8 @@ class Settings(BaseSettings):
         default=7400, ge=0, le=65535, description="Port the gateway listens on; further ones take those after it."
     )
     followers: str = Field(
-        default="projector notifier", description="Which followers `tally up` runs, parted by blanks."
+        default="projector notifier signer auditor",
+        description="Which followers `tally up` runs, parted by blanks.",
     )
     gateways: int = Field(default=1, ge=1, le=64, description="How many gateways `tally up` runs.")
     keys_file: Path | None = Field(
@@ -75,6 +76,18 @@ class Settings(BaseSettings):
         description="Bytes a second of the journal read again in the background to find damage; 0: none.",
     )
     intake_retention_s: float = Field(default=86_400.0, ge=0, description="How long decided intake blocks are kept.")
+    log_origin: str = Field(
+        default="tallystick.example/ledger",
+        pattern=r"^[^+\s]{1,200}$",
+        description="Name of the audit log, a URL without scheme; the shard's number is appended.",
+    )
+    witness_name: str = Field(
+        default="witness.example/tally",
+        pattern=r"^[^+\s]{1,200}$",
+        description="Name of the witness that `tally up witness` runs, a URL without scheme.",
+    )
+    witness_host: str = Field(default="127.0.0.1", description="Address the witness listens on.")
+    witness_port: int = Field(default=7480, ge=0, le=65535, description="Port the witness listens on.")
     kernel_cache: Path | None = Field(
         default=None, description="Folder of compiled code; default in the user's cache folder."
     )
@@ -104,6 +117,11 @@ class Settings(BaseSettings):
     def path(self, *parts: str) -> Path:
         """A path inside the data folder."""
         return self.data.joinpath(*parts)
+
+    @property
+    def log_origin_of_shard(self) -> str:
+        """Origin of this shard's log, and name of its keys."""
+        return f"{self.log_origin}/{self.shard}"
 
     @property
     def keys_path(self) -> Path:

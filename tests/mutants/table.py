@@ -467,6 +467,46 @@ TRANSPARENCY = (
         "",
         ("tests/unit/signer",),
     ),
+    Mutant(
+        "witness forgets",
+        "what a witness cosigned is kept before it answers",
+        "src/tallystick/witness/cosigning.py",
+        "        slots.store(Note(note.text, (*others, *lines)).encode())\n",
+        "",
+        ("tests/unit/witness",),
+    ),
+    Mutant(
+        "split view cosigned",
+        "a witness cosigns one root of each size",
+        "src/tallystick/witness/cosigning.py",
+        "            if last is not None and last.size:\n",
+        "            if last is not None and last.size and last.size != checkpoint.size:\n",
+        ("tests/unit/witness",),
+    ),
+    Mutant(
+        "witnesses race",
+        "check and store are one step",
+        "src/tallystick/witness/cosigning.py",
+        "        if old != (last.size if last else 0):\n",
+        "        if False:\n",
+        ("tests/unit/witness",),
+    ),
+    Mutant(
+        "served beyond the checkpoint",
+        "nothing is served that is not under the published checkpoint",
+        "src/tallystick/auditor/serving.py",
+        "            if tile.index * WIDTH + tile.width > published[1].size >> 8 * level:\n",
+        "            if False:\n",
+        ("tests/unit/auditor",),
+    ),
+    Mutant(
+        "tiles not compared",
+        "the audit of a whole log compares every tile",
+        "src/tallystick/tlog/auditing.py",
+        "        if served == hashes:\n",
+        "        if True:\n",
+        ("tests/unit/auditor",),
+    ),
 )
 
 ENGINE = (

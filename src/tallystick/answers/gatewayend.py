@@ -206,6 +206,11 @@ class GatewayEnd:
         reply = await self._ask(lambda client, query: wire.TransfersQuery(client, query, tenant, packed))
         return np.frombuffer(reply.payload, TRANSFER_EVENT)
 
+    async def seqs(self, tenant: int, ids: list[int]) -> list[int]:
+        packed = wire.pack_ids(ids)
+        reply = await self._ask(lambda client, query: wire.SeqsQuery(client, query, tenant, packed))
+        return [int(seq) for seq in np.frombuffer(reply.payload, "<u8")]
+
     async def positions(self) -> dict[bytes, int]:
         reply = await self._ask(wire.PositionsQuery)
         payload = reply.payload

@@ -40,6 +40,10 @@ class Answers(Protocol):
         """`TRANSFER_EVENT` rows of those ids that were created: amount is what moved, timestamp when."""
         ...
 
+    async def seqs(self, tenant: int, ids: list[int]) -> list[int]:
+        """Of those ids that were created, in order, the seqs of their entries in the journal."""
+        ...
+
 
 class EngineLink(Answers, Protocol):
     """All that a gateway needs of the engine: the look-ups, the doorbell, and pushes of its lanes' results."""

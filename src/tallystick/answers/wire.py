@@ -55,6 +55,15 @@ class TransfersQuery(msgspec.Struct, frozen=True, tag="transfers", array_like=Tr
     ids: bytes
 
 
+class SeqsQuery(msgspec.Struct, frozen=True, tag="seqs", array_like=True):
+    """Where in the journal do created transfers stand? `ids` is n × 16 bytes, little-endian."""
+
+    client: bytes
+    query: int
+    tenant: int
+    ids: bytes
+
+
 class PositionsQuery(msgspec.Struct, frozen=True, tag="positions", array_like=True):
     """How far are lanes taken, durably? A gateway's back-pressure, right even where pushes were lost."""
 
@@ -62,7 +71,7 @@ class PositionsQuery(msgspec.Struct, frozen=True, tag="positions", array_like=Tr
     query: int
 
 
-Question: TypeAlias = ResultsQuery | AccountsQuery | TransfersQuery | PositionsQuery
+Question: TypeAlias = ResultsQuery | AccountsQuery | TransfersQuery | SeqsQuery | PositionsQuery
 Inbound: TypeAlias = Doorbell | Question
 Sent: TypeAlias = Subscription | Inbound
 
@@ -78,7 +87,8 @@ class Reply(msgspec.Struct, frozen=True, tag="reply", array_like=True):
     """The answer to `query`.
 
     `status` is 0, or a `RequestStatus` of a results query. `payload`: `RESULT` rows; or per account found
-    `ACCOUNT_EVENT` and `FOUND_ACCOUNT_EXTRA` (152 bytes); or `TRANSFER_EVENT` rows; or 24-byte lane positions.
+    `ACCOUNT_EVENT` and `FOUND_ACCOUNT_EXTRA` (152 bytes); or `TRANSFER_EVENT` rows; or a seq of 8 bytes
+    for each transfer found, little-endian; or 24-byte lane positions.
     """
 
     query: int

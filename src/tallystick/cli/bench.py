@@ -313,3 +313,27 @@ def isolation(
     results = bench_isolation.run(pairs, seconds, case or [], data, say)
     render(results, as_json)
     return Exit.DONE if all(result.extra["holds"] for result in results) else Exit.REFUSED
+
+
+@app.command("audit", epilog=EPILOG)
+def audit(
+    runs: Runs = 5,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """The audit log of 200,000 entries, on one core, against its hashes alone.
+
+    Cases: `sequence` (journal to durable tiles), `recompute` (every entry hashed again, every tile compared),
+    `receipt` (proof, checkpoint and entry, all over the log).
+
+    **Examples**
+
+    - `tally bench audit`
+    - `tally bench audit --case receipt --runs 3 --json`
+    """
+    from tallystick.lab import bench_audit
+    from tallystick.lab.results import render
+
+    render(bench_audit.run(runs, case or [], data, say), as_json)
+    return Exit.DONE

@@ -19,7 +19,7 @@ def new(
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="read|pay|control|metrics|webhooks", help="What the key may do; may be repeated. [read, pay]"
+            metavar="read|pay|control|metrics|webhooks|audit", help="What the key may do; may be repeated. [read, pay]"
         ),
     ] = None,
     data: options.Data = None,

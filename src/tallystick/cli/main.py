@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tallystick.cli import (
+    audit,
     backup,
     bench,
     demo,
@@ -40,6 +41,7 @@ app.command("pay", epilog=EPILOG)(pay.pay)
 app.command("listen", epilog=EPILOG)(listen.listen)
 app.command("trigger", epilog=EPILOG)(listen.trigger)
 app.add_typer(bench.app, name="bench")
+app.add_typer(audit.app, name="audit")
 app.command("demo", epilog=EPILOG)(demo.demo)
 app.command("rebuild", epilog=EPILOG)(rebuild.rebuild)
 app.command("reconcile", epilog=EPILOG)(reconcile.reconcile)

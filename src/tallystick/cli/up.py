@@ -20,7 +20,8 @@ def up(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[engine|gateway|projector|notifier]", help="Run only this process, here in the foreground."
+            metavar="[engine|gateway|projector|notifier|signer|auditor]",
+            help="Run only this process, here in the foreground.",
         ),
     ] = None,
     data: options.Data = None,
@@ -56,8 +57,9 @@ def up(
     from tallystick.compose import up as compose
 
     if name is not None:
-        if name not in compose.PROCESSES:
-            raise Invalid("", f"no process is called {name!r}; there are {', '.join(compose.PROCESSES)}")
+        known = {**compose.PROCESSES, **compose.ALONE}
+        if name not in known:
+            raise Invalid("", f"no process is called {name!r}; there are {', '.join(known)}")
         return _run_one(name, settings)
     if not as_json:
         last = settings.http_port + settings.gateways - 1

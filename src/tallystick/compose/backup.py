@@ -26,10 +26,17 @@ from tallystick.notifier.schema import FILE, FOLDER, LOCK
 from tallystick.settings import Settings
 
 KEYS_PLACE = "keys.json"
-KEPT = frozenset({"journal", "intake", KEYS_PLACE, FOLDER})
+SIGNER_PLACES = ("signer/signed", "signer/keys")
+KEPT = frozenset({"journal", "intake", "signer", KEYS_PLACE, FOLDER})
 """Names in a data folder that a backup has."""
-LEFT_OUT = frozenset({"engine", "index", "snapshots", "projector", "cursor.key", "run", moved.NAME, "keys.json.lock"})
-"""Names that it has not: made again from the journal, or about processes that run now."""
+LEFT_OUT = frozenset(
+    {
+        *("engine", "index", "snapshots", "projector", "cursor.key", "audit", "witness", "run"),
+        *(moved.NAME, "keys.json.lock"),
+    }
+)
+"""Names that it has not: made again from the journal, or about processes that run now. A witness that came back from a
+backup would have forgotten what it cosigned."""
 NICE = 10
 """A backup must not take the engine's CPU from it."""
 
@@ -97,11 +104,17 @@ def _lanes(settings: Settings, disk: Disk) -> dict[bytes, str]:
 
 
 def _files(settings: Settings) -> dict[str, bytes]:
-    """Small files, as they are now. Keys are replaced whole when they change, so none is ever seen in part."""
+    """Small files, as they are now. Keys are replaced whole when they change, so none is ever seen in part.
+
+    What the signer signed last is read before the position of the backup is settled, so a restored log never ends
+    before it: a signer that forgot would sign another history. Its record is two copies, one of which is whole.
+    """
+    places = {KEYS_PLACE: settings.keys_path, **{place: settings.path(place) for place in SIGNER_PLACES}}
     found = {}
-    with suppress(FileNotFoundError):
-        found[KEYS_PLACE] = settings.keys_path.read_bytes()
-    # Read before the position is settled: its cursor is not beyond that.
+    for place, path in places.items():
+        with suppress(FileNotFoundError):
+            found[place] = path.read_bytes()
+    # Read before the position is settled, too: its cursor is not beyond that.
     webhooks = copying.copied(settings.path(*FILE))
     if webhooks is not None:
         found["/".join(FILE)] = webhooks

@@ -189,6 +189,9 @@ def reply(decider: "Decider", message: wire.Question) -> wire.Reply:
     if isinstance(message, wire.TransfersQuery):
         found_transfers = lookups.transfers(decider, message.tenant, _ids(message.ids))
         return wire.Reply(message.query, 0, found_transfers.tobytes())
+    if isinstance(message, wire.SeqsQuery):
+        found_seqs = lookups.seqs(decider, message.tenant, _ids(message.ids))
+        return wire.Reply(message.query, 0, found_seqs.astype("<u8").tobytes())
     return wire.Reply(message.query, 0, pack_positions(decider.positions))
 
 

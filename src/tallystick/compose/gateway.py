@@ -19,6 +19,7 @@ from tallystick.answers.gatewayend import GatewayEnd
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import logs
+from tallystick.compose.auditor import open_log
 from tallystick.engine import scrub
 from tallystick.errors import TallystickError, Unavailable
 from tallystick.gateway.app import App
@@ -86,7 +87,8 @@ async def _run(settings: Settings) -> None:
     link = GatewayEnd(address(settings.data), entropy, lambda *push: requests.on_results(*push))
     requests = Requests(settings, lanes.open, link, metrics, clock, end, disk.free_share)
     followers = {name: InquiryEnd(name, address(settings.data, name), clock) for name in ASKED}
-    service = Service(settings.wait_s, requests, link, metrics, clock, followers)
+    log = open_log(settings)
+    service = Service(settings.wait_s, requests, link, metrics, clock, followers, log)
     app = App(service, Keys(settings.keys_path), entropy)
     connections = Connections(app, clock, settings.body_bytes_max)
     try:

@@ -23,12 +23,16 @@ PROCESSES: dict[str, str] = {
     "gateway": "tallystick.compose.gateway",
     "projector": "tallystick.compose.projector",
     "notifier": "tallystick.compose.notifier",
+    "signer": "tallystick.compose.signer",
+    "auditor": "tallystick.compose.auditor",
 }
 """Name → module whose `run(settings)` is the process, in the order of their start."""
-FOLLOWERS = ("projector", "notifier")
+FOLLOWERS = ("projector", "notifier", "signer", "auditor")
 """Those that come along behind the journal; `TALLY_FOLLOWERS` says which of them `tally up` runs."""
 FOLLOWER_NICE = 10
 """So that on a small machine a follower that has much to do takes nothing from a payment (DESIGN §1)."""
+ALONE: dict[str, str] = {"witness": "tallystick.compose.witness"}
+"""Processes that `tally up NAME` runs and `tally up` does not: they belong to somebody else."""
 ORPHAN_LOOK_S = 0.01
 ORPHAN_LOOKS = 1000
 STATUS_AGAIN_S = 0.5
@@ -58,7 +62,7 @@ def run_one(name: str, settings: Settings) -> None:
     """Run one process here, until it ends. Raises what it raises; KeyError for a name that is no process."""
     _refuse_forgetful(settings)
     moved.refuse(settings)
-    run: Callable[[Settings], None] = importlib.import_module(PROCESSES[name]).run
+    run: Callable[[Settings], None] = importlib.import_module({**PROCESSES, **ALONE}[name]).run
     run(settings)
 
 

@@ -49,6 +49,18 @@ def transfers(decider: Decider, tenant: int, ids: list[int]) -> npt.NDArray[np.v
 
     A post or void shows what it inherited; a payment in review the flags and time-out that the ledger acted on.
     """
+    entries, details = _created(decider, tenant, ids)
+    return shown(decider.fetcher, entries, details)
+
+
+def seqs(decider: Decider, tenant: int, ids: list[int]) -> npt.NDArray[np.uint64]:
+    """Of each id that was created, in order: where its entry stands in the journal."""
+    found: npt.NDArray[np.uint64] = _created(decider, tenant, ids)[0]["seq"]
+    return found
+
+
+def _created(decider: Decider, tenant: int, ids: list[int]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]]:
+    """Entries (`TRANSFER_WORK` rows) and details of the created transfers with these ids, in order of the ids."""
     lo = np.array([number & _LOW for number in ids], "<u8")
     hi = np.array([number >> 64 for number in ids], "<u8")
     hashes = decider.transfer_index.hashes(U64(tenant), lo, hi)
@@ -65,7 +77,7 @@ def transfers(decider: Decider, tenant: int, ids: list[int]) -> npt.NDArray[np.v
     # An id may be met twice (its generation serves while its run is made), and asked for twice.
     at = dict(zip(which[same].tolist(), np.flatnonzero(same).tolist(), strict=True))
     chosen = [at[asked] for asked in sorted(at)]
-    return shown(decider.fetcher, entries[chosen], details.view(np.ndarray)[chosen])
+    return entries[chosen], details.view(np.ndarray)[chosen]
 
 
 def shown(fetcher: Fetcher, entries: npt.NDArray[np.void], details: npt.NDArray[np.void]) -> npt.NDArray[np.void]:

@@ -19,7 +19,17 @@ from tallystick.gateway.auth import Keys, lacking
 from tallystick.gateway.calls import Call, Exchange, Route, Service
 from tallystick.gateway.openapi import document
 from tallystick.gateway.problems import Problem
-from tallystick.gateway.routes import accounts, bundles, operations, payments, reading, requests, transfers, webhooks
+from tallystick.gateway.routes import (
+    accounts,
+    bundles,
+    log,
+    operations,
+    payments,
+    reading,
+    requests,
+    transfers,
+    webhooks,
+)
 from tallystick.gateway.trickle import Trickle
 
 NOT_YET = 202
@@ -45,6 +55,7 @@ class App:
             *reading.ROUTES,
             *requests.ROUTES,
             *webhooks.ROUTES,
+            *log.ROUTES,
             *operations.ROUTES,
             self._openapi_route(),
         )

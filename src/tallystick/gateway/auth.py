@@ -20,9 +20,10 @@ from tallystick.clock import Entropy
 from tallystick.errors import Invalid, Unavailable
 from tallystick.gateway.problems import Problem
 
-READ, PAY, CONTROL, METRICS, WEBHOOKS = "read", "pay", "control", "metrics", "webhooks"
-SCOPES = (READ, PAY, CONTROL, METRICS, WEBHOOKS)
-"""Look up · open accounts and pay · freeze, unfreeze and set limits · read this gateway's metrics · subscribe."""
+READ, PAY, CONTROL, METRICS, WEBHOOKS, AUDIT = "read", "pay", "control", "metrics", "webhooks", "audit"
+SCOPES = (READ, PAY, CONTROL, METRICS, WEBHOOKS, AUDIT)
+"""Look up · open accounts and pay · freeze, unfreeze and set limits · read this gateway's metrics · subscribe · read
+the whole log, of all tenants."""
 KEY_PREFIX = "sk_"
 KEY_BYTES = 32
 RECHECK_S = 0.25

@@ -8,6 +8,7 @@ from tallystick.answers.port import EngineLink
 from tallystick.clock import Clock
 from tallystick.gateway.answering import Answer, Outstanding
 from tallystick.gateway.auth import Principal
+from tallystick.gateway.logpages import LogPages
 from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.requests import Requests
@@ -26,6 +27,8 @@ class Service:
     clock: Clock
     followers: Mapping[str, Inquiries]
     """By name, those that may be asked; whether they run or not."""
+    log: LogPages
+    """The audit log of this shard, read from its files."""
 
 
 class Call:

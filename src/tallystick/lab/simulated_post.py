@@ -164,6 +164,12 @@ class SimulatedLink:
         reply = await self._ask(lambda client, query: wire.TransfersQuery(client, query, tenant, packed))
         return np.frombuffer(reply.payload, TRANSFER_EVENT)
 
+    async def seqs(self, tenant: int, ids: list[int]) -> list[int]:
+        """Where transfers stand. Raises `Unavailable` if no reply comes in time."""
+        packed = wire.pack_ids(ids)
+        reply = await self._ask(lambda client, query: wire.SeqsQuery(client, query, tenant, packed))
+        return [int(seq) for seq in np.frombuffer(reply.payload, "<u8")]
+
     async def results(self, tenant: int, request_id: int, fingerprint: bytes) -> RequestResults:
         """What is known of a request. Raises `Unavailable` if no reply comes in time."""
         key = request_id.to_bytes(16, "little")

@@ -1,0 +1,121 @@
+"""The auditor process: `Settings` → a running auditor, until SIGTERM or SIGINT.
+
+One thread: take in what is durable, publish when it is due, wait. It looks a few times a second only, since every look
+that finds something costs syncs, which payments wait for too.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from tallystick.answers.addresses import address
+from tallystick.auditor.levels import LevelFiles
+from tallystick.auditor.publisher import Publisher
+from tallystick.auditor.sequencer import Sequencer
+from tallystick.auditor.serving import PUBLISHED, STATE, TREE, LogReader
+from tallystick.blockfile.disk import SystemDisk
+from tallystick.blockfile.slots import Slots
+from tallystick.clock import SystemClock
+from tallystick.compose import logs
+from tallystick.compose.signer import SOCKET
+from tallystick.errors import Unavailable
+from tallystick.journal import progress
+from tallystick.journal.files import FileJournalReader
+from tallystick.journal.follow import Follower
+from tallystick.settings import Settings
+from tallystick.signer.sockets import SignerClient
+
+FOLDER, LOCK = "audit", "lock"
+EVERY_S = 0.25
+SIGNER_AGAIN_S = 1.0
+NICE = 10
+PROGRESS_EVERY_NS = 1_000_000_000
+
+_log = structlog.get_logger("tallystick.compose.auditor")
+
+
+def open_log(settings: Settings) -> LogReader:
+    """The log of this data folder, for readers: of this machine's gateways and tools."""
+    disk = SystemDisk()
+    return LogReader(settings.path(FOLDER), disk, FileJournalReader(settings.path("journal"), disk))
+
+
+def run(settings: Settings) -> None:
+    """Run until told to stop. Raises what ended it: `Damaged` (the next start makes the tree anew), `Corrupt`, …"""
+    logs.configure("auditor")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    disk, clock, folder = SystemDisk(), SystemClock(settings.clock_offset_file), settings.path(FOLDER)
+    disk.make_folder(folder)
+    lock = disk.lock(folder / LOCK)
+    journal = FileJournalReader(settings.path("journal"), disk)
+    levels = LevelFiles(folder / TREE, disk)
+    sequencer = Sequencer(levels, Slots(folder / STATE, disk))
+    signer = SignerClient(address(settings.data, SOCKET).path)
+    publisher = Publisher(settings.log_origin_of_shard, levels, signer, Slots(folder / PUBLISHED, disk), clock)
+    follower = Follower(journal, sequencer, clock)
+    _log.info("auditor ready", origin=settings.log_origin_of_shard, size=sequencer.cursor().next_seq)
+    try:
+        _follow(follower, publisher, clock, stop, _telling(settings, follower, clock))
+    finally:
+        journal.close()
+        levels.close()
+        lock.release()
+    _log.info("auditor stopped", size=levels.size)
+
+
+def _follow(
+    follower: Follower,
+    publisher: Publisher,
+    clock: SystemClock,
+    stop: threading.Event,
+    tell: Callable[[str], None],
+) -> None:
+    trouble, ask_at_ns = "", 0
+    while not stop.is_set():
+        wait_s = follower.step()
+        if clock.monotonic_ns() >= ask_at_ns:
+            try:
+                publisher.publish()
+                trouble = ""
+            except Unavailable as error:
+                if not trouble:
+                    _log.warning("no checkpoint is signed for now; receipts wait, payments do not", why=str(error))
+                trouble = str(error)
+                ask_at_ns = clock.monotonic_ns() + int(SIGNER_AGAIN_S * 1e9)
+        tell(trouble)
+        if wait_s:
+            stop.wait(max(wait_s, EVERY_S))
+
+
+def _telling(settings: Settings, follower: Follower, clock: SystemClock) -> Callable[[str], None]:
+    """Writes the progress file now and then."""
+    due_ns = 0
+
+    def tell(trouble: str) -> None:
+        nonlocal due_ns
+        if clock.monotonic_ns() < due_ns:
+            return
+        due_ns = clock.monotonic_ns() + PROGRESS_EVERY_NS
+        now = follower.progress()
+        # A progress file that cannot be written is no reason to stop: a later one will do.
+        try:
+            progress.write(
+                settings.path("run"),
+                progress.ProgressFile(
+                    name="auditor",
+                    pid=os.getpid(),
+                    next_seq=now.next_seq,
+                    since_ns=now.since_ns,
+                    written_at_ns=clock.wall_ns(),
+                    trouble=now.trouble or trouble,
+                ),
+            )
+        except OSError as error:
+            _log.warning("the progress file cannot be written", error=str(error))
+
+    return tell

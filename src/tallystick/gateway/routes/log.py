@@ -1,0 +1,94 @@
+"""The audit log as c2sp.org/tlog-tiles serves it, and the receipt of a transfer (c2sp.org/tlog-proof).
+
+Checkpoints are for everyone. Tiles and bundles hold all tenants' entries, so they want a key of its own scope; one that
+is missing is a 404, on which other readers fall back to the full tile.
+"""
+
+import asyncio
+
+from tallystick import ids
+from tallystick.errors import InvalidProof
+from tallystick.gateway.answering import BINARY, Answer
+from tallystick.gateway.auth import AUDIT, READ
+from tallystick.gateway.calls import Call, Route
+from tallystick.gateway.problems import Problem
+from tallystick.gateway.routes import looking
+from tallystick.records import openings
+from tallystick.tlog.tiles import parse_path
+
+TEXT = "text/plain; charset=utf-8"
+DEPTH_MAX = 5
+"""Parts of a tile's path after its level: enough for 10^12 tiles and the width of a partial one."""
+_BRIEF = (("cache-control", "public, max-age=2"),)
+_FOR_EVER = (("cache-control", "private, max-age=31536000, immutable"),)
+_PRIVATE = (("cache-control", "private, no-store"),)
+
+
+async def checkpoint(call: Call) -> Answer:
+    """The last checkpoint, signed."""
+    found = await asyncio.to_thread(call.service.log.checkpoint)
+    if found is None:
+        raise Problem("not_found", "no checkpoint is published yet; it takes a second after the first start")
+    return 200, TEXT, _BRIEF, found
+
+
+async def tile(call: Call) -> Answer:
+    """A tile of hashes, or a bundle of entries."""
+    path = "/".join(("tile", *call.arguments))
+    try:
+        asked = parse_path(path)
+    except InvalidProof as error:
+        raise Problem("not_found", str(error)) from error
+    found = await asyncio.to_thread(call.service.log.tile, asked)
+    if found is None:
+        raise Problem("not_found", f"the published tree has no {path}")
+    return 200, BINARY, _FOR_EVER, found
+
+
+async def receipt(call: Call) -> Answer:
+    """Why the transfer is in the log, for anyone to check offline."""
+    number = looking.path_id(call)
+    seqs = await call.service.link.seqs(call.principal.tenant, [number])
+    if not seqs:
+        raise Problem("not_found", f"this tenant has no transfer {ids.show(number)}")
+    found = await asyncio.to_thread(call.service.log.receipt, seqs[0], openings.pack)
+    return 200, TEXT, _PRIVATE, found
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/v1/log/checkpoint",
+        "log_checkpoint",
+        checkpoint,
+        "The audit log's last checkpoint: origin, size and root, signed (c2sp.org/tlog-checkpoint).",
+        gives={200: {TEXT: None}},
+        problems=("not_found",),
+    ),
+    *(
+        Route(
+            "GET",
+            "/v1/log/tile/{level}" + "".join(f"/{{n{part}}}" for part in range(1, depth + 1)),
+            "log_tile" if depth == 1 else f"log_tile_{depth}",
+            tile,
+            "A tile of the audit log's tree, or a bundle of its entries (c2sp.org/tlog-tiles). The parts of the path "
+            "after the level are the tile's number in groups of three digits, and the width of a partial one.",
+            AUDIT,
+            gives={200: {BINARY: None}},
+            problems=("not_found",),
+        )
+        for depth in range(1, DEPTH_MAX + 1)
+    ),
+    Route(
+        "GET",
+        "/v1/transfers/{id}/receipt",
+        "receipt",
+        receipt,
+        "Why a created transfer is in the audit log, to be verified offline by `tally audit verify` or others who read "
+        "c2sp.org/tlog-proof. Its grade is *logged*: the log signed. A transfer is under a checkpoint about a second "
+        "after its outcome; before that this is a 503 with Retry-After.",
+        READ,
+        gives={200: {TEXT: None}},
+        problems=looking.LOOKUP_PROBLEMS,
+    ),
+)
