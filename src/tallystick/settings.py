@@ -81,6 +81,10 @@ class Settings(BaseSettings):
         pattern=r"^[^+\s]{1,200}$",
         description="Name of the audit log, a URL without scheme; the shard's number is appended.",
     )
+    log_policy: Path | None = Field(
+        default=None,
+        description="Policy whose witnesses are asked to cosign our log (c2sp.org/tlog-policy, with URLs).",
+    )
     witness_name: str = Field(
         default="witness.example/tally",
         pattern=r"^[^+\s]{1,200}$",

@@ -17,13 +17,14 @@ from tallystick.blockfile.disk import Disk, File
 from tallystick.errors import Corrupt, InvalidProof, Unavailable
 from tallystick.journal.port import JournalReader
 from tallystick.tlog.checkpoints import Checkpoint, parse_checkpoint
-from tallystick.tlog.merkle import inclusion_proof
+from tallystick.tlog.merkle import consistency_proof, inclusion_proof
 from tallystick.tlog.notes import Note, parse_note
 from tallystick.tlog.receipts import Receipt
 from tallystick.tlog.tiles import WIDTH, Tile, TiledTree
 
-TREE, STATE, PUBLISHED = "tree", "state", "checkpoint"
+TREE, STATE, PUBLISHED, WITNESSED = "tree", "state", "checkpoint", "witnessed"
 """What stands in the auditor's folder."""
+_GRADES = {PUBLISHED: "signed", WITNESSED: "witnessed"}
 
 
 class LogReader:
@@ -37,8 +38,7 @@ class LogReader:
         self._lock = threading.Lock()
         self._files: dict[int, File] = {}
         self._tree = TiledTree(0, self._tile)
-        self._parsed_from = b""
-        self._parsed: tuple[Note, Checkpoint] | None = None
+        self._parsed: dict[str, tuple[bytes, Note, Checkpoint]] = {}
 
     def checkpoint(self) -> bytes | None:
         """The published checkpoint as a note; None before the first. Raises `Corrupt`."""
@@ -55,21 +55,29 @@ class LogReader:
                 return None
             return self._bundle(tile) if tile.level < 0 else self._tile(tile)
 
-    def receipt(self, seq: int, extra: Callable[[bytes], bytes]) -> bytes:
+    def growth(self, old: int, size: int) -> list[bytes]:
+        """A consistency proof between two sizes of the published tree, 0 < old ≤ size."""
+        with self._lock:
+            return consistency_proof(old, size, self._tree.at(size).nodes)
+
+    def receipt(self, seq: int, extra: Callable[[bytes], bytes], witnessed: bool = False) -> bytes:
         """The receipt of entry `seq`; `extra` makes its extra data of the entry's bytes.
 
-        Raises `Unavailable` if no checkpoint covers the entry yet: the next one, in a second, will.
+        Its grade is *logged*, or *witnessed* if asked: then its checkpoint has the quorum's cosignatures. Raises
+        `Unavailable` if no checkpoint of that grade covers the entry yet: one will, in a second or two.
         """
         with self._lock:
-            published = self._published()
+            name = WITNESSED if witnessed else PUBLISHED
+            published = self._published(name)
             if published is None or seq >= published[1].size:
-                raise Unavailable(f"entry {seq} is not under a signed checkpoint yet; ask again in a second")
+                raise Unavailable(f"entry {seq} is not under a {_GRADES[name]} checkpoint yet; ask again in a second")
             note, checkpoint = published
             tree = self._tree.at(checkpoint.size)
             proof = inclusion_proof(seq, checkpoint.size, tree.nodes)
             entries, _ = self._journal.rows(np.array([seq], np.uint64))
             # The checkpoint as it is published: encoding its signatures again costs as much as the proof.
-            return Receipt(seq, tuple(proof), note, extra(entries.tobytes()[2:])).head() + self._parsed_from
+            head = Receipt(seq, tuple(proof), note, extra(entries.tobytes()[2:])).head()
+            return head + self._parsed[name][0]
 
     def close(self) -> None:
         """Let go of the files; the journal's reader is closed by who opened it."""
@@ -77,18 +85,19 @@ class LogReader:
             file.close()
         self._files.clear()
 
-    def _published(self) -> tuple[Note, Checkpoint] | None:
-        data = self.checkpoint()
+    def _published(self, name: str = PUBLISHED) -> tuple[Note, Checkpoint] | None:
+        data = slots.read(self._folder / name, self._disk)
         if data is None:
             return None
-        if data != self._parsed_from:
-            try:
-                note = parse_note(data)
-                self._parsed = note, parse_checkpoint(note.text)
-            except InvalidProof as error:
-                raise Corrupt(f"{self._folder / PUBLISHED}: {error}") from error
-            self._parsed_from = data
-        return self._parsed
+        known = self._parsed.get(name)
+        if known is not None and known[0] == data:
+            return known[1:]
+        try:
+            note = parse_note(data)
+            self._parsed[name] = data, note, parse_checkpoint(note.text)
+        except InvalidProof as error:
+            raise Corrupt(f"{self._folder / name}: {error}") from error
+        return self._parsed[name][1:]
 
     def _tile(self, tile: Tile) -> bytes:
         file = self._files.get(tile.level)

@@ -8,29 +8,34 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
 from tallystick.answers.addresses import address
+from tallystick.auditor.asking import HttpWitnesses
 from tallystick.auditor.levels import LevelFiles
 from tallystick.auditor.publisher import Publisher
 from tallystick.auditor.sequencer import Sequencer
-from tallystick.auditor.serving import PUBLISHED, STATE, TREE, LogReader
+from tallystick.auditor.serving import PUBLISHED, STATE, TREE, WITNESSED, LogReader
+from tallystick.auditor.witnesses import Gatherer
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.blockfile.slots import Slots
 from tallystick.clock import SystemClock
 from tallystick.compose import logs
 from tallystick.compose.signer import SOCKET
-from tallystick.errors import Unavailable
+from tallystick.errors import Invalid, InvalidProof, Unavailable
 from tallystick.journal import progress
 from tallystick.journal.files import FileJournalReader
 from tallystick.journal.follow import Follower
 from tallystick.settings import Settings
 from tallystick.signer.sockets import SignerClient
+from tallystick.tlog.policies import parse_policy
 
 FOLDER, LOCK = "audit", "lock"
 EVERY_S = 0.25
 SIGNER_AGAIN_S = 1.0
+WITNESSES_AGAIN_S = 1.0
 NICE = 10
 PROGRESS_EVERY_NS = 1_000_000_000
 
@@ -58,14 +63,56 @@ def run(settings: Settings) -> None:
     signer = SignerClient(address(settings.data, SOCKET).path)
     publisher = Publisher(settings.log_origin_of_shard, levels, signer, Slots(folder / PUBLISHED, disk), clock)
     follower = Follower(journal, sequencer, clock)
+    witnesses = Witnesses(settings, stop) if settings.log_policy else None
     _log.info("auditor ready", origin=settings.log_origin_of_shard, size=sequencer.cursor().next_seq)
     try:
         _follow(follower, publisher, clock, stop, _telling(settings, follower, clock))
     finally:
+        stop.set()
+        if witnesses is not None:
+            witnesses.join()
         journal.close()
         levels.close()
         lock.release()
     _log.info("auditor stopped", size=levels.size)
+
+
+class Witnesses:
+    """Asks the policy's witnesses, in threads of its own: a slow one holds up nothing but the grade *witnessed*."""
+
+    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+        """Starts asking. Raises `Invalid` for a policy that cannot be understood."""
+        assert settings.log_policy is not None
+        try:
+            policy = parse_policy(settings.log_policy.read_text(encoding="utf-8"))
+        except (InvalidProof, OSError) as error:
+            raise Invalid("TALLY_LOG_POLICY", f"{settings.log_policy}: {error}") from error
+        self._stop = stop
+        self._pool = ThreadPoolExecutor(max(1, len(policy.witnesses)), "witness")
+        self._log = open_log(settings)
+        slots = Slots(settings.path(FOLDER, WITNESSED), SystemDisk())
+        self._gatherer = Gatherer(policy, HttpWitnesses(), self._log, slots, self._pool.map)
+        self._thread = threading.Thread(target=self._run, name="witnesses", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        alarmed = False
+        while not self._stop.wait(EVERY_S):
+            try:
+                if self._gatherer.gather() is not None and alarmed:
+                    alarmed = False
+                    _log.info("checkpoints are witnessed again")
+            except Unavailable as error:
+                if not alarmed:
+                    alarmed = True
+                    _log.error("no quorum of witnesses; receipts are logged, not witnessed", why=str(error))
+                self._stop.wait(WITNESSES_AGAIN_S)
+
+    def join(self) -> None:
+        """Wait for those that are being asked."""
+        self._thread.join()
+        self._pool.shutdown()
+        self._log.close()
 
 
 def _follow(

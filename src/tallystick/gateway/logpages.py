@@ -17,6 +17,6 @@ class LogPages(Protocol):
         """A tile or bundle; None if the published tree has none such."""
         ...
 
-    def receipt(self, seq: int, extra: Callable[[bytes], bytes]) -> bytes:
-        """The receipt of entry `seq`, with extra data made of it. Raises `Unavailable` if it is not signed yet."""
+    def receipt(self, seq: int, extra: Callable[[bytes], bytes], witnessed: bool = False) -> bytes:
+        """The receipt of entry `seq`, with extra data made of it. Raises `Unavailable` until it is of that grade."""
         ...

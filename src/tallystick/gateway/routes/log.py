@@ -5,9 +5,10 @@ is missing is a 404, on which other readers fall back to the full tile.
 """
 
 import asyncio
+from urllib.parse import parse_qs
 
 from tallystick import ids
-from tallystick.errors import InvalidProof
+from tallystick.errors import Invalid, InvalidProof
 from tallystick.gateway.answering import BINARY, Answer
 from tallystick.gateway.auth import AUDIT, READ
 from tallystick.gateway.calls import Call, Route
@@ -16,6 +17,7 @@ from tallystick.gateway.routes import looking
 from tallystick.records import openings
 from tallystick.tlog.tiles import parse_path
 
+LOGGED, WITNESSED = "logged", "witnessed"
 TEXT = "text/plain; charset=utf-8"
 DEPTH_MAX = 5
 """Parts of a tile's path after its level: enough for 10^12 tiles and the width of a partial one."""
@@ -47,12 +49,22 @@ async def tile(call: Call) -> Answer:
 
 async def receipt(call: Call) -> Answer:
     """Why the transfer is in the log, for anyone to check offline."""
+    witnessed = _grade(call) == WITNESSED
     number = looking.path_id(call)
     seqs = await call.service.link.seqs(call.principal.tenant, [number])
     if not seqs:
         raise Problem("not_found", f"this tenant has no transfer {ids.show(number)}")
-    found = await asyncio.to_thread(call.service.log.receipt, seqs[0], openings.pack)
+    found = await asyncio.to_thread(call.service.log.receipt, seqs[0], openings.pack, witnessed)
     return 200, TEXT, _PRIVATE, found
+
+
+def _grade(call: Call) -> str:
+    """What stands behind the receipt that is asked for. Raises `Invalid`."""
+    asked = parse_qs(call.query, keep_blank_values=True)
+    grade = asked.pop("grade", [LOGGED])
+    if asked or len(grade) != 1 or grade[0] not in (LOGGED, WITNESSED):
+        raise Invalid("grade", f"the query may be grade={LOGGED} or grade={WITNESSED}")
+    return grade[0]
 
 
 ROUTES = (
@@ -85,10 +97,11 @@ ROUTES = (
         "receipt",
         receipt,
         "Why a created transfer is in the audit log, to be verified offline by `tally audit verify` or others who read "
-        "c2sp.org/tlog-proof. Its grade is *logged*: the log signed. A transfer is under a checkpoint about a second "
-        "after its outcome; before that this is a 503 with Retry-After.",
+        "c2sp.org/tlog-proof. A transfer is under a checkpoint about a second after its outcome; before that this is a "
+        "503 with Retry-After.",
         READ,
         gives={200: {TEXT: None}},
         problems=looking.LOOKUP_PROBLEMS,
+        query={"grade": "logged (the default): the log signed; witnessed: a quorum of witnesses cosigned, too"},
     ),
 )
