@@ -46,7 +46,7 @@ CLOCK_ALLOWED = {
     "lab/torture/wounds.py": {"random"},
 }
 # The SDK's clients are wired where they are made: in somebody else's program.
-CLIENTS = ("client/asynchronous.py", "client/synchronous.py")
+CLIENTS = ("client/asynchronous.py", "client/notifications.py", "client/synchronous.py")
 SYSTEM_ALLOWED_IN = ("compose/", "lab/", "cli/", "conformance/", "clock.py", "blockfile/disk.py", *CLIENTS)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tallystick.client.asynchronous import AsyncClient
     from tallystick.client.failures import ApiProblem, StillUnknown
+    from tallystick.client.notifications import Notification, verify_webhook
     from tallystick.client.synchronous import Client
     from tallystick.client.values import (
         Account,
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
         Reversal,
         Transfer,
     )
-    from tallystick.errors import Invalid, OutcomeUnknown, TallystickError, Unavailable
+    from tallystick.errors import (
+        Invalid,
+        InvalidProof,
+        OutcomeUnknown,
+        TallystickError,
+        Unavailable,
+    )
 
 _HOMES = {
     "Account": "tallystick.client.values",
@@ -36,11 +43,13 @@ _HOMES = {
     "Client": "tallystick.client.synchronous",
     "Condition": "tallystick.client.values",
     "Invalid": "tallystick.errors",
+    "InvalidProof": "tallystick.errors",
     "Leg": "tallystick.client.values",
     "Limit": "tallystick.client.values",
     "NewAccount": "tallystick.client.values",
     "NewPayment": "tallystick.client.values",
     "NewTransfer": "tallystick.client.values",
+    "Notification": "tallystick.client.notifications",
     "Outcome": "tallystick.client.values",
     "OutcomeUnknown": "tallystick.errors",
     "PaidLeg": "tallystick.client.values",
@@ -52,6 +61,7 @@ _HOMES = {
     "TallystickError": "tallystick.errors",
     "Transfer": "tallystick.client.values",
     "Unavailable": "tallystick.errors",
+    "verify_webhook": "tallystick.client.notifications",
 }
 
 __all__ = [
@@ -61,11 +71,13 @@ __all__ = [
     "Client",
     "Condition",
     "Invalid",
+    "InvalidProof",
     "Leg",
     "Limit",
     "NewAccount",
     "NewPayment",
     "NewTransfer",
+    "Notification",
     "Outcome",
     "OutcomeUnknown",
     "PaidLeg",
@@ -77,6 +89,7 @@ __all__ = [
     "TallystickError",
     "Transfer",
     "Unavailable",
+    "verify_webhook",
 ]
 
 

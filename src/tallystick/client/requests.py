@@ -53,7 +53,7 @@ class Asking:
         self._entropy = entropy
         self._give_up_ns = clock.monotonic_ns() + round(patience_s * 1e9)
         self._tries = 0
-        self._reason = ""
+        self._reason = "it was not sent"
         self._unknown: str | None = None
         self.location: str | None = None
         """Where to ask next for the status of what is accepted already; None: send the request itself."""
