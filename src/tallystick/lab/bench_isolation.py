@@ -174,7 +174,7 @@ def _start(instance: Instance, name: str) -> "subprocess.Popen[bytes]":
         )
     os.setpriority(os.PRIO_PROCESS, child.pid, FOLLOWER_NICE)
     with suppress(OSError):
-        Path(f"/proc/{child.pid}/autogroup").write_text(str(FOLLOWER_NICE))
+        Path(f"/proc/{child.pid}/autogroup").write_text(str(FOLLOWER_NICE // 2))
     return child
 
 
