@@ -43,7 +43,11 @@ def run(entries: int, names: list[str], folder: Path | None, say: Say) -> list[R
             noop = _ask(api, ("/health" for _ in range(PAGES)))
             results = []
             if not names or CASES[0] in names:
-                results.append(_result(CASES[0], _ask(api, _pages(api)), noop, lines=entries // HOT, entries=entries))
+                results.append(
+                    _result(
+                        CASES[0], _ask(api, _pages(api, entries // HOT)), noop, lines=entries // HOT, entries=entries
+                    )
+                )
             if not names or CASES[1] in names:
                 kinds = {}
                 every: list[int] = []
@@ -75,15 +79,15 @@ def _level(api: Api, end: int, say: Say) -> None:
     raise Unavailable(f"the projector does not reach entry {end:,}")
 
 
-def _pages(api: Api) -> Iterator[str]:
-    """Statement pages of account 1 that begin anywhere: at random instants of its life."""
+def _pages(api: Api, lines: int) -> Iterator[str]:
+    """Statement pages of account 1, of so many lines, that begin anywhere: at random instants of its life."""
     account = ids.show(1)
     first = api.ask("GET", f"/v1/accounts/{account}/statement?limit=2").json()["lines"][-1]
     newest = api.ask("GET", f"/v1/transfers?account_id={account}&limit=1").json()["transfers"][0]
     since, until = int(first["timestamp"]), int(newest["timestamp"])
     rng = np.random.default_rng(11)
-    # The last hundredth is left out, so that a page is always full.
-    for share in (rng.random(PAGES) * 0.99).tolist():
+    # Not in its last pages, so that each is full.
+    for share in (rng.random(PAGES) * max(0.5, 1 - 500 / lines)).tolist():
         yield f"/v1/accounts/{account}/statement?limit=100&from={since + int((until - since) * share)}"
 
 
