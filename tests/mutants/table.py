@@ -1272,6 +1272,14 @@ CLIENT_TESTS = ("tests/e2e/sdk/test_clients.py",)
 PAYMENT_TESTS = ("tests/e2e/sdk/test_payments.py",)
 SDK = (
     Mutant(
+        "list ends after a page",
+        "a list longer than a page comes whole",
+        "src/tallystick/client/reading.py",
+        'return Page(found.transfers, found.cursor or "")',
+        'return Page(found.transfers, "")',
+        ("tests/e2e/sdk/test_reading.py",),
+    ),
+    Mutant(
         "reversal without its mark",
         "reversals at the same time never take back more than was paid",
         "src/tallystick/gateway/payments.py",

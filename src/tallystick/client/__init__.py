@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from tallystick.client.asynchronous import AsyncClient
     from tallystick.client.failures import ApiProblem, StillUnknown
     from tallystick.client.notifications import Notification, verify_webhook
+    from tallystick.client.reading import (
+        AccountFilter,
+        Balances,
+        Line,
+        ListedAccount,
+        ListedTransfer,
+        TransferFilter,
+    )
     from tallystick.client.synchronous import Client
     from tallystick.client.values import (
         Account,
@@ -38,14 +46,19 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Account": "tallystick.client.values",
+    "AccountFilter": "tallystick.client.reading",
     "ApiProblem": "tallystick.client.failures",
     "AsyncClient": "tallystick.client.asynchronous",
+    "Balances": "tallystick.client.reading",
     "Client": "tallystick.client.synchronous",
     "Condition": "tallystick.client.values",
     "Invalid": "tallystick.errors",
     "InvalidProof": "tallystick.errors",
     "Leg": "tallystick.client.values",
     "Limit": "tallystick.client.values",
+    "Line": "tallystick.client.reading",
+    "ListedAccount": "tallystick.client.reading",
+    "ListedTransfer": "tallystick.client.reading",
     "NewAccount": "tallystick.client.values",
     "NewPayment": "tallystick.client.values",
     "NewTransfer": "tallystick.client.values",
@@ -60,20 +73,26 @@ _HOMES = {
     "StillUnknown": "tallystick.client.failures",
     "TallystickError": "tallystick.errors",
     "Transfer": "tallystick.client.values",
+    "TransferFilter": "tallystick.client.reading",
     "Unavailable": "tallystick.errors",
     "verify_webhook": "tallystick.client.notifications",
 }
 
 __all__ = [
     "Account",
+    "AccountFilter",
     "ApiProblem",
     "AsyncClient",
+    "Balances",
     "Client",
     "Condition",
     "Invalid",
     "InvalidProof",
     "Leg",
     "Limit",
+    "Line",
+    "ListedAccount",
+    "ListedTransfer",
     "NewAccount",
     "NewPayment",
     "NewTransfer",
@@ -88,6 +107,7 @@ __all__ = [
     "StillUnknown",
     "TallystickError",
     "Transfer",
+    "TransferFilter",
     "Unavailable",
     "verify_webhook",
 ]

@@ -1,16 +1,19 @@
 """The SDK for coroutines: `AsyncClient`."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
+from msgspec import UNSET, UnsetType
+
 from tallystick import ids
-from tallystick.client import questions
+from tallystick.client import questions, reading
 from tallystick.client.async_http import AsyncApi
 from tallystick.client.bundling import Bundler
 from tallystick.client.failures import StillUnknown
 from tallystick.client.questions import Question
+from tallystick.client.reading import AccountFilter, Line, ListedAccount, ListedTransfer, Page, TransferFilter
 from tallystick.client.requests import Asking
 from tallystick.client.values import (
     Account,
@@ -213,6 +216,23 @@ class AsyncClient:
         """Those of up to 8,190 transfers that were created, in the order asked."""
         return await self._ask(questions.find_transfers(transfer_ids))
 
+    # Lists, page by page
+
+    def search_transfers(self, chosen: TransferFilter) -> AsyncIterator[ListedTransfer]:
+        """The transfers that meet the filter, newest first unless it says otherwise."""
+        return self._pages(lambda cursor: reading.transfers(chosen, cursor))
+
+    def search_accounts(self, chosen: AccountFilter) -> AsyncIterator[ListedAccount]:
+        """The accounts that meet the filter, oldest first."""
+        return self._pages(lambda cursor: reading.accounts(chosen, cursor))
+
+    def statement(
+        self, account_id: str, *, since: int | str | UnsetType = UNSET, until: int | str | UnsetType = UNSET
+    ) -> AsyncIterator[Line]:
+        """The account's lines of a span, oldest first, each with the balances after it."""
+        span = TransferFilter(since=since, until=until)
+        return self._pages(lambda cursor: reading.statement(account_id, span, cursor))
+
     # Asking
 
     async def ask_again(self, unknown: StillUnknown) -> Any:
@@ -223,6 +243,16 @@ class AsyncClient:
         if key is None:
             return ids.show(self._minter.mint(self._clock.wall_ns()))
         return questions.request_id(key)
+
+    async def _pages(self, page: Callable[[str], Question[Page[T]]]) -> AsyncIterator[T]:
+        cursor = ""
+        while True:
+            found = await self._ask(page(cursor))
+            for row in found.rows:
+                yield row
+            if not found.cursor:
+                return
+            cursor = found.cursor
 
     def _asking(self) -> Asking:
         return Asking(self._clock, self._entropy, self._patience_s)

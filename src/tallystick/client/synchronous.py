@@ -1,15 +1,18 @@
 """The SDK for threads: `Client`."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
+from msgspec import UNSET, UnsetType
+
 from tallystick import ids
-from tallystick.client import questions
+from tallystick.client import questions, reading
 from tallystick.client.failures import StillUnknown
 from tallystick.client.http import Api
 from tallystick.client.questions import Question
+from tallystick.client.reading import AccountFilter, Line, ListedAccount, ListedTransfer, Page, TransferFilter
 from tallystick.client.requests import Patience, ask_until_known
 from tallystick.client.values import (
     Account,
@@ -201,6 +204,23 @@ class Client:
         """Those of up to 8,190 transfers that were created, in the order asked."""
         return self._ask(questions.find_transfers(transfer_ids))
 
+    # Lists, page by page
+
+    def search_transfers(self, chosen: TransferFilter) -> Iterator[ListedTransfer]:
+        """The transfers that meet the filter, newest first unless it says otherwise."""
+        return self._pages(lambda cursor: reading.transfers(chosen, cursor))
+
+    def search_accounts(self, chosen: AccountFilter) -> Iterator[ListedAccount]:
+        """The accounts that meet the filter, oldest first."""
+        return self._pages(lambda cursor: reading.accounts(chosen, cursor))
+
+    def statement(
+        self, account_id: str, *, since: int | str | UnsetType = UNSET, until: int | str | UnsetType = UNSET
+    ) -> Iterator[Line]:
+        """The account's lines of a span, oldest first, each with the balances after it."""
+        span = TransferFilter(since=since, until=until)
+        return self._pages(lambda cursor: reading.statement(account_id, span, cursor))
+
     # Asking
 
     def ask_again(self, unknown: StillUnknown) -> Any:
@@ -211,6 +231,15 @@ class Client:
         if key is None:
             return ids.show(self._minter.mint(self._clock.wall_ns()))
         return questions.request_id(key)
+
+    def _pages(self, page: Callable[[str], Question[Page[T]]]) -> Iterator[T]:
+        cursor = ""
+        while True:
+            found = self._ask(page(cursor))
+            yield from found.rows
+            if not found.cursor:
+                return
+            cursor = found.cursor
 
     def _ask(self, question: Question[T]) -> T:
         try:
