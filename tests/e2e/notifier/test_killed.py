@@ -9,7 +9,7 @@ from tallystick import Account, Ledger, Transfer
 from tallystick.webhooks.asking import Operation
 from tests.e2e.notifier.running import NotifierProcess, Receiver, ask, eventually
 
-SMALL = {"accounts_max": 1_000, "window_ids": 65_536, "segment_bytes": 4_194_304}
+SMALL = {"accounts_max": 1_000, "window_ids": 65_536, "segment_bytes": 8_388_608}
 KILLS, PAYMENTS = 6, 150
 PAIR = {"debit_account_id": 1, "credit_account_id": 2, "ledger": 1, "code": 1}
 
