@@ -18,6 +18,8 @@ _HEAD = struct.Struct("<8sQI32s")
 _MAGIC = b"TALLYSLT"
 VALUE_BYTES_MAX = SLOT_SIZE - _HEAD.size
 
+READS_MAX = 4
+
 _Slot: TypeAlias = tuple[int, bytes]  # number, value
 
 
@@ -30,7 +32,7 @@ def read(path: Path, disk: Disk) -> bytes | None:
     if file is None:
         return None
     try:
-        first, second, begun = _slots(file, path)
+        first, second, begun = _looked_at(file, path)
     finally:
         file.close()
     # The second slot is written once the first is durable: before, the first may still be lost; while it is being
@@ -78,6 +80,16 @@ class Slots:
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+
+def _looked_at(file: File, path: Path) -> tuple[_Slot | None, _Slot | None, bool]:
+    """As `_slots`, beside a writer: who is put aside between two reads may find both slots half written, once."""
+    for _ in range(READS_MAX - 1):
+        try:
+            return _slots(file, path)
+        except Corrupt:
+            continue
+    return _slots(file, path)
 
 
 def _digest(number: int, value: bytes) -> bytes:

@@ -267,19 +267,12 @@ def _grown(kept: bytes, log: "LogSource", policy: Path) -> tuple[bytes, dict[str
 
 
 def _stated(believed: "Believed") -> dict[str, Any]:
-    from tallystick.tlog.keys import Kind
-
     checkpoint = believed.checkpoint
-    witnesses = [
-        signer
-        for signer in believed.signers
-        if signer.key.kind is not Kind.ED25519 and signer.key.name != checkpoint.origin
-    ]
     return {
         "origin": checkpoint.origin,
         "size": checkpoint.size,
         "root": checkpoint.root.hex(),
-        "grade": "witnessed" if witnesses else "logged",
+        "grade": "witnessed" if believed.witnessed else "logged",
         "keys": [f"{signer.key.name}+{signer.key.key_id.hex()}" for signer in believed.signers],
     }
 

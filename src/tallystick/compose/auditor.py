@@ -67,6 +67,8 @@ def run(settings: Settings) -> None:
     _log.info("auditor ready", origin=settings.log_origin_of_shard, size=sequencer.cursor().next_seq)
     try:
         _follow(follower, publisher, clock, stop, _telling(settings, follower, clock))
+        if witnesses is not None and witnesses.failure is not None:
+            raise witnesses.failure
     finally:
         stop.set()
         if witnesses is not None:
@@ -87,6 +89,7 @@ class Witnesses:
             policy = parse_policy(settings.log_policy.read_text(encoding="utf-8"))
         except (InvalidProof, OSError) as error:
             raise Invalid("TALLY_LOG_POLICY", f"{settings.log_policy}: {error}") from error
+        self.failure: BaseException | None = None
         self._stop = stop
         self._pool = ThreadPoolExecutor(max(1, len(policy.witnesses)), "witness")
         self._log = open_log(settings)
@@ -107,6 +110,10 @@ class Witnesses:
                     alarmed = True
                     _log.error("no quorum of witnesses; receipts are logged, not witnessed", why=str(error))
                 self._stop.wait(WITNESSES_AGAIN_S)
+            except BaseException as error:
+                # What cannot be kept or read ends the whole process, as anywhere else.
+                self.failure = error
+                self._stop.set()
 
     def join(self) -> None:
         """Wait for those that are being asked."""

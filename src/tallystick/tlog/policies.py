@@ -59,6 +59,8 @@ class Believed:
 
     checkpoint: Checkpoint
     signers: tuple[Signer, ...]
+    witnessed: bool
+    """Whether the policy asks for a quorum, which then is among them."""
 
 
 def believe(note: Note, policy: Policy) -> Believed:
@@ -74,7 +76,7 @@ def believe(note: Note, policy: Policy) -> Believed:
     if not policy.witnessed(signers):
         there = ", ".join(signer.key.name for signer in signers if signer.key not in policy.logs) or "nobody"
         raise InvalidProof(f"the quorum {policy.quorum} is not reached: {there} cosigned")
-    return Believed(checkpoint, tuple(signers))
+    return Believed(checkpoint, tuple(signers), policy.quorum != NONE)
 
 
 def parse_policy(text: str) -> Policy:

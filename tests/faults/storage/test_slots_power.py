@@ -98,6 +98,28 @@ def test_two_damaged_copies_need_a_person():
         Slots(PATH, disk.kill())
 
 
+def test_a_reader_who_meets_both_copies_half_written_looks_again():
+    disk = SimulatedDisk(1)
+    disk.make_folder(FOLDER)
+    Slots(PATH, disk).store(b"one")
+    whole = bytes(disk.another_process().open(PATH).read(0, 2 * SLOT_SIZE))
+    for at in (0, SLOT_SIZE):
+        disk.flip_bit(PATH, (at + 53) * 8)
+
+    class Moving(SimulatedDisk):
+        """The writer is done by the time of the third read."""
+
+        reads = 0
+
+        def read(self, inode, path, at, size):
+            Moving.reads += 1
+            if Moving.reads == 3:
+                inode.seen[:] = whole
+            return super().read(inode, path, at, size)
+
+    assert slots.read(PATH, Moving(machine=disk.machine)) == b"one"
+
+
 def test_a_value_has_room_or_is_refused():
     disk = SimulatedDisk(1)
     disk.make_folder(FOLDER)
