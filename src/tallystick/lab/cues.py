@@ -17,10 +17,10 @@ from tallystick.errors import Unavailable
 from tallystick.lab.instance import Instance
 from tallystick.lab.results import percentiles_ms
 
-CALM_S = 1.5
+CALM_S = 1.0
 STOPPED_S = 1.0
 """How long a process stays under SIGSTOP."""
-AFTER_S = 1.0
+AFTER_S = 0.8
 """How long after it, or after a kill, payments count to the wound at least: until few of them wait."""
 FEW_WAITING = 30
 WRITERS = ("engine",)
