@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # Out-of-bounds reads return garbage in compiled code, unless this is set before Numba is imported.
@@ -18,9 +19,20 @@ if "NUMBA_CACHE_DIR" not in os.environ:  # mutants bring their own
     # In the environment too: processes that tests start must find what is compiled already.
     os.environ["NUMBA_CACHE_DIR"] = str(kernel_cache.activate(KERNELS))
 
+SERVICE = ("e2e/audit", "e2e/notifier", "e2e/projector", "e2e/sdk", "docs/test_guides.py", "faults/notifier")
+"""Below tests/: whole platforms again and again. `make test` is for between two edits; `make test-all` runs these."""
+
 # A busy machine is no failure; the seed that failed is printed.
 settings.register_profile("tallystick", deadline=None, print_blob=True)
 settings.load_profile("tallystick")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what `SERVICE` names."""
+    places = tuple(str(Path(__file__).parent / part) for part in SERVICE)
+    for item in items:
+        if str(item.path).startswith(places):
+            item.add_marker(pytest.mark.service)
 
 
 def pytest_configure(config):

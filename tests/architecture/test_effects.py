@@ -35,6 +35,7 @@ CLOCK_ALLOWED = {
     "blockfile/simulated.py": {"random"},
     "conformance/intake.py": {"random"},
     "conformance/journal.py": {"random"},
+    "lab/bank_day.py": {"random"},
     "lab/seeding.py": {"random"},
     "lab/simulated_clients.py": {"random"},
     "lab/simulated_post.py": {"random"},

@@ -116,6 +116,7 @@ def key(plan, index):
     return f"{plan.payment(index).id:032x}"
 
 
+@pytest.mark.service
 def test_what_moves_away_takes_everything_along_and_starts_no_more(tmp_path):
     data, copy, there = tmp_path / "data", tmp_path / "copy", tmp_path / "there"
     with Instance(data) as instance:

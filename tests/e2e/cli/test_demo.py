@@ -56,6 +56,7 @@ def test_the_demo_lives_a_bank_s_day_with_every_process_stopped_and_killed() -> 
     assert stopped["p99_ms"] > 900
 
 
+@pytest.mark.service
 def test_the_restart_bench_kills_as_often_as_asked(tmp_path: Path) -> None:
     command = [*tally("bench", "restart"), "--kills", "1", "--entries", "10000", "--data", str(tmp_path), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110)

@@ -470,8 +470,8 @@ def test_a_client_that_goes_away_mid_body_harms_nobody(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
-    [("GET", "/v1/transfers", "POST"), ("DELETE", f"/v1/accounts/{ALICE}", "GET"), ("POST", "/health", "GET"),
-     ("PATCH", f"/v1/accounts/{ALICE}/credit-limit", "POST, PUT"), ("OPTIONS", "/v1/accounts", "POST")],
+    [("DELETE", "/v1/transfers", "GET, POST"), ("DELETE", f"/v1/accounts/{ALICE}", "GET"), ("POST", "/health", "GET"),
+     ("PATCH", f"/v1/accounts/{ALICE}/credit-limit", "POST, PUT"), ("OPTIONS", "/v1/accounts", "GET, POST")],
 )  # fmt: skip
 def test_another_method_is_405_with_those_allowed(world: World, method: str, path: str, allow: str) -> None:
     told = world.ask(method, path)
