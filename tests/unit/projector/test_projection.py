@@ -51,6 +51,24 @@ def compacted(path, into):
     return into.read_bytes()
 
 
+def test_two_that_write_to_one_file_by_turns_leave_what_one_would(tmp_path):
+    journal = RandomHistory(1, steps=300).writer.journal
+    both = [Projection(tmp_path / "shared.db", EndingAt(journal, 0)) for _ in range(2)]
+    for end in range(0, journal.end() + 1, 7):
+        one = both[end % 2]
+        one._journal = EndingAt(journal, end)
+        one.catch_up()
+    both[0]._journal = journal
+    both[0].catch_up()
+    for one in both:
+        one.close()
+    alone = Projection(tmp_path / "alone.db", journal)
+    alone.catch_up()
+    alone.close()
+    shared = compacted(tmp_path / "shared.db", tmp_path / "shared.compacted")
+    assert shared == compacted(tmp_path / "alone.db", tmp_path / "alone.compacted")
+
+
 def test_a_deleted_projection_is_made_again_byte_for_byte(tmp_path):
     journal = RandomHistory(1, steps=300).writer.journal
     live = Projection(tmp_path / "live.db", EndingAt(journal, 0))
