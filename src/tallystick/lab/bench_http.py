@@ -1,11 +1,11 @@
 """`tally bench http`: what a payment costs over HTTP, held against a route of the same server that does nothing.
 
-An instance of its own is started as `tally up` starts it, loaded by wrk, and looked into after every case: what was
-acknowledged must stand in the journal. Every run measures each case once with its reference just before it, so that
-both feel the same moods of the machine; results are medians over the runs. The reference is the no-op route, sent the
-very bytes of a payment (head, key, body): what is more than that is what the payment costs. The case `no-op route` is
-the same route asked with a bare GET. CPU is that of engine, gateway and
-supervisor together, never the load generator's.
+An instance of its own is started as `tally up` starts it, but for the followers (what they cost payments:
+`tally bench isolation`), loaded by wrk, and looked into after every case: what was acknowledged must stand in the
+journal. Every run measures each case once with its reference just before it, so that both feel the same moods of the
+machine; results are medians over the runs. The reference is the no-op route, sent the very bytes of a payment (head,
+key, body): what is more than that is what the payment costs. The case `no-op route` is the same route asked with a bare
+GET. CPU is that of engine, gateway and supervisor together, never the load generator's.
 
 Constant arrivals cannot be had from Debian's native generators with ids of their own (wrk's delay() counts in
 milliseconds and from the answer before, h2load repeats one body), so that case uses `lab.load`.
@@ -131,7 +131,7 @@ def run(runs: int, seconds: float, names: Sequence[str], data: Path | None, say:
             continue
         with (
             tempfile.TemporaryDirectory(prefix="tallystick-bench-", dir=data) as name,
-            Instance(Path(name)) as instance,
+            Instance(Path(name), settings={"followers": ""}) as instance,
         ):
             bench = _Bench(instance, seconds, open_files, say)
             bench.prepare()

