@@ -94,6 +94,7 @@ def test_what_is_asked_is_decided_in_many_ways(stories):
 
 
 @pytest.mark.service
+@pytest.mark.timeout(4 * FRESH_S)
 def test_fresh_seeds_end_as_well_as_the_fixed_ones():
     first = SystemClock().wall_ns() // 1_000_000_000 * 100_000
     print(f"tally simulate-faults --from {first} --seconds {FRESH_S:.0f}")  # pytest shows it where it failed
