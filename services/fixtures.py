@@ -1,0 +1,83 @@
+"""pytest's way to real servers: `tests/conftest.py` takes these in.
+
+A server that `make services` started is used; else one is started for the session, and stopped after it. Where neither
+is possible the tests are skipped, and say so. Nothing is installed from here.
+"""
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from services import addresses
+from services.postgresql import PostgreSQL
+from services.server import CannotStart, alive, kill
+
+
+@pytest.fixture(scope="session")
+def services_folder() -> Iterator[Path]:
+    """A folder that other users may enter, unlike pytest's own: PostgreSQL runs as one where we are root."""
+    folder = Path(tempfile.mkdtemp(prefix="tallystick-tests-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(services_folder: Path) -> Iterator[str]:
+    """Of a running PostgreSQL, as superuser. Make a database of your own: others use the server, too."""
+    kept = addresses.read(addresses.default_folder()).get("postgresql")
+    if kept and all(alive(process) for process in kept.processes):
+        yield str(kept.address["url"])
+        return
+    server = _started(services_folder / "postgresql")
+    yield server.url()
+    server.stop()
+
+
+@pytest.fixture
+def database(postgresql_url: str) -> Iterator[str]:
+    """The URL of an empty database, of this test alone, as superuser."""
+    name = f"test_{secrets.token_hex(6)}"
+    with psycopg.connect(postgresql_url, autocommit=True) as session:
+        session.execute(f"create database {name}")
+    yield postgresql_url.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(postgresql_url, autocommit=True) as session:
+        session.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def own_postgresql(services_folder: Path) -> Iterator[Callable[[], PostgreSQL]]:
+    """Starts a PostgreSQL that a test may kill, and add standbys to; below a folder of its own, all ended after it."""
+    with ExitStack() as stack:
+
+        def start() -> PostgreSQL:
+            folder = Path(tempfile.mkdtemp(dir=services_folder))
+            folder.chmod(0o711)
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            server = _started(folder / "primary")
+            stack.callback(_end, server)
+            return server
+
+        yield start
+
+
+def _started(folder: Path) -> PostgreSQL:
+    try:
+        server = PostgreSQL(folder)
+        server.start()
+    except CannotStart as error:
+        pytest.skip(f"SKIPPED, no PostgreSQL here: {error}")
+    return server
+
+
+def _end(server: PostgreSQL) -> None:
+    for each in (*server.standbys, server):
+        with suppress(CannotStart):
+            if each.process:
+                kill([each.process])
