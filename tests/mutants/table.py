@@ -444,6 +444,22 @@ TRANSPARENCY = (
         ("tests/faults/storage/test_slots_power.py",),
     ),
     Mutant(
+        "record kept too long",
+        "a reader that looks again sees what was stored since",
+        "src/tallystick/blockfile/slots.py",
+        "        if head != self._head or not any(head):\n",
+        "        if not self._head:\n",
+        ("tests/faults/storage/test_slots_power.py",),
+    ),
+    Mutant(
+        "entries thought of one length",
+        "each entry of a bundle has the length that stands before it",
+        TLOG + "tiles.py",
+        "    if len(bundle) == width * stride and lengths == (head[:1] * width, head[1:] * width):\n",
+        "    if len(bundle) == width * stride:\n",
+        TLOG_TESTS,
+    ),
+    Mutant(
         "growth not proven",
         "the signer signs only what adds to what it signed last",
         "src/tallystick/signer/signing.py",

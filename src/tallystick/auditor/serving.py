@@ -38,11 +38,13 @@ class LogReader:
         self._lock = threading.Lock()
         self._files: dict[int, File] = {}
         self._tree = TiledTree(0, self._tile)
+        self._records = {name: slots.Reader(folder / name, disk) for name in _GRADES}
         self._parsed: dict[str, tuple[bytes, Note, Checkpoint]] = {}
 
     def checkpoint(self) -> bytes | None:
         """The published checkpoint as a note; None before the first. Raises `Corrupt`."""
-        return slots.read(self._folder / PUBLISHED, self._disk)
+        with self._lock:
+            return self._records[PUBLISHED].read()
 
     def tile(self, tile: Tile) -> bytes | None:
         """A tile or bundle; None if the published tree has none such. Partial tiles of every older size are there."""
@@ -86,7 +88,7 @@ class LogReader:
         self._files.clear()
 
     def _published(self, name: str = PUBLISHED) -> tuple[Note, Checkpoint] | None:
-        data = slots.read(self._folder / name, self._disk)
+        data = self._records[name].read()
         if data is None:
             return None
         known = self._parsed.get(name)

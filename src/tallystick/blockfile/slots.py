@@ -42,6 +42,33 @@ def read(path: Path, disk: Disk) -> bytes | None:
     return first[1] if first is not None and begun else None
 
 
+class Reader:
+    """Reads such a file again and again. Safe for threads, one at a time."""
+
+    def __init__(self, path: Path, disk: Disk) -> None:
+        """The file need not be there yet."""
+        self._path = path
+        self._disk = disk
+        self._head = b""
+        self._value: bytes | None = None
+
+    def read(self) -> bytes | None:
+        """As the function `read`; what has not changed since the last call is neither read nor hashed again."""
+        file = self._disk.open(self._path)
+        if file is None:
+            return None
+        try:
+            # The second slot is written last, so while its head stands the record does.
+            head = file.read(SLOT_SIZE, _HEAD.size)
+        finally:
+            file.close()
+        if head != self._head or not any(head):
+            # Read after its head, so it is at least as new: the next look at the head will tell.
+            self._value = read(self._path, self._disk)
+            self._head = head
+        return self._value
+
+
 class Slots:
     """The one writer of such a file. Not safe for concurrent calls."""
 

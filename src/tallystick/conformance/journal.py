@@ -124,6 +124,17 @@ class JournalConformance:
             assert entries["tenant"].tolist() == [4, 0, 2, 2, 4, 1, 2, 2, 2, 0, 3, 3]
             assert details["device_pseudonym"].tolist() == entries["tenant"].tolist()
 
+    def test_one_row_is_the_one_asked_for(self, journal: Journal, open_reader: OpenReader) -> None:
+        for mark, count in enumerate((3, 1, 40)):
+            append(journal, count, mark=mark)
+        for reader in (journal, open_reader()):
+            for seq, mark in ((0, 0), (2, 0), (3, 1), (4, 2), (43, 2)):
+                entries, details = reader.rows(as_rows([seq]))
+                assert (entries["seq"].tolist(), entries["tenant"].tolist()) == ([seq], [mark])
+                assert details["debit_sequence"].tolist() == [seq + 7]
+            with pytest.raises(Corrupt):
+                reader.rows(as_rows([44]))
+
     def test_no_rows_may_be_asked_for(self, journal: Journal) -> None:
         entries, details = journal.rows(as_rows([]))
         assert (len(entries), len(details)) == (0, 0)

@@ -69,6 +69,8 @@ class FileJournalReader:
             return entries.view(ENTRY).reshape(-1), details.view(DETAILS).reshape(-1)
         if int(seqs.max()) >= self._index.next_seq():
             raise Corrupt(f"{self._reader.folder}: entry {seqs.max()} is past the end {self._index.next_seq()}")
+        if len(seqs) == 1:
+            return self._row(int(seqs[0]))
         order = np.argsort(seqs, kind="stable")
         ordered = seqs[order]
         segments = self._index.segments_of(ordered)
@@ -83,6 +85,19 @@ class FileJournalReader:
             self._gather(entries, into, places["entries_at"][blocks] + numbers * np.uint64(ENTRY_SIZE), blocks)
             self._gather(details, into, places["details_at"][blocks] + numbers * np.uint64(DETAILS_SIZE), blocks)
         return entries.view(ENTRY).reshape(-1), details.view(DETAILS).reshape(-1)
+
+    def _row(self, seq: int) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]]:
+        """As `rows` for one of them: sorting and grouping would take five times as long as reading it."""
+        place, _ = self._index.find(seq)
+        number = seq - int(place["first"])
+        found = []
+        for name, dtype in (("entries_at", ENTRY), ("details_at", DETAILS)):
+            at = int(place[name]) + number * dtype.itemsize
+            data = self._reader.segments.read(at, dtype.itemsize)
+            if len(data) != dtype.itemsize:
+                raise Corrupt(f"{self._reader.folder}: the segment ends before {at + dtype.itemsize}")
+            found.append(np.frombuffer(bytearray(data), dtype))
+        return found[0], found[1]
 
     def _gather(
         self,

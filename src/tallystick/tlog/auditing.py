@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tallystick.errors import InvalidProof
 from tallystick.tlog.checkpoints import Checkpoint
-from tallystick.tlog.merkle import HASH_SIZE, consistency_proof, leaf_hash
+from tallystick.tlog.merkle import HASH_SIZE, consistency_proof
 from tallystick.tlog.merkle import verify_consistency as verify_growth
 from tallystick.tlog.tiles import (
     TILE_SIZE,
@@ -16,10 +16,10 @@ from tallystick.tlog.tiles import (
     Tile,
     TiledTree,
     TileReader,
+    bundle_hashes,
     bundles_of,
     edge_root,
     tile_root,
-    unpack_bundle,
 )
 
 Progress = Callable[[int, int], None]
@@ -33,8 +33,7 @@ def check_whole(checkpoint: Checkpoint, read: TileReader, progress: Progress | N
     """
     levels = _Levels(checkpoint.size, read)
     for bundle in bundles_of(checkpoint.size):
-        entries = unpack_bundle(read(bundle), bundle.width)
-        hashes = b"".join([leaf_hash(entry) for entry in entries])
+        hashes = bundle_hashes(read(bundle), bundle.width)
         levels.compare(Tile(0, bundle.index, bundle.width), hashes, "entry")
         levels.add(0, hashes)
         if progress is not None:

@@ -56,17 +56,19 @@ def inclusion_proof(index: int, size: int, nodes: Nodes) -> list[bytes]:
     """Why leaf `index` is in the tree of `size` leaves, from the leaf's sibling up (RFC 6962 §2.1.1)."""
     if not 0 <= index < size:
         raise ValueError(f"a tree of {size} leaves has no leaf {index}")
-    begin, end = 0, size
     path = []
-    while end - begin > 1:
-        split = begin + _split(end - begin)
-        if index < split:
-            path.append(range_hash(split, end, nodes))
-            end = split
+    # Below `inner` the way up may lead along the right edge, above it every sibling is on the left, and complete.
+    inner = (index ^ size - 1).bit_length()
+    for level in range(inner):
+        sibling = index >> level ^ 1
+        if sibling + 1 << level <= size:
+            path.append(nodes(level, sibling))
         else:
-            path.append(range_hash(begin, split, nodes))
-            begin = split
-    return path[::-1]
+            path.append(range_hash(sibling << level, size, nodes))
+    for level in range(inner, index.bit_length()):
+        if index >> level & 1:
+            path.append(nodes(level, (index >> level) - 1))
+    return path
 
 
 def consistency_proof(old: int, new: int, nodes: Nodes) -> list[bytes]:

@@ -9,7 +9,7 @@ index <i>
 <checkpoint>
 """
 
-import base64
+from binascii import b2a_base64
 from dataclasses import dataclass, field
 
 from tallystick.errors import InvalidProof
@@ -42,12 +42,9 @@ class Receipt:
         """Its bytes up to the checkpoint, whose bytes its maker has at hand."""
         if len(self.extra) > EXTRA_BYTES_MAX:
             raise ValueError(f"a receipt has room for {EXTRA_BYTES_MAX} extra bytes, not {len(self.extra)}")
-        lines = [HEADER]
-        if self.extra:
-            lines.append(f"extra {base64.b64encode(self.extra).decode()}")
-        lines.append(f"index {self.index}")
-        lines.extend(base64.b64encode(found).decode() for found in self.hashes)
-        return "".join(f"{line}\n" for line in lines).encode() + b"\n"
+        extra = b"extra " + b2a_base64(self.extra) if self.extra else b""
+        hashes = b"".join(map(b2a_base64, self.hashes))  # each ends in a newline
+        return b"%s\n%sindex %d\n%s\n" % (HEADER.encode(), extra, self.index, hashes)
 
 
 def parse_receipt(data: bytes) -> Receipt:

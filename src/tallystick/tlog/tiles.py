@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tallystick.errors import InvalidProof
-from tallystick.tlog.merkle import EMPTY_ROOT, HASH_SIZE, Nodes, node_hash, peaks
+from tallystick.tlog.merkle import EMPTY_ROOT, HASH_SIZE, Nodes, leaf_hash, node_hash, peaks
 
 WIDTH = 256
 TILE_SIZE = WIDTH * HASH_SIZE
@@ -90,6 +90,16 @@ def leaf_hashes(framed: bytes | memoryview, stride: int) -> bytes:
     return b"".join([sha256(view[at + 1 : at + stride]).digest() for at in range(0, len(view), stride)])
 
 
+def bundle_hashes(bundle: bytes, width: int) -> bytes:
+    """The level-0 tile of a bundle of `width` entries, of any lengths. Raises `InvalidProof` as `unpack_bundle`."""
+    head = bundle[:2]
+    stride = 2 + int.from_bytes(head, "big")
+    lengths = bundle[::stride], bundle[1::stride]
+    if len(bundle) == width * stride and lengths == (head[:1] * width, head[1:] * width):
+        return leaf_hashes(bundle, stride)  # all of one length, as ours are: three times as fast
+    return b"".join([leaf_hash(entry) for entry in unpack_bundle(bundle, width)])
+
+
 def parents(hashes: bytes) -> bytes:
     """The hashes one level up, of an even number of them."""
     return b"".join([sha256(b"\1" + hashes[at : at + 64]).digest() for at in range(0, len(hashes), 64)])
@@ -161,14 +171,14 @@ class TiledTree:
 
     def node(self, level: int, index: int) -> bytes:
         """As `merkle.Nodes`. Raises `InvalidProof` for a tile of another width."""
-        tile_level, inner = divmod(level, 8)
+        # A receipt asks twenty times: shifts take half of the time of divmod and min.
+        tile_level, inner = level >> 3, level & 7
         first = index << inner
-        tile_index, at = divmod(first, WIDTH)
-        level_size = self.size >> 8 * tile_level
-        width = min(WIDTH, level_size - tile_index * WIDTH)
-        rows = self._expanded(tile_level, tile_index, width)
-        at >>= inner
-        return rows[inner][at * HASH_SIZE : (at + 1) * HASH_SIZE]
+        tile_index = first >> 8
+        width = (self.size >> 8 * tile_level) - (tile_index << 8)
+        rows = self._expanded(tile_level, tile_index, width if width < WIDTH else WIDTH)
+        at = (first & 255) >> inner << 5
+        return rows[inner][at : at + HASH_SIZE]
 
     @property
     def nodes(self) -> Nodes:

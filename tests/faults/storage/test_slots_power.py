@@ -27,7 +27,7 @@ def test_what_was_stored_or_shown_is_never_lost(first_seed):
                 else:
                     faults = [fault for fault in Fault if not fault.name.startswith("READ")]
                     disk.inject(random.choice(faults), random.randint(0, 8))
-                writer = Slots(PATH, disk)
+                writer, reader = Slots(PATH, disk), slots.Reader(PATH, disk.another_process())
                 assert writer.value in tried, (seed, life)
                 assert stored is None or int(writer.value) >= int(stored)
                 assert shown is None or int(writer.value) >= int(shown)
@@ -37,7 +37,7 @@ def test_what_was_stored_or_shown_is_never_lost(first_seed):
                     writer.store(tried[-1])
                     stored = tried[-1]
                     shown = slots.read(PATH, disk.another_process())
-                    assert shown == stored
+                    assert shown == stored == reader.read() == reader.read()
             except (OutcomeUnknown, Unavailable):
                 shown = slots.read(PATH, disk.another_process()) or shown
                 disk = disk.kill() if random.random() < 0.5 else disk.cut()
@@ -58,6 +58,8 @@ def test_a_reader_sees_nothing_before_it_is_durable():
         disk.make_folder(FOLDER)
         writer = Slots(PATH, disk)
         writer.store(b"one")
+        reader = slots.Reader(PATH, disk.another_process())
+        assert reader.read() == b"one"
         disk.cut_after(seed % 4)
         with pytest.raises(PowerCut):
             writer.store(b"two")
@@ -65,6 +67,7 @@ def test_a_reader_sees_nothing_before_it_is_durable():
         other = SimulatedDisk(machine=disk.machine)
         other.machine.cut_at = None
         shown = slots.read(PATH, other)
+        assert reader.read() == shown
         disk = disk.cut()
         found = slots.read(PATH, disk)
         assert shown != b"two" or Slots(PATH, disk).value == b"two", seed
@@ -127,3 +130,15 @@ def test_a_value_has_room_or_is_refused():
     writer.store(bytes(slots.VALUE_BYTES_MAX))
     with pytest.raises(ValueError, match="has room for"):
         writer.store(bytes(slots.VALUE_BYTES_MAX + 1))
+
+
+def test_a_reader_sees_a_file_that_was_removed_and_made_again():
+    disk = SimulatedDisk(1)
+    disk.make_folder(FOLDER)
+    reader = slots.Reader(PATH, disk)
+    assert reader.read() is None
+    for value in (b"one", b"two"):
+        Slots(PATH, disk).store(value)
+        assert reader.read() == value
+        disk.remove(PATH)
+        assert reader.read() is None

@@ -125,3 +125,24 @@ def test_a_bundle_cut_short_or_too_full_is_refused(bundle, width):
 def test_bundles_carry_empty_and_longest_entries():
     entries = [b"", b"x" * 65_535, b"y"]
     assert tiles.unpack_bundle(tiles.pack_bundle(entries), 3) == entries
+
+
+@given(st.lists(st.sampled_from([b"", b"a", b"b", b"cc", b"dd", b"x" * 300]), min_size=1, max_size=6), st.data())
+def test_a_bundles_tile_is_that_of_its_entries_and_of_nothing_else(entries, data):
+    bundle = bytearray(tiles.pack_bundle(entries))
+    assert tiles.bundle_hashes(bytes(bundle), len(entries)) == b"".join(map(merkle.leaf_hash, entries))
+    bundle[data.draw(st.integers(0, len(bundle) - 1))] ^= data.draw(st.integers(1, 255))
+    cut = bytes(bundle[: data.draw(st.integers(0, len(bundle)))])
+    try:
+        expected = b"".join(map(merkle.leaf_hash, tiles.unpack_bundle(cut, len(entries))))
+    except InvalidProof:
+        with pytest.raises(InvalidProof):
+            tiles.bundle_hashes(cut, len(entries))
+    else:
+        assert tiles.bundle_hashes(cut, len(entries)) == expected
+
+
+def test_lengths_are_read_entry_by_entry_where_one_differs():
+    bundle = tiles.pack_bundle([b"a" * 254, b"b" * 253, b"c" * 255])
+    assert len(bundle) == 3 * 256
+    assert tiles.bundle_hashes(bundle, 3) == b"".join(map(merkle.leaf_hash, tiles.unpack_bundle(bundle, 3)))
