@@ -537,8 +537,8 @@ ENGINE = (
         file="src/tallystick/engine/writer.py",
         old="        if work.outcome is not None:\n"
         "            self._append(work, work.outcome)\n"
-        "        self.gate.decided(work.answers)\n",
-        new="        self.gate.decided(work.answers)\n"
+        "        self.gate.decided(work.answers, work.next_seq)\n",
+        new="        self.gate.decided(work.answers, work.next_seq)\n"
         "        if work.outcome is not None:\n"
         "            self._append(work, work.outcome)\n",
         tests=SIMULATION_TESTS,
@@ -660,7 +660,7 @@ ENGINE = (
         promise="the library returns when the outcome is durable",
         file="src/tallystick/engine/writer.py",
         old="        self.journal.append(parts, draft.first_seq, self.journal.epoch)\n",
-        new="        self.gate.decided(draft.answers)\n"
+        new="        self.gate.decided(draft.answers, draft.next_seq)\n"
         "        self.journal.append(parts, draft.first_seq, self.journal.epoch)\n",
         tests=("tests/unit/compose/test_library.py",),
     ),
@@ -1293,6 +1293,22 @@ SDK = (
         "src/tallystick/client/reading.py",
         'return Page(found.transfers, found.cursor or "")',
         'return Page(found.transfers, "")',
+        ("tests/e2e/sdk/test_reading.py",),
+    ),
+    Mutant(
+        "position of a write not told",
+        "a client reads what it has written",
+        "src/tallystick/gateway/app.py",
+        "        position = self._service.link.position\n",
+        "        position = 1\n",
+        ("tests/e2e/sdk/test_reading.py",),
+    ),
+    Mutant(
+        "reads do not ask for what was written",
+        "a client reads what it has written",
+        "src/tallystick/client/http.py",
+        'return {"Tally-Position": str(self._position)} if self._position else {}',
+        "return {}",
         ("tests/e2e/sdk/test_reading.py",),
     ),
     Mutant(

@@ -46,6 +46,7 @@ class GatewayEnd:
     ) -> None:
         """`on_results(lane, number, rows)` is called on the loop for each push. Call this on the running loop."""
         self.undecodable = 0  # messages dropped, for the metrics
+        self.position = 0
         self._where = where
         self._on_results = on_results
         self._timeout_s = timeout_s
@@ -161,6 +162,7 @@ class GatewayEnd:
         except msgspec.DecodeError:
             self.undecodable += 1
             return
+        self.position = max(self.position, message.position)
         if isinstance(message, wire.BlockResults):
             self._on_results(data[: wire.TOPIC_SIZE], message.number, message.rows)
         else:

@@ -48,6 +48,9 @@ class Answers(Protocol):
 class EngineLink(Answers, Protocol):
     """All that a gateway needs of the engine: the look-ups, the doorbell, and pushes of its lanes' results."""
 
+    position: int
+    """The journal's, behind all that the engine has told so far: a read from there on shows what was answered."""
+
     def subscribe(self, topic: bytes) -> None:
         """Hear results of the lane with this id, from shortly after the call on. A push may be lost."""
         ...

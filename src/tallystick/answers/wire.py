@@ -77,10 +77,12 @@ Sent: TypeAlias = Subscription | Inbound
 
 
 class BlockResults(msgspec.Struct, frozen=True, tag="decided", array_like=True):
-    """Block `number` of the lane in the topic is decided, durably. `rows` is a `RESULT` row for each command."""
+    """Block `number` of the lane in the topic is decided, durably. `rows` is a `RESULT` row for each command;
+    `position` the journal's, behind what was decided."""
 
     number: int
     rows: bytes
+    position: int
 
 
 class Reply(msgspec.Struct, frozen=True, tag="reply", array_like=True):
@@ -88,12 +90,14 @@ class Reply(msgspec.Struct, frozen=True, tag="reply", array_like=True):
 
     `status` is 0, or a `RequestStatus` of a results query. `payload`: `RESULT` rows; or per account found
     `ACCOUNT_EVENT` and `FOUND_ACCOUNT_EXTRA` (152 bytes); or `TRANSFER_EVENT` rows; or a seq of 8 bytes
-    for each transfer found, little-endian; or 24-byte lane positions.
+    for each transfer found, little-endian; or 24-byte lane positions. `position` is the journal's, behind all that
+    it shows.
     """
 
     query: int
     status: int
     payload: bytes
+    position: int
 
 
 Outbound: TypeAlias = BlockResults | Reply

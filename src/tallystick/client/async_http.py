@@ -5,7 +5,7 @@ from types import TracebackType
 
 import aiohttp
 
-from tallystick.client.http import CONNECT_S, Answer, base_url
+from tallystick.client.http import CONNECT_S, Answer, Seen, base_url
 from tallystick.errors import OutcomeUnknown, Unavailable
 
 
@@ -17,6 +17,7 @@ class AsyncApi:
 
     def __init__(self, url: str, key: str, connections: int, wait_s: float) -> None:
         self.url = base_url(url)
+        self.seen = Seen()
         self._headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
         self._connections = connections
         # The time a request spends waiting for one of the connections is not the gateway's.
@@ -41,6 +42,7 @@ class AsyncApi:
             async with session.request(
                 method, self.url + path, data=body or None, headers=sent, allow_redirects=False
             ) as answer:
+                self.seen.note(answer.headers)
                 return Answer(answer.status, answer.headers, await answer.read())
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Unavailable(f"nothing answers at {self.url}; is `tally up` running there?") from error

@@ -259,12 +259,13 @@ class AsyncClient:
 
     async def _ask(self, question: Question[T]) -> T:
         asking = self._asking()
+        headers = {**question.headers, **self._api.seen.headers} if question.follows else question.headers
         while True:
             try:
                 if asking.location is not None:
                     answer = await self._api.ask("GET", asking.location)
                 else:
-                    answer = await self._api.ask(question.method, question.path, question.body, question.headers)
+                    answer = await self._api.ask(question.method, question.path, question.body, headers)
             except (Unavailable, OutcomeUnknown) as error:
                 wait_s = asking.failed(error)
             else:

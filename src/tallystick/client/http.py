@@ -4,6 +4,7 @@ Knows connections and errors, not payments. The difference it draws is the one m
 never left this machine is `Unavailable`; any other failure is `OutcomeUnknown`.
 """
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,26 @@ class Answer:
         return found if isinstance(found, dict) else {}
 
 
+class Seen:
+    """The newest position of the journal that a gateway's answers told. Any number of threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._position = 0
+
+    def note(self, headers: Mapping[str, str]) -> None:
+        """Take note of the position in an answer, if it has one."""
+        told = headers.get("Tally-Position", "")
+        if told.isascii() and told.isdigit():
+            with self._lock:
+                self._position = max(self._position, int(told))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What makes a read know at least as much."""
+        return {"Tally-Position": str(self._position)} if self._position else {}
+
+
 class Api:
     """A gateway and a key to it. Threads may share it: each request takes one of `connections` pooled connections.
 
@@ -51,6 +72,7 @@ class Api:
 
     def __init__(self, url: str, key: str, connections: int = 1, wait_s: float = 35.0) -> None:
         self.url = base_url(url)
+        self.seen = Seen()
         self._headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
         # No retries down there: whoever repeats a payment must know that it does (`requests.settle`).
         self._pool = urllib3.PoolManager(
@@ -77,6 +99,7 @@ class Api:
             raise Unavailable(f"nothing answers at {self.url}; is `tally up` running there?") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise OutcomeUnknown(f"{self.url} broke off before it answered ({type(error).__name__})") from error
+        self.seen.note(answer.headers)
         return Answer(answer.status, answer.headers, answer.data)
 
     def close(self) -> None:

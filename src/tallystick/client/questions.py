@@ -56,6 +56,8 @@ class Question(Generic[T]):
     expires_at: int | None = None
     transfers: bytes | None = None
     """Its transfers as a JSON list, if it may travel in a bundle."""
+    follows: bool = False
+    """Whether a follower answers it, which may be behind what this client has seen."""
 
     @property
     def headers(self) -> dict[str, str]:

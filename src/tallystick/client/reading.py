@@ -158,7 +158,7 @@ def transfers(chosen: TransferFilter, cursor: str) -> Question[Page[ListedTransf
         found = _transfers.decode(_body(answer))
         return Page(found.transfers, found.cursor or "")
 
-    return Question("GET", _path("/v1/transfers", chosen, cursor), b"", read)
+    return Question("GET", _path("/v1/transfers", chosen, cursor), b"", read, follows=True)
 
 
 def accounts(chosen: AccountFilter, cursor: str) -> Question[Page[ListedAccount]]:
@@ -168,7 +168,7 @@ def accounts(chosen: AccountFilter, cursor: str) -> Question[Page[ListedAccount]
         found = _accounts.decode(_body(answer))
         return Page(found.accounts, found.cursor or "")
 
-    return Question("GET", _path("/v1/accounts", chosen, cursor), b"", read)
+    return Question("GET", _path("/v1/accounts", chosen, cursor), b"", read, follows=True)
 
 
 def statement(account_id: str, chosen: TransferFilter, cursor: str) -> Question[Page[Line]]:
@@ -180,7 +180,7 @@ def statement(account_id: str, chosen: TransferFilter, cursor: str) -> Question[
         found = _lines.decode(_body(answer))
         return Page(found.lines, found.cursor or "")
 
-    return Question("GET", _path(path, span, cursor), b"", read)
+    return Question("GET", _path(path, span, cursor), b"", read, follows=True)
 
 
 _NAMES = {"since": "from", "until": "to"}

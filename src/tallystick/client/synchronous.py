@@ -242,10 +242,9 @@ class Client:
             cursor = found.cursor
 
     def _ask(self, question: Question[T]) -> T:
+        headers = {**question.headers, **self._api.seen.headers} if question.follows else question.headers
         try:
-            answer = ask_until_known(
-                self._api, question.method, question.path, question.body, question.headers, self._patience
-            )
+            answer = ask_until_known(self._api, question.method, question.path, question.body, headers, self._patience)
         except (Unavailable, OutcomeUnknown) as error:
             raise question.failure(error) from error
         return question.read(answer)

@@ -46,7 +46,7 @@ class _CallersGate:
     def __init__(self, waiting: set[Waiter]) -> None:
         self._waiting = waiting
 
-    def decided(self, answers: list[Answer]) -> None:
+    def decided(self, answers: list[Answer], position: int) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
         for answer in answers:
             at = 0

@@ -44,11 +44,11 @@ class SocketGate:
     end: EngineEnd
     journaled: Mapping[bytes, int] = field(default_factory=dict)
 
-    def decided(self, answers: "list[Answer]") -> None:
+    def decided(self, answers: "list[Answer]", position: int) -> None:
         for answer in answers:
             delivery = answer.delivery
             if delivery.lane:
-                self.end.publish(delivery.lane, wire.BlockResults(delivery.number, answer.rows.tobytes()))
+                self.end.publish(delivery.lane, wire.BlockResults(delivery.number, answer.rows.tobytes(), position))
 
     def durable(self, positions: Mapping[bytes, int]) -> None:
         self.journaled = positions
@@ -177,22 +177,23 @@ def reply(decider: "Decider", message: wire.Question) -> wire.Reply:
     """What a look-up shows now; the writer sends it once all of that is durable."""
     from tallystick.engine import lookups
 
+    position = decider.next_seq
     if isinstance(message, wire.ResultsQuery):
         found = lookups.results(
             decider, message.tenant, int.from_bytes(message.request_id, "little"), message.fingerprint
         )
-        return wire.Reply(message.query, found.status or 0, found.results.tobytes())
+        return wire.Reply(message.query, found.status or 0, found.results.tobytes(), position)
     if isinstance(message, wire.AccountsQuery):
         shown, extra = lookups.accounts(decider, message.tenant, _ids(message.ids))
         rows = [row.tobytes() + more.tobytes() for row, more in zip(shown, extra, strict=True)]
-        return wire.Reply(message.query, 0, b"".join(rows))
+        return wire.Reply(message.query, 0, b"".join(rows), position)
     if isinstance(message, wire.TransfersQuery):
         found_transfers = lookups.transfers(decider, message.tenant, _ids(message.ids))
-        return wire.Reply(message.query, 0, found_transfers.tobytes())
+        return wire.Reply(message.query, 0, found_transfers.tobytes(), position)
     if isinstance(message, wire.SeqsQuery):
         found_seqs = lookups.seqs(decider, message.tenant, _ids(message.ids))
-        return wire.Reply(message.query, 0, found_seqs.astype("<u8").tobytes())
-    return wire.Reply(message.query, 0, pack_positions(decider.positions))
+        return wire.Reply(message.query, 0, found_seqs.astype("<u8").tobytes(), position)
+    return wire.Reply(message.query, 0, pack_positions(decider.positions), position)
 
 
 def _ids(packed: bytes) -> list[int]:

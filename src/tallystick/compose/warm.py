@@ -30,7 +30,7 @@ _warmed = False
 class _Silent:
     """A gate for answers nobody waits for."""
 
-    def decided(self, answers: object) -> None:
+    def decided(self, answers: object, position: int) -> None:
         pass
 
     def durable(self, positions: object) -> None:

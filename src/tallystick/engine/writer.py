@@ -33,8 +33,8 @@ SEAL = int(Kind.SEAL)
 class Gate(Protocol):
     """Where durable outcomes go. Called by the writer only."""
 
-    def decided(self, answers: list[Answer]) -> None:
-        """Tell those who wait. May be lost on the way: a look-up is always right."""
+    def decided(self, answers: list[Answer], position: int) -> None:
+        """Tell those who wait; all of it is before `position`. May be lost on the way: a look-up is always right."""
         ...
 
     def durable(self, positions: Mapping[bytes, int]) -> None:
@@ -68,7 +68,7 @@ class Writer:
             return
         if work.outcome is not None:
             self._append(work, work.outcome)
-        self.gate.decided(work.answers)
+        self.gate.decided(work.answers, work.next_seq)
         if work.outcome is not None:
             self.gate.durable(work.positions)
 

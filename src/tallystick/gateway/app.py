@@ -14,7 +14,7 @@ import structlog
 from tallystick.clock import Entropy
 from tallystick.errors import OutcomeUnknown
 from tallystick.gateway import headers, problems
-from tallystick.gateway.answering import JSON, Answer, Outstanding
+from tallystick.gateway.answering import JSON, Answer, Headers, Outstanding
 from tallystick.gateway.auth import Keys, lacking
 from tallystick.gateway.calls import Call, Exchange, Route, Service
 from tallystick.gateway.openapi import document
@@ -46,6 +46,8 @@ class App:
         self._late = Trickle()
         self._prefix = entropy(6).hex()
         self._exchanges = 0
+        self._position = 0
+        self._position_header: Headers = ()
         self._tasks: set[asyncio.Task[None]] = set()  # the loop keeps no hold of them
         self.routes = (
             *transfers.ROUTES,
@@ -160,7 +162,7 @@ class App:
             self._refuse(exchange, error, say)
         else:
             self._count(exchange, answer)
-            say(answer)
+            say(self._positioned(answer))
 
     async def _await(self, exchange: Exchange, answering: Awaitable[Answer], say: Callable[[Answer], None]) -> None:
         try:
@@ -169,7 +171,19 @@ class App:
             self._refuse(exchange, error, say)
         else:
             self._count(exchange, answer)
-            say(answer)
+            told = exchange.route is not None and exchange.route.tells_outcomes
+            say(self._positioned(answer) if told else answer)
+
+    def _positioned(self, answer: Answer) -> Answer:
+        """The answer with a position from which on reads show what it tells, if it tells an outcome."""
+        status, media, more, body = answer
+        if status == NOT_YET:
+            return answer
+        position = self._service.link.position
+        if position != self._position:  # one for all payments of a block
+            self._position = position
+            self._position_header = (("tally-position", str(position)),)
+        return status, media, self._position_header + more if more else self._position_header, body
 
     def _refuse(self, exchange: Exchange, error: Exception, say: Callable[[Answer], None]) -> None:
         problem = self._problem(error, exchange)

@@ -88,6 +88,13 @@ class Route:
     """Whether it gives an `ETag`, and takes `If-Match` where it changes something."""
     read: bool = False
     """Whether it is of some position of the journal, and may wait for one that the client names."""
+    recalls: bool = False
+    """Whether it tells what became of an earlier request."""
+
+    @property
+    def tells_outcomes(self) -> bool:
+        """Whether its answers carry a position from which on reads show what they tell (`Tally-Position`)."""
+        return self.request or self.bundle or self.recalls
 
 
 _NOBODY = Principal(0, "", frozenset())

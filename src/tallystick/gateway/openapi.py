@@ -165,8 +165,10 @@ def _operation(route: Route) -> dict[str, Any]:
 def _answer_headers(route: Route) -> tuple[str, ...]:
     if route.read:
         return ("Tally-Position", "Link")
+    told = ("Tally-Position",) if route.tells_outcomes else ()
     repeated = ("Idempotent-Replayed",) if route.request or route.keyed else ()
-    return (*repeated, "ETag") if route.versioned and route.method != "DELETE" else repeated
+    versions = ("ETag",) if route.versioned and route.method != "DELETE" else ()
+    return (*told, *repeated, *versions)
 
 
 _MEANINGS = {

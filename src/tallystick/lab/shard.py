@@ -25,7 +25,7 @@ from tallystick.records.details import Verdict
 class _Silent:
     """A gate for answers that are read from the draft."""
 
-    def decided(self, answers: object) -> None:
+    def decided(self, answers: object, position: int) -> None:
         pass
 
     def durable(self, positions: object) -> None:

@@ -109,6 +109,7 @@ class SimulatedLink:
     ) -> None:
         """`client` is the topic of its replies; `on_results(lane, number, rows)` hears of each push."""
         self.inbox: Inbox = deque()
+        self.position = 0
         self._post = post
         self._loop = loop
         self._client = client
@@ -130,6 +131,7 @@ class SimulatedLink:
         while self.inbox:
             topic, data = self.inbox.popleft()
             message = wire.decode_outbound(data)
+            self.position = max(self.position, message.position)
             if isinstance(message, wire.BlockResults):
                 self._on_results(topic, message.number, message.rows)
             elif (future := self._asked.get(message.query)) is not None and not future.done():

@@ -149,12 +149,12 @@ class Engine:
                         break
         self._intake.done(self._journaled)
 
-    def decided(self, answers: list[Answer]) -> None:
+    def decided(self, answers: list[Answer], position: int) -> None:
         """The writer's gate: push results to the gateways."""
         self._die("answer")
         for answer in answers:
             if answer.delivery.lane:
-                results = wire.BlockResults(answer.delivery.number, answer.rows.tobytes())
+                results = wire.BlockResults(answer.delivery.number, answer.rows.tobytes(), position)
                 self._world.post.publish(answer.delivery.lane, results)
 
     def durable(self, positions: Mapping[bytes, int]) -> None:

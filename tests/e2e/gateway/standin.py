@@ -103,7 +103,7 @@ class StandIn:
                 lane, number = block.header.lane, block.header.first
                 self.books.positions[lane] = number
                 if not self.lose_push(number):
-                    self.end.publish(lane, wire.BlockResults(number, rows.tobytes()))
+                    self.end.publish(lane, wire.BlockResults(number, rows.tobytes(), number))
             for message in messages:
                 self._reply(message)
 
@@ -225,7 +225,7 @@ class StandIn:
             else:
                 found = (books.transfers.get((message.tenant, number)) for number in ids)
                 payload = b"".join(row.tobytes() for row in found if row is not None)
-        self.end.publish(message.client, wire.Reply(message.query, status, payload))
+        self.end.publish(message.client, wire.Reply(message.query, status, payload, 1))
 
 
 def main() -> None:

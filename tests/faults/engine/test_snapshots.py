@@ -34,7 +34,7 @@ SECOND = 1_000_000_000
 class Silent:
     """A gate for answers nobody waits for."""
 
-    def decided(self, answers):
+    def decided(self, answers, position):
         pass
 
     def durable(self, positions):

@@ -130,8 +130,8 @@ def test_a_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 def test_a_doorbell_is_answered_by_a_push(where: Address) -> None:
     def push(end: EngineEnd, message: wire.Inbound) -> None:
         if isinstance(message, wire.Doorbell):
-            end.publish(b"another lane's id", wire.BlockResults(message.number, b"not ours"))
-            end.publish(message.lane, wire.BlockResults(message.number, b"rows"))
+            end.publish(b"another lane's id", wire.BlockResults(message.number, b"not ours", 5))
+            end.publish(message.lane, wire.BlockResults(message.number, b"rows", 6))
 
     async def scenario() -> None:
         pushed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -175,7 +175,7 @@ def test_look_ups_come_back_as_the_port_promises(where: Address) -> None:
                 payload = pack_positions({LANE: 2**63 + 1, bytes(16): 1})
             case _:
                 raise AssertionError(message)
-        end.publish(message.client, wire.Reply(message.query, status, payload))
+        end.publish(message.client, wire.Reply(message.query, status, payload, 7))
 
     async def scenario() -> None:
         gateway = GatewayEnd(where, os.urandom, lambda *_: None)
@@ -208,7 +208,7 @@ def test_a_question_is_asked_again_until_the_engine_is_back(where: Address) -> N
         assert isinstance(message, wire.PositionsQuery)
         asked += 1
         if asked > 1:
-            end.publish(message.client, wire.Reply(message.query, 0, b""))
+            end.publish(message.client, wire.Reply(message.query, 0, b"", 7))
 
     async def scenario() -> Answering:
         gateway = GatewayEnd(where, os.urandom, lambda *_: None, timeout_s=20)
@@ -306,13 +306,13 @@ def test_a_gateway_that_reads_late_gets_all_in_order_and_never_stops_the_engine(
         slow.sendall(frame(wire.encode(wire.Subscription(LANE))) + frame(wire.encode(wire.Doorbell(LANE, 0))))
         receive(end, 1)
         for number in range(100):  # far more than a socket holds
-            end.publish(LANE, wire.BlockResults(number, rows))
+            end.publish(LANE, wire.BlockResults(number, rows, number))
         frames, got = Frames(), []
         slow.settimeout(10)
         while len(got) < 100:
             end.receive(0)
             got += [wire.decode_outbound(one[wire.TOPIC_SIZE :]) for one in frames.feed(slow.recv(1 << 20))]
-    assert got == [wire.BlockResults(number, rows) for number in range(100)]
+    assert got == [wire.BlockResults(number, rows, number) for number in range(100)]
 
 
 def test_a_gateway_that_never_reads_is_dropped_in_the_end(
@@ -323,7 +323,7 @@ def test_a_gateway_that_never_reads_is_dropped_in_the_end(
         stopped.sendall(frame(wire.encode(wire.Subscription(LANE))) + frame(wire.encode(wire.Doorbell(LANE, 0))))
         receive(end, 1)
         for number in range(100):
-            end.publish(LANE, wire.BlockResults(number, bytes(100_000)))
+            end.publish(LANE, wire.BlockResults(number, bytes(100_000), number))
         end.receive(1_000)
         stopped.settimeout(10)
         received = 0
@@ -335,7 +335,7 @@ def test_a_gateway_that_never_reads_is_dropped_in_the_end(
 def test_a_gateway_finds_the_engine_again_and_hears_its_lanes(where: Address) -> None:
     def push(end: EngineEnd, message: wire.Inbound) -> None:
         assert isinstance(message, wire.Doorbell)
-        end.publish(message.lane, wire.BlockResults(message.number, b""))
+        end.publish(message.lane, wire.BlockResults(message.number, b"", 1))
 
     async def scenario() -> None:
         heard: list[int] = []
@@ -360,7 +360,7 @@ def test_an_answer_of_megabytes_arrives_whole(where: Address) -> None:
 
     def reply(end: EngineEnd, message: wire.Inbound) -> None:
         assert isinstance(message, wire.TransfersQuery)
-        end.publish(message.client, wire.Reply(message.query, 0, transfers.tobytes()))
+        end.publish(message.client, wire.Reply(message.query, 0, transfers.tobytes(), 7))
 
     async def scenario() -> None:
         gateway = GatewayEnd(where, os.urandom, lambda *_: None)

@@ -56,7 +56,7 @@ class RecordingEngine(Engine):
         if judge is not None:
             self.decider.judge = judge
 
-    def decided(self, answers):
+    def decided(self, answers, position):
         self.answers.extend(answers)
 
 

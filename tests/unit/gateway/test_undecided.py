@@ -76,6 +76,7 @@ class Engine:
         self.known: dict[int, RequestResults] = {}
         self.asked: list[int] = []
         self.positions_asked = 0
+        self.position = 0
         self.away = False
 
     def subscribe(self, topic: bytes) -> None:

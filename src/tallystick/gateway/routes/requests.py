@@ -56,5 +56,6 @@ ROUTES = (
             "fingerprint": "SHA-256 of the request as 64 hex digits; a 202 gives it in its `Location`. Required.",
             "kind": "`transfer` (default), `account` or `control`: by what table the statuses are named.",
         },
+        recalls=True,
     ),
 )
