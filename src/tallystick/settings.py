@@ -85,6 +85,11 @@ class Settings(BaseSettings):
         default=None,
         description="Policy whose witnesses are asked to cosign our log (c2sp.org/tlog-policy, with URLs).",
     )
+    archive: Path | None = Field(
+        default=None,
+        description="Folder, best on another disk, to which the auditor copies each block before a checkpoint covers "
+        "it; a restored journal rolls forward from there. None: no archive.",
+    )
     witness_name: str = Field(
         default="witness.example/tally",
         pattern=r"^[^+\s]{1,200}$",
@@ -121,6 +126,11 @@ class Settings(BaseSettings):
     def path(self, *parts: str) -> Path:
         """A path inside the data folder."""
         return self.data.joinpath(*parts)
+
+    @property
+    def archive_of_shard(self) -> Path | None:
+        """Where this shard's blocks are archived."""
+        return None if self.archive is None else self.archive / str(self.shard)
 
     @property
     def log_origin_of_shard(self) -> str:

@@ -45,6 +45,8 @@ class Source:
     """Small files that are no block files: place → content, read before the position is settled."""
     to_move: bool = False
     """Nothing uses `data`, and nothing will: take along what its lanes hold beyond the journal."""
+    lost: frozenset[bytes] = frozenset()
+    """Lanes that an earlier restore lost: the journal names them, and they are not copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ class BackupMaker:
 
     def _lanes(self, positions: Mapping[bytes, int], generation: int) -> list[tuple[BlockFileCopy, int]]:
         folders = self.source.lanes()
+        positions = {lane: position for lane, position in positions.items() if lane not in self.source.lost}
         if missing := [lane.hex() for lane, position in positions.items() if position and lane not in folders]:
             raise Corrupt(
                 f"lane {missing[0]} is missing, but journaled up to block {positions[bytes.fromhex(missing[0])]}"

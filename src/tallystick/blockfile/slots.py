@@ -69,6 +69,21 @@ class Reader:
         return self._value
 
 
+def newest(path: Path, disk: Disk) -> bytes | None:
+    """The record as the next writer will find it: it may have been written whole, and its writer killed before it could
+    say so. Until one does, a power cut may still take it back. Raises `Corrupt` as `read`.
+    """
+    file = disk.open(path)
+    if file is None:
+        return None
+    try:
+        first, second, _ = _looked_at(file, path)
+    finally:
+        file.close()
+    whole = [slot for slot in (first, second) if slot is not None]
+    return max(whole)[1] if whole else None
+
+
 class Slots:
     """The one writer of such a file. Not safe for concurrent calls."""
 

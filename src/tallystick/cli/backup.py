@@ -10,7 +10,7 @@ import typer
 
 from tallystick.cli import options
 from tallystick.cli.exits import Exit
-from tallystick.cli.progress import byte_bar
+from tallystick.cli.progress import bar, byte_bar
 
 if TYPE_CHECKING:
     from tallystick.backup.manifest import Manifest
@@ -67,6 +67,10 @@ def restore(
         Path | None, typer.Argument(metavar="[FOLDER]", help="Data folder to make: empty, or missing.")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only read the backup, and change nothing.")] = False,
+    archive: Annotated[
+        Path | None,
+        typer.Option("--archive", metavar="PATH", help="As TALLY_ARCHIVE: take the journal on to its archive's end."),
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
     """Make a data folder of a backup: there whole when it is done, or not at all.
@@ -79,6 +83,7 @@ def restore(
 
     - `tally restore /mnt/backup/tallystick --check`
     - `tally restore /mnt/backup/tallystick /var/lib/tallystick`
+    - `tally restore /mnt/backup/tallystick /var/lib/tallystick --archive /mnt/archive` and what came after the backup
     - `tally rebuild --verify /var/lib/tallystick` decides nothing, and compares all of it once more
     """
     from tallystick.compose import backup as compose
@@ -88,12 +93,22 @@ def restore(
         raise Invalid("", "name the data folder to make, or use --check to only read the backup")
     with byte_bar("checking" if folder is None else "restoring", as_json) as progress:
         manifest = compose.check(backup, progress) if folder is None else compose.restore(backup, folder, progress)
+    added = None
+    settings = options.settings(data=folder, archive=archive)
+    if folder is not None and settings.archive is not None:
+        with bar("rolling forward", as_json) as progress:
+            added = compose.roll_forward(settings, progress)
     if as_json:
-        sys.stdout.write(json.dumps({**_told(manifest), "data": str(folder) if folder else None}) + "\n")
+        told = {**_told(manifest), "data": str(folder) if folder else None, "rolled_forward": added}
+        sys.stdout.write(json.dumps(told) + "\n")
     elif folder is None:
         sys.stdout.write(f"{backup} is whole: {_sentence(manifest)}\n")
     else:
         sys.stdout.write(f"{folder} is restored and verified: {_sentence(manifest)}\n")
+        if added is not None:
+            options.say(
+                f"tally: {added:,} entries came from the archive; the journal ends at {manifest.position + added:,}"
+            )
         options.say(f"tally: `tally up --data {folder}` starts it; see that the original does not run")
     return Exit.DONE
 

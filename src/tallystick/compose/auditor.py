@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from tallystick.answers.addresses import address
+from tallystick.archive.files import FileArchive
+from tallystick.auditor.archiving import ArchivedFirst
 from tallystick.auditor.asking import HttpWitnesses
 from tallystick.auditor.levels import LevelFiles
 from tallystick.auditor.publisher import Publisher
@@ -27,7 +29,7 @@ from tallystick.compose.signer import SOCKET
 from tallystick.errors import Invalid, InvalidProof, Unavailable
 from tallystick.journal import progress
 from tallystick.journal.files import FileJournalReader
-from tallystick.journal.follow import Follower
+from tallystick.journal.follow import Effects, Follower
 from tallystick.settings import Settings
 from tallystick.signer.sockets import SignerClient
 from tallystick.tlog.policies import parse_policy
@@ -62,7 +64,11 @@ def run(settings: Settings) -> None:
     sequencer = Sequencer(levels, Slots(folder / STATE, disk))
     signer = SignerClient(address(settings.data, SOCKET).path)
     publisher = Publisher(settings.log_origin_of_shard, levels, signer, Slots(folder / PUBLISHED, disk), clock)
-    follower = Follower(journal, sequencer, clock)
+    effects: Effects = sequencer
+    archive = FileArchive(settings.archive_of_shard, disk) if settings.archive_of_shard else None
+    if archive is not None:
+        effects = ArchivedFirst(archive, journal, sequencer)
+    follower = Follower(journal, effects, clock)
     witnesses = Witnesses(settings, stop) if settings.log_policy else None
     _log.info("auditor ready", origin=settings.log_origin_of_shard, size=sequencer.cursor().next_seq)
     try:
@@ -75,6 +81,8 @@ def run(settings: Settings) -> None:
             witnesses.join()
         journal.close()
         levels.close()
+        if archive is not None:
+            archive.close()
         lock.release()
     _log.info("auditor stopped", size=levels.size)
 

@@ -17,9 +17,10 @@ from tallystick.backup.making import BackupMaker, Made, Progress, Source
 from tallystick.backup.manifest import Manifest
 from tallystick.blockfile.disk import Disk, SystemDisk
 from tallystick.blockfile.writer import BlockWriter
-from tallystick.clock import SystemClock
-from tallystick.compose import moved
+from tallystick.clock import SystemClock, system_entropy
+from tallystick.compose import archiving, moved
 from tallystick.errors import Fenced, Invalid, Unavailable
+from tallystick.intake import lost
 from tallystick.intake.files import LANES_LOCK_NAME, lane_folders
 from tallystick.notifier import copying
 from tallystick.notifier.schema import FILE, FOLDER, LOCK
@@ -27,6 +28,7 @@ from tallystick.settings import Settings
 
 KEYS_PLACE = "keys.json"
 SIGNER_PLACES = ("signer/signed", "signer/keys")
+LOST_PLACE = f"intake/{lost.NAME}"
 KEPT = frozenset({"journal", "intake", "signer", KEYS_PLACE, FOLDER})
 """Names in a data folder that a backup has."""
 LEFT_OUT = frozenset(
@@ -62,7 +64,14 @@ def make(settings: Settings, to: Path, to_move: bool, progress: Progress | None 
     with ExitStack() as stack:
         if to_move:
             stack.enter_context(_stopped(settings, disk))
-        source = Source(settings.data, settings.shard, lambda: _lanes(settings, disk), _files(settings), to_move)
+        source = Source(
+            settings.data,
+            settings.shard,
+            lambda: _lanes(settings, disk),
+            _files(settings),
+            to_move,
+            lost.read(settings.path("intake"), disk),
+        )
         made = BackupMaker(source, to, disk, clock.wall_ns, version("tallystick"), progress, pace).make()
         if to_move:
             moved.mark(settings, to)
@@ -75,7 +84,10 @@ def check(backup: Path, progress: Progress | None = None) -> Manifest:
 
 
 def restore(backup: Path, data: Path, progress: Progress | None = None) -> Manifest:
-    """The data folder `data` made of a backup: it is there whole, or not at all. Raises as `restoring.restore`."""
+    """The data folder `data` made of a backup: it is there whole, or not at all. Raises as `restoring.restore`.
+
+    It ends where the backup does; `roll_forward` takes it on to the end of its archive.
+    """
     disk = SystemDisk()
     restoring.read(backup, disk)
     if disk.list(data):
@@ -98,9 +110,20 @@ def restore(backup: Path, data: Path, progress: Progress | None = None) -> Manif
         raise
 
 
+def roll_forward(settings: Settings, progress: Progress | None = None) -> int:
+    """Bring the restored folder up to its archive, `TALLY_ARCHIVE`; returns how many entries that added.
+
+    A start does the same; this way it is seen before anything is started. Raises as `archiving.Rolling`.
+    """
+    disk, clock = SystemDisk(), SystemClock()
+    return archiving.prepare(settings, disk, clock, system_entropy, progress)
+
+
 def _lanes(settings: Settings, disk: Disk) -> dict[bytes, str]:
-    """The lanes of the intake, by id: their folders, from the data folder."""
-    return {id: f"intake/{name}" for id, name in lane_folders(settings.path("intake"), disk).items()}
+    """The lanes of the intake, by id: their folders, from the data folder. Those that a restore lost are left out."""
+    gone = lost.read(settings.path("intake"), disk)
+    found = lane_folders(settings.path("intake"), disk).items()
+    return {id: f"intake/{name}" for id, name in found if id not in gone}
 
 
 def _files(settings: Settings) -> dict[str, bytes]:
@@ -109,7 +132,7 @@ def _files(settings: Settings) -> dict[str, bytes]:
     What the signer signed last is read before the position of the backup is settled, so a restored log never ends
     before it: a signer that forgot would sign another history. Its record is two copies, one of which is whole.
     """
-    places = {KEYS_PLACE: settings.keys_path, **{place: settings.path(place) for place in SIGNER_PLACES}}
+    places = {KEYS_PLACE: settings.keys_path, **{place: settings.path(place) for place in (*SIGNER_PLACES, LOST_PLACE)}}
     found = {}
     for place, path in places.items():
         with suppress(FileNotFoundError):

@@ -20,7 +20,7 @@ from tallystick.answers.addresses import address
 from tallystick.answers.engineend import EngineEnd
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.compose import kernel_cache, logs
+from tallystick.compose import archiving, kernel_cache, logs
 from tallystick.errors import Fenced
 from tallystick.intake.files import FileIntake
 from tallystick.records.blocks import pack_positions
@@ -115,6 +115,7 @@ class _Engine:
             shard=settings.shard,
             crash_noted=crash_noted,
             scrub_bytes_s=settings.scrub_bytes_s,
+            roll=archiving.Rolling(settings, disk, clock, entropy),
         )
         note.truncate(0)  # only now has it been counted: a start that fails, or finds the lock held, leaves it
         intake = FileIntake(
@@ -126,6 +127,7 @@ class _Engine:
             settings.intake_retention_s,
             settings.shard,
         )
+        trimming = archiving.Trimming(settings, disk)
         end = EngineEnd(address(settings.data))  # only now: the journal's lock is ours
         gate = SocketGate(end)
         measures = measuring.open_measures(settings.path("run"))
@@ -157,7 +159,7 @@ class _Engine:
                     raise self._failure
                 if (now := clock.monotonic_ns()) - done_at > DONE_EVERY_NS:
                     done_at = now
-                    intake.done(gate.journaled)
+                    intake.done(trimming.below(gate.journaled))
                     standing.tell()
                     if parts.timekeeper.jumped:
                         _log.error("the clock jumped by over a second; entries keep the time it had: check NTP")
@@ -168,6 +170,7 @@ class _Engine:
             handoff.stop()
             housekeeper.stop()
             end.close()
+            trimming.close()
             intake.close()
             parts.close()
         _log.info("engine stopped", entries=parts.decider.next_seq)

@@ -18,7 +18,7 @@ from tallystick.answers.addresses import address
 from tallystick.answers.gatewayend import GatewayEnd
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.compose import logs
+from tallystick.compose import archiving, logs
 from tallystick.compose.auditor import open_log
 from tallystick.engine import scrub
 from tallystick.errors import TallystickError, Unavailable
@@ -71,6 +71,7 @@ async def _run(settings: Settings) -> None:
         loop.add_signal_handler(number, end)
     settings.data.mkdir(parents=True, exist_ok=True)
     clock, entropy, disk, metrics = SystemClock(settings.clock_offset_file), system_entropy, SystemDisk(), Metrics()
+    archiving.refuse_behind(settings, disk)
     lanes = Lanes(
         FileIntake(
             settings.path("intake"),

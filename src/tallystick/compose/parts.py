@@ -75,15 +75,17 @@ def open_files(
     cadence: Cadence | None = None,
     pendings_max: int = PENDINGS_MAX,
     scrub_bytes_s: int = 0,
+    roll: Callable[[FileJournal], int] | None = None,
 ) -> Parts:
     """An engine on block files in `folder`: compiled code warmed, lock taken, snapshot read, the tail replayed.
 
-    Raises `Fenced` if another engine holds the folder, `Corrupt` if what is stored breaks a promise,
-    `Unavailable` for a full disk or a clock far ahead of the journal.
+    `roll` may add to the journal what it lacks, and says how much that was. Raises `Fenced` if another engine holds the
+    folder, `Corrupt` if what is stored breaks a promise, `Unavailable` for a full disk or a clock far ahead of the
+    journal.
     """
     warm()
     with ExitStack() as stack:
-        journal = FileJournal.open(folder / "journal", disk, segment_bytes, shard)
+        journal = _journal(folder / "journal", disk, segment_bytes, shard, roll)
         stack.callback(journal.close)
         key = idkey.load_or_make(disk, folder / "index" / "key", entropy)
         end = journal.end()
@@ -112,6 +114,21 @@ def open_files(
             capture_now=keeper.capture_now,
             snapshot_seq=lambda: keeper.covered,
         )
+
+
+def _journal(
+    folder: Path, disk: Disk, segment_bytes: int, shard: int, roll: Callable[[FileJournal], int] | None
+) -> FileJournal:
+    journal = FileJournal.open(folder, disk, segment_bytes, shard)
+    try:
+        added = roll(journal) if roll is not None else 0
+    except BaseException:
+        journal.close()
+        raise
+    if not added:
+        return journal
+    journal.close()  # the next epoch is above those of the blocks that were added
+    return FileJournal.open(folder, disk, segment_bytes, shard)
 
 
 def open_twice(

@@ -5,7 +5,8 @@ The folder holds a block file for each lane, named by its id and sort, the lock 
 takes that lock once before it first receives and repairs the lanes nobody holds: so every durable end it then reads
 was set after the last power cut, and no acknowledged block waits for a gateway that never comes back.
 
-Lane folders are never deleted, so a journaled position above 0 of a lane that is not here is `Corrupt`.
+Lane folders are never deleted, so a journaled position above 0 of a lane that is not here is `Corrupt`, unless a
+restore lost it (`intake.lost`).
 """
 
 from collections import deque
@@ -19,6 +20,7 @@ from tallystick.blockfile.reader import BlockReader
 from tallystick.blockfile.writer import BlockWriter
 from tallystick.clock import Clock, Entropy
 from tallystick.errors import Corrupt, Fenced, OutcomeUnknown
+from tallystick.intake import lost
 from tallystick.intake.port import LaneId
 from tallystick.intake.turns import Turns
 from tallystick.records.blocks import HEADER_SIZE, Bytes, CommandBlock, command_block, parse_header
@@ -188,6 +190,7 @@ class FileIntake:
         assert register is not None
         self._lanes_count: Register = register
         self._lanes: dict[LaneId, _LaneReader] = {}
+        self._known: set[LaneId] = set()  # those, and the lost ones
         self._turns = Turns()
         self._seen = -1
         self._repaired = False
@@ -230,13 +233,38 @@ class FileIntake:
         return self.folder / (id.hex() + (CONTROL_SUFFIX if control else PAY_SUFFIX))
 
     def lanes(self) -> list[tuple[LaneId, bool]]:
-        """Id of every lane there is, and whether it carries control commands."""
-        return [(id, name.endswith(CONTROL_SUFFIX)) for id, name in lane_folders(self.folder, self._disk).items()]
+        """Id of every lane there is, and whether it carries control commands; without those that a restore lost."""
+        gone = lost.read(self.folder, self._disk)
+        found = lane_folders(self.folder, self._disk).items()
+        return [(id, name.endswith(CONTROL_SUFFIX)) for id, name in found if id not in gone]
+
+    def give_up(self, positions: Mapping[LaneId, int]) -> list[LaneId]:
+        """Give up each lane that does not reach its position: returns them, durably lost (`intake.lost`).
+
+        For a journal that is rolled forward to `positions`, before it is. Raises `Fenced` if a gateway writes to one.
+        """
+        lock = self._disk.lock(self.folder / LANES_LOCK_NAME, wait=True)
+        try:
+            kinds, short = dict(self.lanes()), []
+            for id, position in positions.items():
+                if position and (id not in kinds or not self._reaches(id, kinds[id], position)):
+                    short.append(id)
+            lost.add(self.folder, self._disk, short)
+            return short
+        finally:
+            lock.release()
+
+    def _reaches(self, id: LaneId, control: bool, position: int) -> bool:
+        writer = BlockWriter(self._path(id, control), self._disk, self._segment_bytes, _ORIGIN, _BLOCK_BYTES_MAX)
+        try:
+            return writer.next > position
+        finally:
+            writer.close()
 
     def receive(self, positions: Mapping[LaneId, int], control_max: int, commands_max: int) -> list[CommandBlock]:
         if self._seen != self._lanes_count.load() and not self._look_for_lanes():
             return []
-        if not positions.keys() <= self._lanes.keys():
+        if not positions.keys() <= self._known:
             self._refuse_missing(positions)
         for lane in self._lanes.values():
             lane.seek(positions.get(lane.id, 0))
@@ -261,6 +289,7 @@ class FileIntake:
                 lane = _LaneReader(id, control, BlockReader(self._path(id, control), self._disk), self._shard)
                 self._lanes[id] = lane
                 self._turns.add(lane)
+        self._known = self._lanes.keys() | lost.read(self.folder, self._disk)
         return True
 
     def _repair(self, id: LaneId, control: bool) -> None:
@@ -271,7 +300,7 @@ class FileIntake:
 
     def _refuse_missing(self, positions: Mapping[LaneId, int]) -> None:
         for id, position in positions.items():
-            if position and id not in self._lanes:
+            if position and id not in self._known:
                 raise Corrupt(f"lane {id.hex()} is missing, but journaled up to block {position}")
 
     def done(self, positions: Mapping[LaneId, int]) -> None:

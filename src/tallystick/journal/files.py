@@ -178,6 +178,17 @@ class FileJournal(FileJournalReader):
         self._writer.append(header, block)
         self._tail = tail
 
+    def adopt(self, block: list[Bytes], expected_seq: int) -> None:
+        """As `append`, for a block of whatever writer, as that one made it: the journal is rolled forward.
+
+        This writer may then append none of its own: open the journal again, for an epoch above all of theirs.
+        """
+        if self._epoch_register.load() != self._epoch:
+            raise Fenced(f"{self._writer.folder}: epoch {self._epoch} is over")
+        header, tail = continued(self._tail, block, expected_seq, parse_header(block[0]).epoch, self._shard)
+        self._writer.append(header, block)
+        self._tail = tail
+
     def prepare(self) -> bool:
         """Fill a bit more of the next segment with zeros, in the background; returns whether there is more to do."""
         return self._writer.prepare()

@@ -129,6 +129,17 @@ def entry_block(
     return _sealed(fields, [lanes, _bytes(entries), _bytes(details)])
 
 
+def buffers_of(block: EntryBlock) -> list[Bytes]:
+    """A journal block's bytes again, as buffers: the very ones it was read from. Raises `Corrupt` if they are not."""
+    header = block.header
+    digest, buffers = entry_block(
+        block.entries, block.details, block.positions, header.first, header.previous, header.epoch, header.shard
+    )
+    if digest != header.hash:
+        raise Corrupt(f"block {header.first}: its hash does not match its bytes")
+    return buffers
+
+
 def _bytes(rows: npt.NDArray[np.void]) -> memoryview:
     """The rows as plain bytes, uncopied where they are contiguous."""
     return np.ascontiguousarray(rows).view(np.uint8).data
