@@ -299,7 +299,8 @@ def isolation(
 ) -> int:
     """What a follower that is stopped, killed again and again, or far behind costs the payments: p99 with and without.
 
-    Cases: `projector stopped`, `projector killed`, `projector behind`, `notifier stopped`, `notifier killed`.
+    Cases: `projector stopped`, `projector killed`, `projector behind`, `notifier stopped`, `notifier killed`,
+    `notifier behind`.
     Exit code 1 if the median ratio of a case is above 1.10, or what nine of ten pairs without a difference stay below.
 
     **Examples**

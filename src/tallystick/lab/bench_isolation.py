@@ -7,6 +7,7 @@ case must not pass 1.10, or what nine of ten pairs without any difference stay b
 more with it than without.
 """
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -21,15 +22,15 @@ import msgspec
 import numpy as np
 
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.compose.projecting import FOLDER_NAME
 from tallystick.compose.up import FOLLOWER_NICE
 from tallystick.errors import Invalid, TallystickError, Unavailable
-from tallystick.lab import journal_check
+from tallystick.lab import bench_notifier, journal_check
 from tallystick.lab.generator import load_run
 from tallystick.lab.instance import Instance, pause, tally
 from tallystick.lab.load import Config
 from tallystick.lab.plan import Plan
 from tallystick.lab.results import Result, median, percentiles_ms, ratio
+from tallystick.webhooks.shapes import SubscriptionIn
 
 ACCOUNTS = 1_000
 RATE = 400.0
@@ -41,7 +42,14 @@ KILL_EVERY_S = 0.7
 PAIRS_MIN = 10
 BOUND = 1.10
 STARTED_S = 30.0
-CASES = ("projector stopped", "projector killed", "projector behind", "notifier stopped", "notifier killed")
+CASES = (
+    "projector stopped",
+    "projector killed",
+    "projector behind",
+    "notifier stopped",
+    "notifier killed",
+    "notifier behind",
+)
 READS = {"projector": "/v1/transfers?limit=1000", "notifier": "/v1/webhooks"}
 """What each is asked when it is stopped in the middle of an answer."""
 
@@ -170,6 +178,7 @@ def _start(instance: Instance, name: str) -> "subprocess.Popen[bytes]":
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            env={**os.environ, "TALLY_WEBHOOK_LOOPBACK": "true"},
             start_new_session=True,
         )
     os.setpriority(os.PRIO_PROCESS, child.pid, FOLLOWER_NICE)
@@ -227,12 +236,41 @@ def _killed(instance: Instance, name: str) -> Iterator[None]:
 
 @contextmanager
 def _behind(instance: Instance, name: str) -> Iterator[None]:
-    """It has lost its file, and takes in the whole journal again while payments flow."""
-    folder = instance.folder / FOLDER_NAME
-    for path in folder.glob("*.db*"):
+    """It begins anew: takes the whole journal in, or has a webhook to send for every payment in it."""
+    for path in (instance.folder / name).glob("*.db*"):
         path.unlink()
-    with _follower(instance, name):
+    with _receiver() as url, _follower(instance, name):
+        if name == "notifier":
+            _subscribe(instance, url)
         yield
+
+
+@contextmanager
+def _receiver() -> Iterator[str]:
+    """Takes every webhook that comes to this URL, in a thread of this process."""
+    loop = asyncio.new_event_loop()
+    server, url = loop.run_until_complete(bench_notifier.serve(bench_notifier.TakesAll()))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield url
+    finally:
+        loop.call_soon_threadsafe(server.close)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def _subscribe(instance: Instance, url: str) -> None:
+    """To all payments from the journal's beginning."""
+    api = instance.api()
+    wanted = SubscriptionIn(url, ["transfer.created"], from_position="0")
+    try:
+        told = instance.settle(api, "/v1/webhooks", wanted)
+    finally:
+        api.close()
+    if told.status != 201:
+        raise Unavailable(f"the subscription was not made: HTTP {told.status} {told.body[:200]!r}")
 
 
 _WOUNDS: dict[str, Callable[[Instance, str], AbstractContextManager[None]]] = {

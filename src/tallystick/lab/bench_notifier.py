@@ -88,10 +88,9 @@ def bare(count: int) -> float:
 
 
 async def _bare(count: int) -> float:
-    loop, clock = asyncio.get_running_loop(), SystemClock()
-    received = _Bare()
-    server = await loop.create_server(lambda: _Connection(received), "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    clock = SystemClock()
+    received = TakesAll()
+    server, url = await serve(received)
     command = (sys.executable, "-m", "tallystick.lab.bare_posts", url, str(count), str(HANDS), str(BODY_BYTES))
     process = await asyncio.create_subprocess_exec(*command)
     try:
@@ -130,10 +129,9 @@ def _pay(data: Path, count: int) -> None:
 
 
 async def _measure(count: int, data: Path, say: Callable[[str], None]) -> Measured:
-    loop, clock = asyncio.get_running_loop(), SystemClock()
+    clock = SystemClock()
     receiver = _Receiver(clock)
-    server = await loop.create_server(lambda: _Connection(receiver), "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    server, url = await serve(receiver)
     environment = {"TALLY_DATA": str(data), "TALLY_WEBHOOK_LOOPBACK": "true"}
     with (data / "notifier.log").open("wb") as log:
         process = subprocess.Popen(
@@ -195,7 +193,13 @@ async def _all_written_down(link: InquiryEnd, made: SubscriptionMade) -> None:
         raise Unavailable("some deliveries are dead, although the receiver took all that came")
 
 
-class _Bare:
+async def serve(receiver: "_Receiver | TakesAll") -> tuple[asyncio.Server, str]:
+    """Let it receive on a port of its own; the server, and its URL."""
+    server = await asyncio.get_running_loop().create_server(lambda: _Connection(receiver), "127.0.0.1", 0)
+    return server, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+
+class TakesAll:
     """Counts posts, and looks at nothing."""
 
     def __init__(self) -> None:
@@ -226,7 +230,7 @@ class _Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, receiver: _Receiver | _Bare) -> None:
+    def __init__(self, receiver: _Receiver | TakesAll) -> None:
         self._receiver = receiver
         self._parser = httptools.HttpRequestParser(self)
         self._headers: dict[str, str] = {}
