@@ -23,8 +23,10 @@ if "NUMBA_CACHE_DIR" not in os.environ:  # mutants bring their own
     # In the environment too: processes that tests start must find what is compiled already.
     os.environ["NUMBA_CACHE_DIR"] = str(kernel_cache.activate(KERNELS))
 
-SERVICE = ("e2e/audit", "e2e/notifier", "e2e/projector", "e2e/sdk", "docs/test_guides.py", "faults/notifier")
+SERVICE = ("e2e", "docs/test_guides.py", "docs/test_snippets.py", "docs/test_webhooks.py", "faults/notifier")
 """Below tests/: whole platforms again and again. `make test` is for between two edits; `make test-all` runs these."""
+THIN = ("e2e/gateway/test_with_engine.py",)
+"""Of these, the thin walk of a payment through real processes, which `make test` runs too."""
 
 # A busy machine is no failure; the seed that failed is printed.
 settings.register_profile("tallystick", deadline=None, print_blob=True)
@@ -33,9 +35,10 @@ settings.load_profile("tallystick")
 
 def pytest_collection_modifyitems(items):
     """Mark what `SERVICE` names."""
-    places = tuple(str(Path(__file__).parent / part) for part in SERVICE)
+    here = Path(__file__).parent
+    places, thin = (tuple(str(here / part) for part in parts) for parts in (SERVICE, THIN))
     for item in items:
-        if str(item.path).startswith(places):
+        if str(item.path).startswith(places) and not str(item.path).startswith(thin):
             item.add_marker(pytest.mark.service)
 
 

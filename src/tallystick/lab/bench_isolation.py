@@ -174,11 +174,10 @@ def _follower(instance: Instance, name: str) -> Iterator["subprocess.Popen[bytes
 def _start(instance: Instance, name: str) -> "subprocess.Popen[bytes]":
     with instance.log_path.open("ab") as log:
         child = subprocess.Popen(
-            tally("up", name, "--data", str(instance.folder)),
+            ["env", "TALLY_WEBHOOK_LOOPBACK=true", *tally("up", name, "--data", str(instance.folder))],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, "TALLY_WEBHOOK_LOOPBACK": "true"},
             start_new_session=True,
         )
     os.setpriority(os.PRIO_PROCESS, child.pid, FOLLOWER_NICE)

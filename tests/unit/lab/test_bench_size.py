@@ -27,6 +27,7 @@ def test_an_unknown_case_or_a_part_of_a_window_is_refused_before_anything_is_fil
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.service
 def test_a_small_one_measures_every_case_and_finds_no_difference(tmp_path):
     results = {result.case: result for result in bench_size.run(100_000, [], tmp_path, lambda message: None)}
     assert set(results) == set(bench_size.CASES)

@@ -18,6 +18,7 @@ def test_every_seed_is_lived_through_once_and_counted():
     assert report.by_status["account created"] > 7
 
 
+@pytest.mark.service
 def test_a_time_ends_it_however_many_seeds_are_left():
     report = simulation_seeds.run(0, simulation_seeds.SEEDS_MAX, 1.0, lambda report: None, workers=1)
     assert 0 < report.seeds < 1_000
@@ -45,6 +46,7 @@ def test_one_seed_is_told_step_by_step(capsys):
     assert "seed 3: nothing is wrong" in told
 
 
+@pytest.mark.service
 def test_the_report_is_told_as_json(capsys):
     assert main.run(["simulate-faults", "--seeds", "2", "--from", "9", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -42,6 +42,7 @@ def package(tmp_path, monkeypatch):
 
 
 @interpreted
+@pytest.mark.service
 def test_a_change_in_any_compiled_source_changes_the_fingerprint(package):
     original = kernel_cache.PACKAGE
     real = Path(kernel_cache.__file__).resolve().parent.parent
