@@ -32,6 +32,7 @@ class Log:
     """An exported log, and what it was made of."""
 
     folder: Path
+    audit: Path  # the auditor's folder
     reader: LogReader
     size: int
     entries: np.ndarray  # 256 bytes each
@@ -61,7 +62,7 @@ def make_log(data: Path, size: int, history: int = 0, common: int = 0) -> Log:
     entries = (
         np.concatenate([block.entries.view(np.uint8) for block in reader.read(0)]) if size else np.empty(0, np.uint8)
     )
-    return Log(data / "export", log, size, entries.reshape(-1, 256))
+    return Log(data / "export", data / "audit", log, size, entries.reshape(-1, 256))
 
 
 def link_tree(source: Path, to: Path) -> Path:
