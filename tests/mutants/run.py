@@ -21,6 +21,7 @@ from queue import SimpleQueue
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from services import postgresql  # noqa: E402
 from tests.mutants.table import MUTANTS, Mutant  # noqa: E402
 
 LEFT_OUT = shutil.ignore_patterns(
@@ -184,9 +185,18 @@ def chosen(names: Sequence[str], table: Sequence[Mutant] = MUTANTS) -> list[Muta
     return [known[name] for name in names] if names else list(table)
 
 
+def possible(mutants: Sequence[Mutant]) -> list[Mutant]:
+    """Those whose servers can be had here; says which cannot."""
+    away = set() if postgresql.programs() else {"postgresql"}
+    for mutant in mutants:
+        if mutant.needs in away:
+            print(f"SKIPPED, no {mutant.needs} here: {mutant.name}", flush=True)
+    return [mutant for mutant in mutants if mutant.needs not in away]
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="mutants to run; all if none is named")
     parser.add_argument("--workers", type=int, default=2, help="how many at once")
     given = parser.parse_args()
-    sys.exit(run(chosen(given.names), workers=given.workers))
+    sys.exit(run(possible(chosen(given.names)), workers=given.workers))

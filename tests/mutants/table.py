@@ -19,6 +19,7 @@ class Mutant:
     new: str
     tests: tuple[str, ...]  # arguments of pytest; at least one test must fail
     interpreted: bool = False  # run the kernel's source as it is: for short tests quicker than compiling it
+    needs: str = ""  # a server (services/) without which its tests are skipped
 
 
 RECORDS = (
@@ -303,6 +304,52 @@ STORAGE = (
         old="        if epoch != self._epoch or self._epoch_register.load() != epoch:\n",
         new="        if False:\n",
         tests=("tests/conformance",),
+    ),
+)
+
+POSTGRESQL = "src/tallystick/journal/postgresql/"
+POSTGRESQL_TESTS = "tests/faults/postgresql/test_journal.py::"
+ON_POSTGRESQL = (
+    Mutant(
+        name="async commit on PostgreSQL",
+        promise="a block is durable when append returns, though the server is killed",
+        file=POSTGRESQL + "writing.py",
+        old='        self._writes = Session(url, f"tallystick engine {shard}", answer_s_max)\n',
+        new='        self._writes = Session(url, f"tallystick engine {shard}", answer_s_max, waits=False)\n',
+        tests=(POSTGRESQL_TESTS + "test_what_was_acknowledged_outlives_a_server_that_is_killed",),
+        needs="postgresql",
+    ),
+    Mutant(
+        name="epoch unchecked on PostgreSQL",
+        promise="a writer that was replaced is fenced, even if it connects again",
+        file=POSTGRESQL + "writing.py",
+        old="     where shard = %b and epoch = %b and next_seq = %b returning shard)\n",
+        new="     where shard = %b and (epoch = %b or true) and next_seq = %b returning shard)\n",
+        tests=(POSTGRESQL_TESTS + "test_a_writer_that_comes_back_after_its_session_was_ended_is_fenced",),
+        needs="postgresql",
+    ),
+    Mutant(
+        name="warning taken for success",
+        promise="a commit whose wait for a standby was cancelled is unknown, never success",
+        file=POSTGRESQL + "sessions.py",
+        old="        if notice.sqlstate == NOT_REPLICATED:\n",
+        new="        if False:\n",
+        tests=(
+            POSTGRESQL_TESTS
+            + "test_a_commit_whose_wait_for_the_standby_was_ended_is_unknown_and_unseen_until_the_next_writer",
+        ),
+        needs="postgresql",
+    ),
+    Mutant(
+        name="durable end ignored on PostgreSQL",
+        promise="no reader sees a block whose append has not returned",
+        file=POSTGRESQL + "reading.py",
+        old="        return self._end, int(there)\n",
+        new="        return int(there), int(there)\n",
+        tests=(
+            POSTGRESQL_TESTS + "test_a_connection_cut_before_the_answer_is_unknown_and_the_next_writer_finds_the_block",
+        ),
+        needs="postgresql",
     ),
 )
 
@@ -2230,6 +2277,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *RECORDS,
     *PROJECTING,
     *STORAGE,
+    *ON_POSTGRESQL,
     *ENGINE,
     *LEDGER,
     *RULES,

@@ -13,6 +13,7 @@ from tallystick.cli import (
     doctor,
     key,
     listen,
+    migrate,
     pay,
     rebuild,
     reconcile,
@@ -49,6 +50,7 @@ app.command("statement", epilog=EPILOG)(statement.statement)
 app.command("tail", epilog=EPILOG)(tail.tail)
 app.command("backup", epilog=EPILOG)(backup.backup)
 app.command("restore", epilog=EPILOG)(backup.restore)
+app.command("migrate", epilog=EPILOG)(migrate.migrate)
 app.command("doctor", epilog=EPILOG)(doctor.doctor)
 app.command("replay", epilog=EPILOG)(replay.replay)
 app.command("seed", epilog=EPILOG)(replay.seed)

@@ -1,0 +1,177 @@
+"""Sessions of one database, and what their failures mean.
+
+psycopg cancels what it waits for when it is interrupted. A commit that waits for a synchronous standby and is cancelled
+reports success, with a warning (SQLSTATE 01000): "committed locally, but might not have been replicated". So nothing
+here ever cancels: a wait has a deadline of ours, after which the session is dropped and the outcome is unknown; and the
+warning, whoever caused it, means an outcome that is unknown.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, LiteralString
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import errors, waiting
+from psycopg.abc import RV, PQGen
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
+
+from tallystick.errors import Invalid, OutcomeUnknown, Unavailable
+from tallystick.journal.postgresql import schema
+
+VERSION_MIN = 15
+CONNECT_S = 5
+"""For each address of the URL; libpq's setting connect_timeout, unless the URL says."""
+ANSWER_S_MAX = 30.0
+"""A commit may wait for a standby that is gone without end, and statement_timeout does not end that wait."""
+NOT_REPLICATED = "01000"
+
+Row = tuple[Any, ...]
+_SETTINGS = """
+select set_config('synchronous_commit', case when not %s then 'off' when current_setting('synchronous_commit') in
+           ('off', 'local') then 'on' else current_setting('synchronous_commit') end, false),
+       set_config('client_min_messages', 'warning', false), set_config('jit', 'off', false),
+       set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
+       set_config('tcp_keepalives_count', '3', false), set_config('search_path', 'pg_catalog', false),
+       current_setting('server_version_num')::int, current_setting('fsync'), current_setting('full_page_writes')
+"""
+
+
+class _Connection(psycopg.Connection[TupleRow]):
+    """Waits no longer than it was told, and never cancels."""
+
+    answer_s_max = ANSWER_S_MAX
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        return waiting.wait(gen, self.pgconn.socket, interval, self.answer_s_max if timeout is None else timeout)
+
+
+class Session:
+    """One connection, made when it is needed and made again after it broke. One call at a time, from any thread."""
+
+    def __init__(self, url: str, name: str, answer_s_max: float = ANSWER_S_MAX, waits: bool = True) -> None:
+        """`name` is what the server's tables show. Without `waits` a write returns before any disk has it.
+
+        Raises `Invalid` for a URL that cannot be understood.
+        """
+        self.place = shown(url)
+        self._url = url
+        self._name = name
+        self._answer_s_max = answer_s_max
+        self._waits = waits
+        self._connection: _Connection | None = None
+        self._warnings: list[str] = []
+        self._lock = threading.Lock()
+
+    def read(self, query: LiteralString, values: Row = ()) -> list[Row]:
+        """The rows of one statement that changes nothing. Raises `Unavailable`."""
+        with self._lock, self._translated(writes=False) as connection:
+            return connection.execute(query, values, binary=True).fetchall()
+
+    def write(self, query: LiteralString, values: Row = ()) -> int:
+        """Run one statement, a transaction of its own; returns how many rows it touched. **Durable when it returns.**
+
+        Raises `Unavailable` if nothing was written, `OutcomeUnknown` if it may have been.
+        """
+        with self._lock, self._translated(writes=True) as connection:
+            return connection.execute(query, values, binary=True).rowcount
+
+    @contextmanager
+    def together(self) -> Iterator["psycopg.Cursor[TupleRow]"]:
+        """Several statements that are committed together. Raises as `write`."""
+        with self._lock, self._translated(writes=True) as connection, connection.transaction():
+            yield connection.cursor(binary=True)
+
+    def close(self) -> None:
+        """End the session, and with it all locks that it holds."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()
+
+    @contextmanager
+    def _translated(self, writes: bool) -> Iterator[_Connection]:
+        connection = self._connected()
+        self._warnings.clear()
+        try:
+            yield connection
+        except errors.ReadOnlySqlTransaction as error:
+            self.close()
+            raise Unavailable(f"{self.place} is a standby, which takes no writes; is the primary down?") from error
+        except (errors.InsufficientPrivilege, errors.UndefinedTable, errors.UndefinedColumn) as error:
+            raise Unavailable(f"{self.place}: {_line(error)}; see `tally migrate --help`") from error
+        except psycopg.Error as error:
+            # What the server itself told before the commit undid the transaction: nothing is there.
+            if (error.sqlstate or "").startswith(_UNDONE):
+                raise Unavailable(f"{self.place}: {_line(error)}") from error
+            self.close()
+            kind = OutcomeUnknown if writes else Unavailable
+            raise kind(f"{self.place}: {_line(error)}") from error
+        except BaseException:
+            self.close()  # in the middle of an answer, perhaps: nobody may read its rest as another one's
+            raise
+        if writes and self._warnings:
+            self.close()
+            raise OutcomeUnknown(f"{self.place}: {self._warnings[0]}")
+
+    def _connected(self) -> _Connection:
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
+        try:
+            given = conninfo_to_dict(self._url)
+            connection = _Connection.connect(
+                self._url,
+                autocommit=True,
+                prepare_threshold=2,
+                connect_timeout=int(given.get("connect_timeout") or CONNECT_S),
+                application_name=self._name,
+            )
+        except psycopg.Error as error:
+            raise Unavailable(f"{self.place} cannot be reached: {_line(error)}") from error
+        connection.answer_s_max = self._answer_s_max
+        connection.add_notice_handler(self._warned)
+        try:
+            *_, version, fsync, full_pages = connection.execute(_SETTINGS, (self._waits,)).fetchone() or (0, "", "")
+            if version < VERSION_MIN * 10_000:
+                raise Unavailable(f"{self.place} is PostgreSQL {version // 10_000}; {VERSION_MIN} or newer is needed")
+            if (fsync, full_pages) != ("on", "on"):
+                raise Unavailable(
+                    f"{self.place}: fsync and full_page_writes must be on: what is committed must be kept"
+                )
+            schema.check(connection, self.place)
+        except psycopg.Error as error:
+            connection.close()
+            raise Unavailable(f"{self.place}: {_line(error)}") from error
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+    def _warned(self, notice: errors.Diagnostic) -> None:
+        if notice.sqlstate == NOT_REPLICATED:
+            self._warnings.append(
+                f"{notice.message_primary}: {notice.message_detail or 'the commit was not waited for'}"
+            )
+
+
+_UNDONE = ("22", "23", "25", "40", "42", "53", "54")
+"""Classes of SQLSTATE that a statement fails with before it commits: wrong data, refused, out of resources."""
+
+
+def shown(url: str) -> str:
+    """The URL without password and settings, for people. Raises `Invalid` if it cannot be one."""
+    try:
+        conninfo_to_dict(url)
+        parts = urlsplit(url)
+    except (psycopg.Error, ValueError) as error:
+        raise Invalid("TALLY_JOURNAL", f"is no URL of PostgreSQL: {_line(error)}") from error
+    return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _line(error: BaseException) -> str:
+    """What the driver said, in one line."""
+    said = " ".join(str(error).split())
+    return said or type(error).__name__
