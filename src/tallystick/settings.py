@@ -137,6 +137,10 @@ class Settings(BaseSettings):
         """Origin of this shard's log, and name of its keys."""
         return f"{self.log_origin}/{self.shard}"
 
+    def log_origin_of(self, log: str) -> str:
+        """Origin of one of this shard's logs: the `ledger`, or a log of acts."""
+        return self.log_origin_of_shard if log == "ledger" else f"{self.log_origin_of_shard}/{log}"
+
     @property
     def keys_path(self) -> Path:
         """Where the API key hashes stand."""

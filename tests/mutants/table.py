@@ -368,6 +368,46 @@ TLOG_TESTS = ("tests/unit/tlog",)
 AUDITOR_STORIES = ("tests/faults/auditor/test_auditor_power.py",)
 TRANSPARENCY = (
     Mutant(
+        "details are not held against the seal",
+        "details that were changed are refused",
+        "src/tallystick/records/disclosures.py",
+        '    if hashlib.sha256(disclosure.details).digest() != said["details_hash"].tobytes():\n',
+        "    if False:\n",
+        ("tests/unit/records/test_disclosures.py",),
+    ),
+    Mutant(
+        "a deleted log of acts goes on in nothing",
+        "a log of acts that was deleted takes no more acts",
+        "src/tallystick/acts/sqlite.py",
+        "        if (found.st_dev, found.st_ino) != self._file:\n",
+        "        if False:\n",
+        ("tests/unit/acts",),
+    ),
+    Mutant(
+        "acts deleted at the end",
+        "acts that are gone are noticed",
+        "src/tallystick/auditor/acts.py",
+        "            if (end := self._acts.end()) < self._levels.size:\n",
+        "            if (end := self._acts.end()) < 0:\n",
+        ("tests/unit/acts",),
+    ),
+    Mutant(
+        "answered before it is noted",
+        "a read that cannot be noted is not answered",
+        "src/tallystick/gateway/app.py",
+        "            await self._note(exchange, route, str(answer[0]))\n        return answer\n",
+        "            self._loop.create_task(self._note(exchange, route, str(answer[0])))\n        return answer\n",
+        ("tests/unit/gateway/test_acts.py",),
+    ),
+    Mutant(
+        "changed before it is noted",
+        "what cannot be noted is not changed",
+        "src/tallystick/gateway/app.py",
+        "        if route.acts == CONTROL:\n",
+        "        if False:\n",
+        ("tests/unit/gateway/test_acts.py",),
+    ),
+    Mutant(
         "intake trimmed beyond the archive",
         "the intake keeps what the archive has not got yet",
         "src/tallystick/compose/archiving.py",

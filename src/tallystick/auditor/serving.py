@@ -30,8 +30,8 @@ _GRADES = {PUBLISHED: "signed", WITNESSED: "witnessed"}
 class LogReader:
     """One log, read from its folder. Safe for threads, one at a time."""
 
-    def __init__(self, folder: Path, disk: Disk, journal: JournalReader) -> None:
-        """The folder need not exist yet: then there is no checkpoint."""
+    def __init__(self, folder: Path, disk: Disk, journal: JournalReader | None) -> None:
+        """The folder need not exist yet: then there is no checkpoint. None: a log of other entries (`_framed`)."""
         self._folder = folder
         self._disk = disk
         self._journal = journal
@@ -76,9 +76,9 @@ class LogReader:
             note, checkpoint = published
             tree = self._tree.at(checkpoint.size)
             proof = inclusion_proof(seq, checkpoint.size, tree.nodes)
-            entries, _ = self._journal.rows(np.array([seq], np.uint64))
+            entry = self._framed(seq, 1)[2:]
             # The checkpoint as it is published: encoding its signatures again costs as much as the proof.
-            head = Receipt(seq, tuple(proof), note, extra(entries.tobytes()[2:])).head()
+            head = Receipt(seq, tuple(proof), note, extra(entry)).head()
             return head + self._parsed[name][0]
 
     def close(self) -> None:
@@ -112,6 +112,10 @@ class LogReader:
         return read_tile(file, tile)
 
     def _bundle(self, tile: Tile) -> bytes:
-        first = tile.index * WIDTH
-        entries, _ = self._journal.rows(np.arange(first, first + tile.width, dtype=np.uint64))
+        return self._framed(tile.index * WIDTH, tile.width)
+
+    def _framed(self, first: int, count: int) -> bytes:
+        """Entries as a bundle has them, each behind its length."""
+        assert self._journal is not None
+        entries, _ = self._journal.rows(np.arange(first, first + count, dtype=np.uint64))
         return entries.tobytes()

@@ -34,6 +34,11 @@ LogKey = Annotated[
 ]
 
 
+Log = Annotated[
+    str, typer.Option("--log", metavar="ledger|access|control", help="Which of this shard's logs.", show_default=True)
+]
+
+
 @app.command("verify", epilog=EPILOG)
 def verify(
     receipt: Annotated[Path, typer.Argument(metavar="RECEIPT", help="As /v1/transfers/{id}/receipt gave it.")],
@@ -180,14 +185,14 @@ def export(
 
 
 @app.command("policy", epilog=EPILOG)
-def show_policy(data: options.Data = None, as_json: options.Json = False) -> int:
+def show_policy(log: Log = "ledger", data: options.Data = None, as_json: options.Json = False) -> int:
     """Print the policy that believes this machine's log alone. Hand it out; add witnesses by hand.
 
     **Examples**
 
     - `tally audit policy > bank.policy`
     """
-    keys = _keys(data)
+    keys = _keys(data, log)
     if as_json:
         _print({"log": [key["vkey"] for key in keys], "quorum": "none"})
         return Exit.DONE
@@ -196,18 +201,18 @@ def show_policy(data: options.Data = None, as_json: options.Json = False) -> int
 
 
 @app.command("keys", epilog=EPILOG)
-def keys(data: options.Data = None, as_json: options.Json = False) -> int:
+def keys(log: Log = "ledger", data: options.Data = None, as_json: options.Json = False) -> int:
     """List the keys that sign this machine's log: public halves only.
 
     **Examples**
 
     - `tally audit keys`
     """
-    return _show_keys(_keys(data), as_json)
+    return _show_keys(_keys(data, log), as_json)
 
 
 @app.command("rotate", epilog=EPILOG)
-def rotate(data: options.Data = None, as_json: options.Json = False) -> int:
+def rotate(log: Log = "ledger", data: options.Data = None, as_json: options.Json = False) -> int:
     """Add a pair of keys. Old and new sign every checkpoint from now on: hand out the new policy, then `retire`.
 
     **Examples**
@@ -215,16 +220,20 @@ def rotate(data: options.Data = None, as_json: options.Json = False) -> int:
     - `tally audit rotate` then `tally audit policy > bank.policy`
     """
     from tallystick.clock import system_entropy
+    from tallystick.compose.acting import note_command
     from tallystick.signer import keyfile
 
     settings = options.settings(data=data)
-    keyfile.rotate(_key_path(data), settings.log_origin_of_shard, system_entropy)
-    return _show_keys(_keys(data), as_json)
+    origin = settings.log_origin_of(log)
+    note_command(settings, "signer_rotate", origin)
+    keyfile.rotate(_key_path(data, log), origin, system_entropy)
+    return _show_keys(_keys(data, log), as_json)
 
 
 @app.command("retire", epilog=EPILOG)
 def retire(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="8 hex digits, as `tally audit keys` shows.")],
+    log: Log = "ledger",
     data: options.Data = None,
     as_json: options.Json = False,
 ) -> int:
@@ -234,10 +243,138 @@ def retire(
 
     - `tally audit retire 1f2e3d4c`
     """
+    from tallystick.compose.acting import note_command
     from tallystick.signer import keyfile
 
-    keyfile.retire(_key_path(data), key_id)
-    return _show_keys(_keys(data), as_json)
+    settings = options.settings(data=data)
+    note_command(settings, "signer_retire", settings.log_origin_of(log), {"key_id": key_id})
+    keyfile.retire(_key_path(data, log), key_id)
+    return _show_keys(_keys(data, log), as_json)
+
+
+@app.command("acts", epilog=EPILOG)
+def acts(
+    log: Annotated[str, typer.Argument(metavar="access|control", help="Who read what, or who changed what.")],
+    after: Annotated[int, typer.Option("--from", min=0, metavar="N", help="Show acts from number N on.")] = 0,
+    data: options.Data = None,
+    as_json: options.Json = False,
+) -> int:
+    """Show a log of acts of this machine, each held against its tree: what was changed there is named.
+
+    Acts that are not under a checkpoint yet are shown with `"signed": false`. From afar, `tally audit verify-log` and
+    `monitor` take the URL of such a log: /v1/log/access, /v1/log/control.
+
+    **Examples**
+
+    - `tally audit acts control`
+    - `tally audit acts access --from 1000 --json`
+    """
+    from contextlib import closing
+
+    from tallystick.acts.entries import shown
+    from tallystick.acts.port import LOGS
+    from tallystick.auditor.acts import ACTS_AT_ONCE
+    from tallystick.compose.acting import open_acts
+    from tallystick.compose.auditor import open_act_log
+    from tallystick.errors import Invalid
+    from tallystick.tlog.auditing import check_whole
+    from tallystick.tlog.checkpoints import parse_checkpoint
+    from tallystick.tlog.notes import parse_note
+    from tallystick.tlog.tiles import Tile
+
+    if log not in LOGS:
+        raise Invalid("log", f"the logs of acts are {' and '.join(LOGS)}")
+    settings = options.settings(data=data)
+    reader = open_act_log(settings, log)
+
+    def read(tile: Tile) -> bytes:
+        found = reader.tile(tile)
+        if found is None:
+            raise InvalidProof(f"{tile.path} is not there")
+        return found
+
+    with _verdict(as_json) as told:
+        note = reader.checkpoint()
+        checkpoint = parse_checkpoint(parse_note(note).text) if note is not None else None
+        size = checkpoint.size if checkpoint is not None else 0
+        told["size"] = size
+        if checkpoint is not None:
+            check_whole(checkpoint, read)
+        with closing(open_acts(settings, log)) as found:
+            number = after
+            while entries := found.read(number, ACTS_AT_ONCE):
+                for entry in entries:
+                    _print({"number": number, "signed": number < size, **shown(entry)})
+                    number += 1
+    return _told(told, as_json)
+
+
+@app.command("details", epilog=EPILOG)
+def details(
+    seq: Annotated[int, typer.Argument(min=0, metavar="SEQ", help="Number of an entry; its whole block is written.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to; must not exist.")],
+    data: options.Data = None,
+    as_json: options.Json = False,
+) -> int:
+    """Write the private details of the block that holds an entry, for an authority, with the receipt of its seal.
+
+    They hold what screening said, of every payment of the block: hand them to nobody else. It is noted in the log
+    `control`.
+
+    **Examples**
+
+    - `tally audit details 48213 --out details.json`
+    """
+    import os
+
+    from tallystick.compose.acting import note_command
+    from tallystick.compose.auditor import open_log
+    from tallystick.compose.disclosing import block_of
+    from tallystick.records import disclosures, openings
+
+    settings = options.settings(data=data)
+    block = block_of(settings, seq)
+    receipt = open_log(settings).receipt(block.header.next - 1, openings.pack)
+    note_command(settings, "details", str(block.header.first))
+    descriptor = os.open(out, os.O_CREAT | os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(disclosures.disclose(block, receipt))
+    if as_json:
+        _print({"first": block.header.first, "count": block.header.count, "file": str(out)})
+    else:
+        say(f"tally: the details of entries {block.header.first} to {block.header.next - 1} are in {out}")
+    return Exit.DONE
+
+
+@app.command("check-details", epilog=EPILOG)
+def check_details(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="As `tally audit details` wrote it.")],
+    policy: PolicyFile,
+    as_json: options.Json = False,
+) -> int:
+    """Check details that were handed over, offline: that they are those of a block whose seal is in the log.
+
+    **Examples**
+
+    - `tally audit check-details details.json --policy bank.policy`
+    """
+    from tallystick.cli.entry_shown import details_shown
+    from tallystick.records import disclosures, openings
+    from tallystick.tlog import receipts
+    from tallystick.tlog.merkle import leaf_hash
+
+    with _verdict(as_json) as told:
+        found = disclosures.read(file.read_bytes())
+        receipt = receipts.parse_receipt(found.receipt)
+        seal = openings.unpack(receipt.extra)
+        told.update(_stated(receipts.verify(receipt, leaf_hash(seal), _policy(policy))))
+        first, rows = disclosures.sealed_details(found, seal)
+        told["details"] = [details_shown(first + number, row) for number, row in enumerate(rows[:-1])]
+    if not as_json and told["verified"]:
+        say(f"tally: the details of {len(told['details'])} outcomes are those sealed in {told['origin']}")
+        for row in told["details"]:
+            _print(row)
+    return _told(told, as_json)
 
 
 def _policy(path: Path) -> "Policy":
@@ -307,18 +444,22 @@ def _source(where: str, key: str | None, key_file: Path | None) -> "LogSource":
     return source(where, options.api_key(key, key_file) if key or key_file else "")
 
 
-def _key_path(data: Path | None) -> Path:
-    from tallystick.compose.signer import FOLDER, KEYS
+def _key_path(data: Path | None, log: str) -> Path:
+    from tallystick.acts.port import LOGS
+    from tallystick.compose.signer import KEYS, LEDGER, folder_of
+    from tallystick.errors import Invalid
 
-    return options.settings(data=data).path(FOLDER, KEYS)
+    if log not in (LEDGER, *LOGS):
+        raise Invalid("log", f"the logs are {', '.join((LEDGER, *LOGS))}")
+    return folder_of(options.settings(data=data), log) / KEYS
 
 
-def _keys(data: Path | None) -> list[dict[str, str]]:
+def _keys(data: Path | None, log: str) -> list[dict[str, str]]:
     from tallystick.signer import keyfile
 
     return [
         {"key_id": key.verifier.key_id.hex(), "kind": key.kind.name.lower(), "vkey": key.verifier.vkey}
-        for key in keyfile.read(_key_path(data))
+        for key in keyfile.read(_key_path(data, log))
     ]
 
 

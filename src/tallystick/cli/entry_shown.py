@@ -6,6 +6,7 @@ import numpy as np
 
 from tallystick import ids, statuses
 from tallystick.records.commands import Kind
+from tallystick.records.details import Verdict
 from tallystick.records.entries import LEAF_SIZE, TRANSFER_WORK
 from tallystick.statuses import TransferStatus
 
@@ -33,6 +34,19 @@ def shown(entry: bytes) -> dict[str, str]:
             "status": _STATUSES.get(stored, str(stored)),
         }
     found["request_id"] = ids.show(_wide(row, "request_id"))
+    return found
+
+
+def details_shown(seq: int, row: np.void) -> dict[str, int | str]:
+    """The private details of an entry, by the names of docs/records.md."""
+    found: dict[str, int | str] = {"seq": seq}
+    for name in row.dtype.names or ():
+        if name == "fingerprint":
+            found[name] = row[name].tobytes().hex()
+        elif name == "verdict":
+            found[name] = Verdict(int(row[name])).name.lower()
+        else:
+            found[name] = str(row[name]) if row.dtype[name].itemsize == 8 else int(row[name])
     return found
 
 

@@ -2,12 +2,17 @@
 
 import json
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tallystick.cli import options
 from tallystick.cli.exits import EPILOG, Exit
+
+if TYPE_CHECKING:
+    from tallystick.gateway.auth import KeyRecord
+    from tallystick.settings import Settings
 
 app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True, epilog=EPILOG)
 
@@ -38,9 +43,11 @@ def new(
     from tallystick.clock import SystemClock, system_entropy
     from tallystick.gateway import auth
 
-    path = options.settings(data=data).keys_path
+    settings = options.settings(data=data)
+    path = settings.keys_path
     key = auth.make_key(system_entropy)
-    record = auth.add_key(path, key, tenant, name, scope or [auth.READ, auth.PAY], SystemClock().wall_ns())
+    scopes = scope or [auth.READ, auth.PAY]
+    record = auth.add_key(path, key, tenant, name, scopes, SystemClock().wall_ns(), _noting(settings))
     if as_json:
         _print(json.dumps({"key": key, "name": record.name, "tenant": record.tenant, "scopes": record.scopes}))
     else:
@@ -95,12 +102,24 @@ def revoke(
     """
     from tallystick.gateway import auth
 
-    record = auth.revoke_key(options.settings(data=data).keys_path, name)
+    settings = options.settings(data=data)
+    record = auth.revoke_key(settings.keys_path, name, _noting(settings))
     if as_json:
         _print(json.dumps({"revoked": record.name, "tenant": record.tenant}))
     else:
         options.say(f"tally: {record.name!r} gets in no more")
     return Exit.DONE
+
+
+def _noting(settings: "Settings") -> "Callable[[str, KeyRecord], None]":
+    """Notes each change in the log `control`, before it is made."""
+    from tallystick.compose.acting import note_command
+    from tallystick.gateway.auth import key_id
+
+    def note(act: str, record: "KeyRecord") -> None:
+        note_command(settings, act, key_id(record), {"tenant": str(record.tenant), "scopes": " ".join(record.scopes)})
+
+    return note
 
 
 def _print(text: str) -> None:

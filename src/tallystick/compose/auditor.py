@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
+from tallystick.acts.port import LOGS
 from tallystick.answers.addresses import address
 from tallystick.archive.files import FileArchive
+from tallystick.auditor.acts import ACTS_AT_ONCE, ActLogReader, ActSequencer
 from tallystick.auditor.archiving import ArchivedFirst
 from tallystick.auditor.asking import HttpWitnesses
 from tallystick.auditor.levels import LevelFiles
@@ -25,8 +27,9 @@ from tallystick.blockfile.disk import SystemDisk
 from tallystick.blockfile.slots import Slots
 from tallystick.clock import SystemClock
 from tallystick.compose import logs
+from tallystick.compose.acting import LazyActs, open_acts
 from tallystick.compose.signer import SOCKET
-from tallystick.errors import Invalid, InvalidProof, Unavailable
+from tallystick.errors import Invalid, InvalidProof, TallystickError, Unavailable
 from tallystick.journal import progress
 from tallystick.journal.files import FileJournalReader
 from tallystick.journal.follow import Effects, Follower
@@ -50,6 +53,11 @@ def open_log(settings: Settings) -> LogReader:
     return LogReader(settings.path(FOLDER), disk, FileJournalReader(settings.path("journal"), disk))
 
 
+def open_act_log(settings: Settings, log: str) -> LogReader:
+    """A log of acts of this data folder, for readers. The file of acts is opened when it is first read."""
+    return ActLogReader(settings.path(FOLDER, log), SystemDisk(), LazyActs(settings, log))
+
+
 def run(settings: Settings) -> None:
     """Run until told to stop. Raises what ended it: `Damaged` (the next start makes the tree anew), `Corrupt`, …"""
     logs.configure("auditor")
@@ -69,10 +77,11 @@ def run(settings: Settings) -> None:
     if archive is not None:
         effects = ArchivedFirst(archive, journal, sequencer)
     follower = Follower(journal, effects, clock)
+    acts = [ActTree(settings, log, signer, disk, clock) for log in LOGS]
     witnesses = Witnesses(settings, stop) if settings.log_policy else None
     _log.info("auditor ready", origin=settings.log_origin_of_shard, size=sequencer.cursor().next_seq)
     try:
-        _follow(follower, publisher, clock, stop, _telling(settings, follower, clock))
+        _follow(follower, publisher, acts, clock, stop, _telling(settings, follower, clock))
         if witnesses is not None and witnesses.failure is not None:
             raise witnesses.failure
     finally:
@@ -81,6 +90,8 @@ def run(settings: Settings) -> None:
             witnesses.join()
         journal.close()
         levels.close()
+        for tree in acts:
+            tree.close()
         if archive is not None:
             archive.close()
         lock.release()
@@ -130,9 +141,47 @@ class Witnesses:
         self._log.close()
 
 
+class ActTree:
+    """One log of acts, kept up. Whatever is wrong with it, the ledger's log goes on; an alarm is raised."""
+
+    def __init__(
+        self, settings: Settings, log: str, signer: SignerClient, disk: SystemDisk, clock: SystemClock
+    ) -> None:
+        """Raises `Damaged`, so that the next start makes the tree again."""
+        folder = settings.path(FOLDER, log)
+        disk.make_folder(folder)
+        self._log = log
+        self._acts = open_acts(settings, log)
+        self._levels = LevelFiles(folder / TREE, disk)
+        self._sequencer = ActSequencer(self._acts, self._levels, Slots(folder / STATE, disk))
+        published = Slots(folder / PUBLISHED, disk)
+        self._publisher = Publisher(settings.log_origin_of(log), self._levels, signer, published, clock)
+        self._trouble = ""
+
+    def step(self) -> str:
+        """Take in what waits, publish what is due; what is wrong with it, empty if nothing is."""
+        try:
+            while self._sequencer.step() == ACTS_AT_ONCE:
+                pass
+            self._publisher.publish()
+            trouble = ""
+        except TallystickError as error:
+            trouble = f"the log {self._log}: {error}"
+            if not self._trouble:
+                _log.error("a log of acts is not signed; payments and the ledger's log go on", why=trouble)
+        self._trouble = trouble
+        return trouble
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._levels.close()
+        self._acts.close()
+
+
 def _follow(
     follower: Follower,
     publisher: Publisher,
+    acts: "list[ActTree]",
     clock: SystemClock,
     stop: threading.Event,
     tell: Callable[[str], None],
@@ -143,7 +192,7 @@ def _follow(
         if clock.monotonic_ns() >= ask_at_ns:
             try:
                 publisher.publish()
-                trouble = ""
+                trouble = " ".join(filter(None, (tree.step() for tree in acts)))
             except Unavailable as error:
                 if not trouble:
                     _log.warning("no checkpoint is signed for now; receipts wait, payments do not", why=str(error))

@@ -12,13 +12,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
+from tallystick.acts import sqlite
+from tallystick.acts.port import LOGS
 from tallystick.backup import making, restoring
 from tallystick.backup.making import BackupMaker, Made, Progress, Source
 from tallystick.backup.manifest import Manifest
 from tallystick.blockfile.disk import Disk, SystemDisk
 from tallystick.blockfile.writer import BlockWriter
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.compose import archiving, moved
+from tallystick.compose import acting, archiving, moved
 from tallystick.errors import Fenced, Invalid, Unavailable
 from tallystick.intake import lost
 from tallystick.intake.files import LANES_LOCK_NAME, lane_folders
@@ -27,9 +29,11 @@ from tallystick.notifier.schema import FILE, FOLDER, LOCK
 from tallystick.settings import Settings
 
 KEYS_PLACE = "keys.json"
-SIGNER_PLACES = ("signer/signed", "signer/keys")
+SIGNER_PLACES = tuple(
+    f"{folder}/{name}" for folder in ("signer", *(f"signer/{log}" for log in LOGS)) for name in ("signed", "keys")
+)
 LOST_PLACE = f"intake/{lost.NAME}"
-KEPT = frozenset({"journal", "intake", "signer", KEYS_PLACE, FOLDER})
+KEPT = frozenset({"journal", "intake", "signer", acting.FOLDER, KEYS_PLACE, FOLDER})
 """Names in a data folder that a backup has."""
 LEFT_OUT = frozenset(
     {
@@ -137,6 +141,10 @@ def _files(settings: Settings) -> dict[str, bytes]:
     for place, path in places.items():
         with suppress(FileNotFoundError):
             found[place] = path.read_bytes()
+    for log in LOGS:  # after what the signer signed of them, so that none is shorter than that
+        acts = sqlite.copied(settings.path(acting.FOLDER, log + sqlite.SUFFIX))
+        if acts is not None:
+            found[f"{acting.FOLDER}/{log}{sqlite.SUFFIX}"] = acts
     # Read before the position is settled, too: its cursor is not beyond that.
     webhooks = copying.copied(settings.path(*FILE))
     if webhooks is not None:

@@ -14,12 +14,14 @@ from functools import partial
 import structlog
 import uvloop
 
+from tallystick.acts.port import LOGS
 from tallystick.answers.addresses import address
 from tallystick.answers.gatewayend import GatewayEnd
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import archiving, logs
-from tallystick.compose.auditor import open_log
+from tallystick.compose.acting import ActAppender
+from tallystick.compose.auditor import open_act_log, open_log
 from tallystick.engine import scrub
 from tallystick.errors import TallystickError, Unavailable
 from tallystick.gateway.app import App
@@ -88,8 +90,9 @@ async def _run(settings: Settings) -> None:
     link = GatewayEnd(address(settings.data), entropy, lambda *push: requests.on_results(*push))
     requests = Requests(settings, lanes.open, link, metrics, clock, end, disk.free_share)
     followers = {name: InquiryEnd(name, address(settings.data, name), clock) for name in ASKED}
-    log = open_log(settings)
-    service = Service(settings.wait_s, requests, link, metrics, clock, followers, log)
+    acts = ActAppender(settings)
+    act_logs = {name: open_act_log(settings, name) for name in LOGS}
+    service = Service(settings.wait_s, requests, link, metrics, clock, followers, open_log(settings), acts, act_logs)
     app = App(service, Keys(settings.keys_path), entropy)
     connections = Connections(app, clock, settings.body_bytes_max)
     try:
@@ -111,6 +114,7 @@ async def _run(settings: Settings) -> None:
         await requests.close()
         lanes.close()
         link.close()
+        acts.close()
         for follower in followers.values():
             follower.close()
 

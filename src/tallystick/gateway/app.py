@@ -11,6 +11,8 @@ from urllib.parse import unquote
 import msgspec
 import structlog
 
+from tallystick.acts.entries import NONCE_SIZE, Act, encode
+from tallystick.acts.port import ACCESS, CONTROL
 from tallystick.clock import Entropy
 from tallystick.errors import OutcomeUnknown
 from tallystick.gateway import headers, problems
@@ -44,6 +46,7 @@ class App:
         self._loop = asyncio.get_running_loop()
         self._log = structlog.get_logger("tallystick.gateway")
         self._late = Trickle()
+        self._entropy = entropy
         self._prefix = entropy(6).hex()
         self._exchanges = 0
         self._position = 0
@@ -128,21 +131,11 @@ class App:
     def answer(self, exchange: Exchange, body: bytes, say: Callable[[Answer], None]) -> None:
         """Have the handler answer. A payment costs no task: its handler returns what it waits for (`Outstanding`)."""
         try:
-            if exchange.problem is not None:
-                raise exchange.problem
             route = exchange.route
-            assert route is not None  # else there is a problem
-            found = route.handle(
-                Call(
-                    self._service,
-                    exchange.principal,
-                    exchange.headers,
-                    exchange.arguments,
-                    exchange.query,
-                    exchange.media,
-                    body if route.takes else b"",
-                )
-            )
+            if route is not None and route.acts and exchange.principal.id:
+                found: Awaitable[Answer] | Outstanding = self._noted(exchange, route, body)
+            else:
+                found = self._handled(exchange, route, body)
         except Exception as error:
             self._refuse(exchange, error, say)
             return
@@ -152,6 +145,51 @@ class App:
             task = self._loop.create_task(self._await(exchange, found, say))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _handled(self, exchange: Exchange, route: Route | None, body: bytes) -> Awaitable[Answer] | Outstanding:
+        if exchange.problem is not None:
+            raise exchange.problem
+        assert route is not None  # else there is a problem
+        return route.handle(
+            Call(
+                self._service,
+                exchange.principal,
+                exchange.headers,
+                exchange.arguments,
+                exchange.query,
+                exchange.media,
+                body if route.takes else b"",
+            )
+        )
+
+    async def _noted(self, exchange: Exchange, route: Route, body: bytes) -> Answer:
+        """The answer, noted before it is given; or what changes something, noted before it is done."""
+        if route.acts == CONTROL:
+            await self._note(exchange, route, "asked")
+        try:
+            found = self._handled(exchange, route, body)
+            assert not isinstance(found, Outstanding)  # payments are entries of the journal, and noted nowhere else
+            answer = await found
+        except Exception as error:
+            if route.acts == ACCESS:
+                await self._note(exchange, route, str(self._problem(error, exchange).type.http))
+            raise
+        if route.acts == ACCESS:
+            await self._note(exchange, route, str(answer[0]))
+        return answer
+
+    async def _note(self, exchange: Exchange, route: Route, result: str) -> None:
+        act = Act(
+            act=route.name,
+            at_ns=self._service.clock.wall_ns(),
+            by=exchange.principal.id,
+            via="gateway",
+            nonce=self._entropy(NONCE_SIZE),
+            tenant=exchange.principal.tenant,
+            target="/".join(exchange.arguments),
+            result=result,
+        )
+        await self._service.acts.append(route.acts, encode(act))
 
     def _decided(
         self, exchange: Exchange, outstanding: Outstanding, say: Callable[[Answer], None], rows: "asyncio.Future[bytes]"

@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +49,8 @@ class Principal(msgspec.Struct, frozen=True):
     tenant: int
     name: str
     scopes: frozenset[str]
+    id: str = ""
+    """Opaque: the begin of the key's hash. Its name may tell of a person."""
 
 
 def make_key(entropy: Entropy) -> str:
@@ -59,6 +61,11 @@ def make_key(entropy: Entropy) -> str:
 def key_hash(key: str) -> str:
     """What is kept of a key."""
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def key_id(record: KeyRecord) -> str:
+    """What a key is called in the logs of acts."""
+    return f"key:{record.sha256[:16]}"
 
 
 def read_keys(path: Path) -> list[KeyRecord]:
@@ -92,10 +99,19 @@ def _check(record: KeyRecord) -> None:
         raise Invalid("scopes", f"must be some of {', '.join(SCOPES)}")
 
 
-def add_key(path: Path, key: str, tenant: int, name: str, scopes: Sequence[str], now_ns: int) -> KeyRecord:
+def add_key(
+    path: Path,
+    key: str,
+    tenant: int,
+    name: str,
+    scopes: Sequence[str],
+    now_ns: int,
+    note: Callable[[str, KeyRecord], None] = lambda act, record: None,
+) -> KeyRecord:
     """Let `key` in from now on (gateways notice within 250 ms); returns what is kept of it. Durable on return.
 
-    Raises `Invalid` for a name already in use, an unknown scope, a tenant out of range, or a malformed file.
+    `note` is told before it is done, and may stop it. Raises `Invalid` for a name already in use, an unknown scope, a
+    tenant out of range, or a malformed file.
     """
     created_at = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).isoformat().replace("+00:00", "Z")
     record = KeyRecord(key_hash(key), tenant, name, sorted(set(scopes), key=list(scopes).index), created_at)
@@ -104,6 +120,7 @@ def add_key(path: Path, key: str, tenant: int, name: str, scopes: Sequence[str],
         records = read_keys(path)
         if any(other.name == name for other in records):
             raise Invalid("name", f"{name!r} is in use; revoke that key first, or choose another name")
+        note("key_new", record)
         _write(path, [*records, record])
     return record
 
@@ -113,12 +130,13 @@ def list_keys(path: Path) -> list[KeyRecord]:
     return read_keys(path)
 
 
-def revoke_key(path: Path, name: str) -> KeyRecord:
+def revoke_key(path: Path, name: str, note: Callable[[str, KeyRecord], None] = lambda act, record: None) -> KeyRecord:
     """Let the key of this name in no more (gateways notice within 250 ms); returns it. Raises `Invalid` if unknown."""
     with _locked(path):
         records = read_keys(path)
         for record in records:
             if record.name == name:
+                note("key_revoke", record)
                 _write(path, [other for other in records if other is not record])
                 return record
     raise Invalid("name", f"no key is called {name!r}")
@@ -205,7 +223,9 @@ class Keys:
             self._log.error("the keys file is malformed; the last good keys stay in force", error=str(error))
             return
         self._by_hash = {
-            bytes.fromhex(record.sha256): Principal(record.tenant, record.name, frozenset(record.scopes))
+            bytes.fromhex(record.sha256): Principal(
+                record.tenant, record.name, frozenset(record.scopes), key_id(record)
+            )
             for record in records
         }
         self._log.info("keys loaded", path=str(self._path), keys=len(records))

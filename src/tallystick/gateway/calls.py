@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from tallystick.answers.port import EngineLink
 from tallystick.clock import Clock
@@ -13,6 +13,14 @@ from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.requests import Requests
 from tallystick.inquiries.port import Inquiries
+
+
+class Acts(Protocol):
+    """Where acts are noted (`acts.entries`)."""
+
+    async def append(self, log: str, entry: bytes) -> None:
+        """**Durable on return.** Raises `Unavailable` if it cannot be: what was to be noted must not happen then."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,10 @@ class Service:
     """By name, those that may be asked; whether they run or not."""
     log: LogPages
     """The audit log of this shard, read from its files."""
+    acts: Acts
+    """Where acts are noted."""
+    act_logs: Mapping[str, LogPages]
+    """The logs of acts, by name."""
 
 
 class Call:
@@ -88,6 +100,8 @@ class Route:
     """Whether it gives an `ETag`, and takes `If-Match` where it changes something."""
     read: bool = False
     """Whether it is of some position of the journal, and may wait for one that the client names."""
+    acts: str = ""
+    """The log of acts that it is noted in: `access`, before it is answered, or `control`, before it is done."""
     recalls: bool = False
     """Whether it tells what became of an earlier request."""
 

@@ -5,13 +5,16 @@ is missing is a 404, on which other readers fall back to the full tile.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
 
 from tallystick import ids
+from tallystick.acts.port import ACCESS, CONTROL
 from tallystick.errors import Invalid, InvalidProof
 from tallystick.gateway.answering import BINARY, Answer
 from tallystick.gateway.auth import AUDIT, READ
 from tallystick.gateway.calls import Call, Route
+from tallystick.gateway.logpages import LogPages
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.routes import looking
 from tallystick.records import openings
@@ -26,25 +29,35 @@ _FOR_EVER = (("cache-control", "private, max-age=31536000, immutable"),)
 _PRIVATE = (("cache-control", "private, no-store"),)
 
 
-async def checkpoint(call: Call) -> Answer:
-    """The last checkpoint, signed."""
-    found = await asyncio.to_thread(call.service.log.checkpoint)
-    if found is None:
-        raise Problem("not_found", "no checkpoint is published yet; it takes a second after the first start")
-    return 200, TEXT, _BRIEF, found
+def _pages(call: Call, log: str) -> LogPages:
+    return call.service.act_logs[log] if log else call.service.log
 
 
-async def tile(call: Call) -> Answer:
-    """A tile of hashes, or a bundle of entries."""
-    path = "/".join(("tile", *call.arguments))
-    try:
-        asked = parse_path(path)
-    except InvalidProof as error:
-        raise Problem("not_found", str(error)) from error
-    found = await asyncio.to_thread(call.service.log.tile, asked)
-    if found is None:
-        raise Problem("not_found", f"the published tree has no {path}")
-    return 200, BINARY, _FOR_EVER, found
+def _checkpoint(log: str) -> Callable[[Call], Awaitable[Answer]]:
+    async def checkpoint(call: Call) -> Answer:
+        """The last checkpoint, signed."""
+        found = await asyncio.to_thread(_pages(call, log).checkpoint)
+        if found is None:
+            raise Problem("not_found", "no checkpoint is published yet; it takes a second after the first start")
+        return 200, TEXT, _BRIEF, found
+
+    return checkpoint
+
+
+def _tile(log: str) -> Callable[[Call], Awaitable[Answer]]:
+    async def tile(call: Call) -> Answer:
+        """A tile of hashes, or a bundle of entries."""
+        path = "/".join(("tile", *call.arguments))
+        try:
+            asked = parse_path(path)
+        except InvalidProof as error:
+            raise Problem("not_found", str(error)) from error
+        found = await asyncio.to_thread(_pages(call, log).tile, asked)
+        if found is None:
+            raise Problem("not_found", f"the published tree has no {path}")
+        return 200, BINARY, _FOR_EVER, found
+
+    return tile
 
 
 async def receipt(call: Call) -> Answer:
@@ -67,30 +80,41 @@ def _grade(call: Call) -> str:
     return grade[0]
 
 
-ROUTES = (
-    Route(
-        "GET",
-        "/v1/log/checkpoint",
-        "log_checkpoint",
-        checkpoint,
-        "The audit log's last checkpoint: origin, size and root, signed (c2sp.org/tlog-checkpoint).",
-        gives={200: {TEXT: None}},
-        problems=("not_found",),
-    ),
-    *(
+def _routes(log: str, what: str) -> tuple[Route, ...]:
+    """Checkpoint and tiles of one log; the empty name is that of the ledger."""
+    below, name = (f"/v1/log/{log}", f"log_{log}") if log else ("/v1/log", "log")
+    return (
         Route(
             "GET",
-            "/v1/log/tile/{level}" + "".join(f"/{{n{part}}}" for part in range(1, depth + 1)),
-            "log_tile" if depth == 1 else f"log_tile_{depth}",
-            tile,
-            "A tile of the audit log's tree, or a bundle of its entries (c2sp.org/tlog-tiles). The parts of the path "
-            "after the level are the tile's number in groups of three digits, and the width of a partial one.",
-            AUDIT,
-            gives={200: {BINARY: None}},
+            f"{below}/checkpoint",
+            f"{name}_checkpoint",
+            _checkpoint(log),
+            f"The last checkpoint of {what}: origin, size and root, signed (c2sp.org/tlog-checkpoint).",
+            gives={200: {TEXT: None}},
             problems=("not_found",),
-        )
-        for depth in range(1, DEPTH_MAX + 1)
-    ),
+        ),
+        *(
+            Route(
+                "GET",
+                f"{below}/tile/{{level}}" + "".join(f"/{{n{part}}}" for part in range(1, depth + 1)),
+                f"{name}_tile" if depth == 1 else f"{name}_tile_{depth}",
+                _tile(log),
+                f"A tile of the tree of {what}, or a bundle of its entries (c2sp.org/tlog-tiles). The parts of the "
+                "path after the level are the tile's number in groups of three digits, and the width of a partial one.",
+                AUDIT,
+                gives={200: {BINARY: None}},
+                problems=("not_found", "unavailable"),
+                acts=ACCESS,
+            )
+            for depth in range(1, DEPTH_MAX + 1)
+        ),
+    )
+
+
+ROUTES = (
+    *_routes("", "the audit log"),
+    *_routes(ACCESS, "the log of who read what"),
+    *_routes(CONTROL, "the log of who changed what"),
     Route(
         "GET",
         "/v1/transfers/{id}/receipt",

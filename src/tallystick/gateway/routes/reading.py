@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
 from tallystick import ids
+from tallystick.acts.port import ACCESS
 from tallystick.errors import Invalid
 from tallystick.gateway import decoding
 from tallystick.gateway.answering import JSON, Answer
@@ -228,7 +229,17 @@ def _route(
     path: str, name: str, handle: Callable[[Call], Awaitable[Answer]], summary: str, gives: Any, query: dict[str, str]
 ) -> Route:
     return Route(
-        "GET", path, name, handle, summary, READ, gives={200: gives}, problems=_PROBLEMS, query=query, read=True
+        "GET",
+        path,
+        name,
+        handle,
+        summary,
+        READ,
+        gives={200: gives},
+        problems=_PROBLEMS,
+        query=query,
+        read=True,
+        acts=ACCESS,
     )
 
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from tallystick.acts.port import CONTROL
 from tallystick.errors import Invalid
 from tallystick.gateway import decoding, headers
 from tallystick.gateway.answering import JSON, Answer
@@ -206,6 +207,7 @@ ROUTES = (
         _ONCE,
         keyed=True,
         versioned=True,
+        acts=CONTROL,
     ),
     Route(
         "GET",
@@ -239,6 +241,7 @@ ROUTES = (
         {200: {JSON: shapes.SubscriptionOut}},
         (*_OF_ONE, "precondition_failed"),
         versioned=True,
+        acts=CONTROL,
     ),
     Route(
         "DELETE",
@@ -250,6 +253,7 @@ ROUTES = (
         gives={200: {JSON: shapes.Deleted}},
         problems=(*_OF_ONE, "precondition_failed"),
         versioned=True,
+        acts=CONTROL,
     ),
     Route(
         "POST",
@@ -262,6 +266,7 @@ ROUTES = (
         {200: {JSON: shapes.KeyMade}},
         (*_ONCE, "not_found"),
         keyed=True,
+        acts=CONTROL,
     ),
     Route(
         "POST",

@@ -1,0 +1,133 @@
+"""Where acts are noted: by the gateway, many at once; by commands, one."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+
+from tallystick.acts.entries import NONCE_SIZE, Act, encode
+from tallystick.acts.port import CONTROL, LOGS
+from tallystick.acts.sqlite import SUFFIX, SqliteActs
+from tallystick.clock import SystemClock, system_entropy
+from tallystick.errors import TallystickError
+from tallystick.settings import Settings
+
+FOLDER = "acts"
+
+
+def open_acts(settings: Settings, log: str, create: bool = True) -> SqliteActs:
+    """The log of this data folder, created if it is not there unless told otherwise."""
+    return SqliteActs(settings.path(FOLDER, log + SUFFIX), create)
+
+
+class LazyActs:
+    """As `acts.port.ActReader`: opens the file when it is first asked. Threads may share it, one at a time."""
+
+    def __init__(self, settings: Settings, log: str) -> None:
+        self._opening = partial(open_acts, settings, log)
+        self._acts: SqliteActs | None = None
+
+    def end(self) -> int:
+        return self._opened().end()
+
+    def read(self, first: int, count: int) -> list[bytes]:
+        return self._opened().read(first, count)
+
+    def close(self) -> None:
+        if self._acts is not None:
+            self._acts.close()
+            self._acts = None
+
+    def _opened(self) -> SqliteActs:
+        if self._acts is None:
+            self._acts = self._opening()
+        return self._acts
+
+
+def note_command(settings: Settings, act: str, target: str, more: Mapping[str, str] | None = None) -> None:
+    """Note in the log `control` what a command is about to do; **durable on return**.
+
+    Raises `Unavailable` if it cannot be: then the command must not go on.
+    """
+    noted = Act(
+        act=act,
+        at_ns=SystemClock().wall_ns(),
+        by=f"uid:{os.getuid()}",
+        via="cli",
+        nonce=system_entropy(NONCE_SIZE),
+        target=target,
+        result="asked",
+        more=more or {},
+    )
+    with closing(open_acts(settings, CONTROL)) as log:
+        log.append([encode(noted)])
+
+
+class ActAppender:
+    """Appends for coroutines of one event loop. Those that come together share a commit."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._logs = {log: _Log(partial(open_acts, settings, log)) for log in LOGS}
+
+    async def append(self, log: str, entry: bytes) -> None:
+        """Durable on return. Raises `Unavailable`, `Corrupt` as `ActLog.append`."""
+        await self._logs[log].append(entry)
+
+    def close(self) -> None:
+        """Let go of the files, once nothing is appended any more."""
+        for log in self._logs.values():
+            log.close()
+
+
+class _Log:
+    def __init__(self, opening: "partial[SqliteActs]") -> None:
+        self._opening = opening
+        self._executor = ThreadPoolExecutor(1, "acts")
+        self._acts: SqliteActs | None = None
+        self._begun = False
+        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._draining: asyncio.Task[None] | None = None
+
+    async def append(self, entry: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        noted: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((entry, noted))
+        if self._draining is None or self._draining.done():
+            self._draining = loop.create_task(self._drain(loop))
+        await noted
+
+    async def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            failure: Exception | None = None
+            try:
+                await loop.run_in_executor(self._executor, self._commit, [entry for entry, _ in batch])
+            except Exception as error:  # whatever it is, nobody may be answered as if it had been noted
+                failure = error
+            for _, noted in batch:
+                if noted.done():
+                    continue  # who waited has gone
+                if failure is None:
+                    noted.set_result(None)
+                else:
+                    noted.set_exception(failure)
+
+    def _commit(self, entries: list[bytes]) -> None:
+        if self._acts is None:
+            # One that was deleted meanwhile is not begun anew: nobody would notice what is gone.
+            self._acts = self._opening(create=not self._begun)
+            self._begun = True
+        try:
+            self._acts.append(entries)
+        except TallystickError:
+            acts, self._acts = self._acts, None  # opened anew next time
+            acts.close()
+            raise
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        if self._acts is not None:
+            self._acts.close()
+            self._acts = None
