@@ -39,7 +39,7 @@ test-all: test services-if-possible mutants wrk site ## All tests, those that ne
 # On loopback, on free ports, below one folder: $TALLYSTICK_SERVICES, else one in the temp directory. What cannot be
 # had here is named, and the tests that need it are SKIPPED.
 .PHONY: services services-if-possible services-stop
-services: $(READY) ## Install what is missing and start real servers on this machine: PostgreSQL
+services: $(READY) ## Install what is missing and start real PostgreSQL, RabbitMQ and Kafka here
 	@$(BIN)/python -m services start
 
 services-if-possible: $(READY)

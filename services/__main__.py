@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from services import addresses, postgresql
+from services import addresses, kafka, postgresql, rabbitmq
 from services.addresses import Kept
 from services.server import CannotStart, Server, alive, install, stop
 
-SERVERS: Sequence[Server] = (postgresql.SERVER,)
+SERVERS: Sequence[Server] = (postgresql.SERVER, rabbitmq.SERVER, kafka.SERVER)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,12 +10,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg
 import pytest
 
 from services import addresses
+from services.kafka import Kafka
 from services.postgresql import PostgreSQL
+from services.rabbitmq import RabbitMQ
 from services.server import CannotStart, alive, kill
 
 
@@ -65,6 +68,58 @@ def own_postgresql(services_folder: Path) -> Iterator[Callable[[], PostgreSQL]]:
             return server
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def kafka_url(services_folder: Path) -> Iterator[str]:
+    """Of a running Kafka, as `TALLY_INTAKE` takes it. Replace `/tally?` by a name of your own."""
+    kept = addresses.read(addresses.default_folder()).get("kafka")
+    if kept and all(alive(process) for process in kept.processes):
+        yield str(kept.address["url"])
+        return
+    server = _up(lambda: Kafka(services_folder / "kafka"), "Kafka")
+    yield server.url()
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(services_folder: Path) -> Iterator[str]:
+    """Of a running RabbitMQ, as `TALLY_INTAKE` takes it. Replace `/tally?` by a name of your own."""
+    kept = addresses.read(addresses.default_folder()).get("rabbitmq")
+    if kept and all(alive(process) for process in kept.processes):
+        yield str(kept.address["url"])
+        return
+    server = _up(lambda: RabbitMQ(services_folder / "rabbitmq"), "RabbitMQ")
+    yield server.url()
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def own_kafka(services_folder: Path) -> Iterator[Kafka]:
+    """A Kafka that the tests of a module may kill, and start again."""
+    server = _up(lambda: Kafka(Path(tempfile.mkdtemp(dir=services_folder))), "Kafka")
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def own_rabbitmq(services_folder: Path) -> Iterator[RabbitMQ]:
+    """A RabbitMQ that the tests of a module may kill, and start again."""
+    server = _up(lambda: RabbitMQ(Path(tempfile.mkdtemp(dir=services_folder))), "RabbitMQ")
+    yield server
+    server.kill()
+
+
+_Broker = TypeVar("_Broker", Kafka, RabbitMQ)
+
+
+def _up(make: Callable[[], _Broker], name: str) -> _Broker:
+    try:
+        server = make()
+        server.start()
+    except CannotStart as error:
+        pytest.skip(f"SKIPPED, no {name} here: {error}")
+    return server
 
 
 def _started(folder: Path) -> PostgreSQL:

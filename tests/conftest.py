@@ -11,10 +11,28 @@ from hypothesis import settings
 # Out-of-bounds reads return garbage in compiled code, unless this is set before Numba is imported.
 os.environ.setdefault("NUMBA_BOUNDSCHECK", "1")
 
-from services.fixtures import database, own_postgresql, postgresql_url, services_folder
+from services.fixtures import (
+    database,
+    kafka_url,
+    own_kafka,
+    own_postgresql,
+    own_rabbitmq,
+    postgresql_url,
+    rabbitmq_url,
+    services_folder,
+)
 from tallystick.compose import kernel_cache
 
-__all__ = ["database", "own_postgresql", "postgresql_url", "services_folder"]
+__all__ = [
+    "database",
+    "kafka_url",
+    "own_kafka",
+    "own_postgresql",
+    "own_rabbitmq",
+    "postgresql_url",
+    "rabbitmq_url",
+    "services_folder",
+]
 """Real servers, where they can be had (services/)."""
 
 KERNELS = Path(__file__).parents[1] / ".pytest_cache" / "kernels-boundscheck"
