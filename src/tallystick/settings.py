@@ -25,7 +25,10 @@ class Settings(BaseSettings):
     shard: int = Field(default=0, ge=0, le=65535, description="Number of this shard.")
 
     journal: Literal["files", "memory"] = Field(default="files", description="Where entries are kept.")
-    intake: Literal["files", "memory"] = Field(default="files", description="Where requests are queued.")
+    intake: str = Field(
+        default="files",
+        description="Where requests are queued: `files`, or `kafka://host:port/name` ([brokers](brokers.md)).",
+    )
 
     http_host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")
     http_port: int = Field(

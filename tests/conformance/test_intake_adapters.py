@@ -34,8 +34,15 @@ class TestFileIntakeOnASimulatedDisk(IntakeConformance):
         return lambda: FileIntake(folder, disk.another_process(), SystemClock(), entropy, SEGMENT_BYTES, 0)
 
 
+class OneForAll(MemoryIntake):
+    """Stands for the intake of every process of the test, so that none of them ends the others'."""
+
+    def close(self):
+        pass
+
+
 class TestMemoryIntake(IntakeConformance):
     @pytest.fixture
     def open_intake(self):
-        intake = MemoryIntake(system_entropy)
+        intake = OneForAll(system_entropy)
         return lambda: intake

@@ -21,8 +21,8 @@ from tallystick.answers.engineend import EngineEnd
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import archiving, kernel_cache, logs
+from tallystick.compose.intake import open_intake
 from tallystick.errors import Fenced
-from tallystick.intake.files import FileIntake
 from tallystick.records.blocks import pack_positions
 from tallystick.settings import Settings
 
@@ -32,7 +32,10 @@ if TYPE_CHECKING:  # the kernel is imported only once its cache has a folder
 
 POLL_MS = 25
 """How long the loop sleeps without a doorbell; the slow poll is the truth, a lost bell costs this."""
-DONE_EVERY_NS = 1_000_000_000
+EXPECT_S = 0.02
+"""How long a block that travels is waited for, once a bell says that it is durable."""
+DONE_EVERY_NS = 20_000_000
+TELL_EVERY_NS = 1_000_000_000
 
 _log = structlog.get_logger("tallystick.compose.engine")
 
@@ -101,6 +104,9 @@ class _Engine:
 
         settings, entropy, disk = self._settings, system_entropy, SystemDisk()
         clock = SystemClock(settings.clock_offset_file)
+        intake = open_intake(
+            settings, disk, clock, entropy
+        )  # first of all: while a broker is away, starting costs little
         started = clock.monotonic_ns()
         parts = open_files(
             settings.data,
@@ -118,15 +124,6 @@ class _Engine:
             roll=archiving.Rolling(settings, disk, clock, entropy),
         )
         note.truncate(0)  # only now has it been counted: a start that fails, or finds the lock held, leaves it
-        intake = FileIntake(
-            settings.path("intake"),
-            disk,
-            clock,
-            entropy,
-            settings.lane_segment_bytes,
-            settings.intake_retention_s,
-            settings.shard,
-        )
         trimming = archiving.Trimming(settings, disk)
         end = EngineEnd(address(settings.data))  # only now: the journal's lock is ours
         gate = SocketGate(end)
@@ -147,19 +144,26 @@ class _Engine:
         seconds = (clock.monotonic_ns() - started) / 1e9
         _log.info("engine ready", entries=parts.decider.next_seq, epoch=parts.journal.epoch, start_s=round(seconds, 2))
         standing = measuring.Standing(measures, parts, settings, clock, clock.monotonic_ns() - started)
-        decided, done_at = 1, 0
+        decided, done_at, told_at = 1, 0, 0
         try:
             while not self._stopping:
+                bells: dict[bytes, int] = {}
                 for message in end.receive(0 if decided else POLL_MS):
-                    if not isinstance(message, wire.Doorbell):
+                    if isinstance(message, wire.Doorbell):
+                        bells[message.lane] = message.number
+                    else:
                         handoff.put(partial(end.publish, message.client, reply(parts.decider, message)))
                         watch.looked_up()
+                if bells:
+                    intake.expect(bells, EXPECT_S)
                 decided = loop.step()
                 if self._failure is not None:
                     raise self._failure
                 if (now := clock.monotonic_ns()) - done_at > DONE_EVERY_NS:
                     done_at = now
                     intake.done(trimming.below(gate.journaled))
+                if now - told_at > TELL_EVERY_NS:
+                    told_at = now
                     standing.tell()
                     if parts.timekeeper.jumped:
                         _log.error("the clock jumped by over a second; entries keep the time it had: check NTP")

@@ -22,6 +22,7 @@ from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import archiving, logs
 from tallystick.compose.acting import ActAppender
 from tallystick.compose.auditor import open_act_log, open_log
+from tallystick.compose.intake import open_intake
 from tallystick.engine import scrub
 from tallystick.errors import TallystickError, Unavailable
 from tallystick.gateway.app import App
@@ -32,7 +33,8 @@ from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.platform import Platform, ProcessSeen
 from tallystick.gateway.requests import Requests
 from tallystick.inquiries.gatewayend import InquiryEnd
-from tallystick.intake.files import FileIntake, FileLane
+from tallystick.intake.files import FileLane
+from tallystick.intake.port import Intake, Lane
 from tallystick.settings import Settings
 from tallystick.supervise import status
 from tallystick.supervise.processes import start_ticks
@@ -74,17 +76,7 @@ async def _run(settings: Settings) -> None:
     settings.data.mkdir(parents=True, exist_ok=True)
     clock, entropy, disk, metrics = SystemClock(settings.clock_offset_file), system_entropy, SystemDisk(), Metrics()
     archiving.refuse_behind(settings, disk)
-    lanes = Lanes(
-        FileIntake(
-            settings.path("intake"),
-            disk,
-            clock,
-            entropy,
-            settings.lane_segment_bytes,
-            settings.intake_retention_s,
-            settings.shard,
-        )
-    )
+    lanes = Lanes(open_intake(settings, disk, clock, entropy))
     metrics.scrub = partial(scrub.seen, disk, settings.path("engine"))
     metrics.platform = Platform(settings.path("run"), clock, partial(_processes, settings)).metrics
     link = GatewayEnd(address(settings.data), entropy, lambda *push: requests.on_results(*push))
@@ -156,18 +148,19 @@ async def _drain(connections: Connections, requests: Requests) -> None:
 class Lanes:
     """Opens lanes one at a time, as the intake wants it, and readies their next segments in the background."""
 
-    def __init__(self, intake: FileIntake) -> None:
+    def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self._opening = threading.Lock()
         self._opened: list[FileLane] = []
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._prepare, name="lane-segments", daemon=True)
 
-    def open(self, control: bool) -> FileLane:
+    def open(self, control: bool) -> Lane:
         """A lane to write to; from any thread. Raises what `Intake.open_lane` raises."""
         with self._opening:
             lane = self._intake.open_lane(control)
-            self._opened.append(lane)
+            if isinstance(lane, FileLane):
+                self._opened.append(lane)
             return lane
 
     def start(self) -> None:

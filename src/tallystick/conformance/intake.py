@@ -5,17 +5,20 @@
         def open_intake(self, tmp_path):
             return lambda: FileIntake(tmp_path, SystemDisk(), clock, system_entropy, 16_777_216, retention_s=0)
 
-`open_intake` opens the same store at each call, as another process would.
+`open_intake` opens the same store at each call, as another process would. One engine at a time receives: another is
+opened only when the one before was closed, as the journal's lock would have it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from random import Random
 
 import pytest
 
 from tallystick.conformance.samples import command_bytes
+from tallystick.conformance.travelling import Expecting
 from tallystick.errors import Corrupt
-from tallystick.intake.port import Intake
+from tallystick.intake.port import Intake, LaneId
 from tallystick.records.blocks import CommandBlock
 from tallystick.records.commands import COMMANDS_MAX
 
@@ -36,14 +39,27 @@ class IntakeConformance:
         raise NotImplementedError("override the fixture open_intake")
 
     @pytest.fixture
-    def gateway(self, open_intake: OpenIntake) -> Intake:
-        """The intake as a gateway has it open."""
-        return open_intake()
+    def another(self, open_intake: OpenIntake) -> Iterator[OpenIntake]:
+        """Opens the store as another process has it open; all are closed at the end."""
+        durable: dict[LaneId, int] = {}
+        with ExitStack() as stack:
+
+            def opened() -> Intake:
+                intake = open_intake()
+                stack.callback(intake.close)
+                return Expecting(intake, durable)
+
+            yield opened
 
     @pytest.fixture
-    def engine(self, open_intake: OpenIntake) -> Intake:
+    def gateway(self, another: OpenIntake) -> Intake:
+        """The intake as a gateway has it open."""
+        return another()
+
+    @pytest.fixture
+    def engine(self, another: OpenIntake) -> Intake:
         """The intake as the engine has it open."""
-        return open_intake()
+        return another()
 
     def test_nothing_waits_in_a_new_intake(self, engine: Intake) -> None:
         assert engine.receive({}, 1000, 8190) == []
@@ -163,16 +179,16 @@ class IntakeConformance:
         assert sum(positions.values()) == 35
         assert max(positions.values()) - min(positions[lane.id] for lane in lanes) <= 1
 
-    def test_two_open_lanes_are_never_the_same(self, gateway: Intake, open_intake: OpenIntake) -> None:
-        other = open_intake()
+    def test_two_open_lanes_are_never_the_same(self, gateway: Intake, another: OpenIntake) -> None:
+        other = another()
         ids = {gateway.open_lane(False).id, other.open_lane(False).id, gateway.open_lane(True).id}
         assert len(ids) == 3
 
-    def test_a_closed_lane_is_taken_over_and_numbered_on(self, gateway: Intake, open_intake: OpenIntake) -> None:
+    def test_a_closed_lane_is_taken_over_and_numbered_on(self, gateway: Intake, another: OpenIntake) -> None:
         lane = gateway.open_lane(control=False)
         lane.submit(command_bytes(1))
         lane.close()
-        taken_over = open_intake().open_lane(control=False)
+        taken_over = another().open_lane(control=False)
         assert (taken_over.id, taken_over.control, taken_over.submit(command_bytes(1))) == (lane.id, False, 2)
 
     def test_a_closed_lane_is_not_taken_over_for_the_other_sort(self, gateway: Intake) -> None:
@@ -182,12 +198,14 @@ class IntakeConformance:
         assert other.id != lane.id
         assert (lane.control, other.control) == (True, False)
 
-    def test_another_engine_goes_on_where_the_first_ended(self, gateway: Intake, open_intake: OpenIntake) -> None:
+    def test_another_engine_goes_on_where_the_first_ended(self, gateway: Intake, another: OpenIntake) -> None:
         lane = gateway.open_lane(control=False)
         for request_id in range(5):
             lane.submit(command_bytes(1, request_id))
-        assert len(open_intake().receive({}, 1000, 8190)) == 5
-        assert numbers(open_intake().receive({lane.id: 3}, 1000, 8190)) == [(lane.id, 4), (lane.id, 5)]
+        first = another()
+        assert len(first.receive({}, 1000, 8190)) == 5
+        first.close()
+        assert numbers(another().receive({lane.id: 3}, 1000, 8190)) == [(lane.id, 4), (lane.id, 5)]
 
     def test_a_position_past_the_end_of_its_lane_is_corrupt(self, gateway: Intake, engine: Intake) -> None:
         lane = gateway.open_lane(control=False)
@@ -212,9 +230,9 @@ class IntakeConformance:
         assert lane.submit(command_bytes(1)) == 5
 
     @pytest.mark.parametrize("seed", range(10))
-    def test_whatever_is_submitted_is_received_once_and_in_order(self, open_intake: OpenIntake, seed: int) -> None:
+    def test_whatever_is_submitted_is_received_once_and_in_order(self, another: OpenIntake, seed: int) -> None:
         random = Random(seed)
-        gateway, engine = open_intake(), open_intake()
+        gateway, engine = another(), another()
         lanes = [gateway.open_lane(control=random.random() < 0.3) for _ in range(3)]
         submitted: dict[bytes, list[bytes]] = {lane.id: [] for lane in lanes}
         received: dict[bytes, list[bytes]] = {lane.id: [] for lane in lanes}
@@ -233,7 +251,8 @@ class IntakeConformance:
             if random.random() < 0.1:
                 engine.done(positions)
             if random.random() < 0.05:
-                engine = open_intake()
+                engine.close()
+                engine = another()
         while blocks := engine.receive(positions, 1000, 8190):
             for block in blocks:
                 positions[block.header.lane] = block.header.first

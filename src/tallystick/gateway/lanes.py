@@ -122,10 +122,11 @@ class LaneWriter:
         self._waiting_commands -= block.count
         if waiting:
             self._look_again(HELD_BACK_S_MAX)
-        if self._lane is None or block.count > INLINE_COMMANDS_MAX or self._seconds > INLINE_S_MAX:
+        lane = self._lane
+        if lane is None or not lane.prompt or block.count > INLINE_COMMANDS_MAX or self._seconds > INLINE_S_MAX:
             self._jobs.put((block, None))
         else:
-            self._submit_inline(block, self._lane)
+            self._submit_inline(block, lane)
 
     def _submit_inline(self, block: Block, lane: Lane) -> None:
         began_ns = self._clock.monotonic_ns()

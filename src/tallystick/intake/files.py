@@ -48,6 +48,8 @@ def lane_folders(folder: Path, disk: Disk) -> dict[LaneId, str]:
 class FileLane:
     """The writing end of one lane: a block file under its exclusive lock."""
 
+    prompt = True
+
     def __init__(self, id: LaneId, control: bool, writer: BlockWriter, shard: int, spent: set[LaneId]) -> None:
         """`spent` gets the id if a submit ends unknown: this process then opens the lane no more."""
         self.id = id
@@ -302,6 +304,9 @@ class FileIntake:
         for id, position in positions.items():
             if position and id not in self._known:
                 raise Corrupt(f"lane {id.hex()} is missing, but journaled up to block {position}")
+
+    def expect(self, positions: Mapping[LaneId, int], timeout_s: float) -> bool:
+        return True  # what is durable can be read
 
     def done(self, positions: Mapping[LaneId, int]) -> None:
         self._done.update(positions)

@@ -32,6 +32,8 @@ class _Kept:
 class MemoryLane:
     """The writing end of one lane."""
 
+    prompt = True
+
     def __init__(self, kept: _Kept, shard: int) -> None:
         self.id = kept.id
         self.control = kept.control
@@ -80,6 +82,9 @@ class MemoryIntake:
             if not kept.deleted <= kept.taken <= kept.deleted + len(kept.blocks):
                 raise Corrupt(f"lane {kept.id.hex()}: position {kept.taken} is outside what it holds")
         return self._turns.take(control_max, commands_max)
+
+    def expect(self, positions: Mapping[LaneId, int], timeout_s: float) -> bool:
+        return True
 
     def done(self, positions: Mapping[LaneId, int]) -> None:
         for id, position in positions.items():

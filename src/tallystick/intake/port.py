@@ -27,6 +27,11 @@ class Lane(Protocol):
         """Whether it carries control commands, which are served before payments."""
         ...
 
+    @property
+    def prompt(self) -> bool:
+        """Whether a submit costs a disk's sync at most, so that an event loop may wait for it; else it is a network."""
+        ...
+
     def submit(self, commands: Bytes) -> int:
         """Append 1 to 8,190 commands (n × 256 bytes) as the lane's next block; returns that block's number.
 
@@ -58,6 +63,13 @@ class Intake(Protocol):
         room for the payment block whose turn it was, the next call begins with that block. A lane that
         `positions` does not name starts at 0. Never blocks. Raises `Corrupt` for a gap in a lane, for a position
         outside what a known lane holds, and for a durable block that does not verify.
+        """
+        ...
+
+    def expect(self, positions: Mapping[LaneId, int], timeout_s: float) -> bool:
+        """Blocks up to `positions` are said to be durable: let them come, at most so long; whether they have.
+
+        Where blocks travel, one may be durable a moment before `receive` gives it.
         """
         ...
 

@@ -41,6 +41,8 @@ SLOW_NS, QUICK_NS = 10_000_000, 100_000
 class PlayedLane:
     """Keeps blocks; `trouble` decides what a submit raises; `gate` holds submits up."""
 
+    prompt = True
+
     def __init__(self, id: bytes, control: bool, blocks: list[bytes], trouble: Callable[[], Exception | None]) -> None:
         self.id = id
         self.control = control
@@ -625,6 +627,20 @@ def test_closing_tells_those_who_wait_and_gives_the_lanes_up(tmp_path: Path) -> 
 def inline(lane: PlayedLane) -> list[bool]:
     """Of each block submitted to the lane, whether the loop did it itself."""
     return [thread is threading.main_thread() for thread in lane.threads]
+
+
+def test_a_lane_behind_a_network_is_never_waited_for_by_the_loop(run: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(PlayedLane, "prompt", False)
+
+    async def scenario(world: World) -> None:
+        world.clock.step_ns = QUICK_NS
+        for block in range(1, 4):
+            world.submit()
+            await world.durable(block)
+            world.push(block, 1)
+        assert inline(world.lane) == [False] * 3
+
+    run(scenario)
 
 
 def test_small_blocks_on_a_quick_disk_are_the_loops_own_and_others_the_threads(run: Any) -> None:

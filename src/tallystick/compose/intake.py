@@ -1,0 +1,46 @@
+"""Which intake the settings name: block files, or a broker's queues. Each is imported only where it is wanted."""
+
+from tallystick.blockfile.disk import Disk
+from tallystick.clock import Clock, Entropy
+from tallystick.errors import Invalid
+from tallystick.intake.files import FileIntake
+from tallystick.intake.port import Intake
+from tallystick.settings import Settings
+
+SETTING = "TALLY_INTAKE"
+CLAIMS = ("run", "lanes")
+PARTITIONS_MIN = 8
+
+
+def open_intake(settings: Settings, disk: Disk, clock: Clock, entropy: Entropy) -> Intake:
+    """The intake of this shard. Raises `Unavailable` if a broker does not answer, `Invalid` for settings that make no
+    sense or under which acknowledged requests could be lost, each named.
+    """
+    if settings.intake == "files":
+        return FileIntake(
+            settings.path("intake"),
+            disk,
+            clock,
+            entropy,
+            settings.lane_segment_bytes,
+            settings.intake_retention_s,
+            settings.shard,
+        )
+    if settings.intake.startswith("kafka://"):
+        return _kafka(settings, disk, clock)
+    raise Invalid(SETTING, f"{settings.intake.partition('://')[0]} is none of files, kafka://…")
+
+
+def _kafka(settings: Settings, disk: Disk, clock: Clock) -> Intake:
+    from tallystick.intake.address import parse
+
+    try:
+        from tallystick.intake.kafka import OPTIONS, KafkaIntake
+    except ModuleNotFoundError as error:
+        raise Invalid(SETTING, "kafka:// needs a package more: pip install 'tallystick[kafka]'") from error
+    address = parse(settings.intake, SETTING, OPTIONS)
+    # A gateway has one lane of each sort; while one is in doubt, another.
+    partitions = max(PARTITIONS_MIN, 2 * settings.gateways)
+    return KafkaIntake(
+        address, settings.path(*CLAIMS), disk, clock, settings.intake_retention_s, settings.shard, partitions
+    )

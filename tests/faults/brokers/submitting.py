@@ -1,0 +1,93 @@
+"""A gateway's thread against a broker that dies: submits until it is stopped, in another lane after each doubt."""
+
+import threading
+from dataclasses import dataclass, field
+
+from tallystick.conformance.samples import command_bytes
+from tallystick.errors import OutcomeUnknown, Unavailable
+from tallystick.intake.port import Intake
+
+
+@dataclass
+class Submitting:
+    """Submits numbered requests; `acknowledged` are those whose `submit` returned, `doubted` those that raised."""
+
+    intake: Intake
+    acknowledged: dict[int, tuple[bytes, int]] = field(default_factory=dict)
+    doubted: list[int] = field(default_factory=list)
+    failure: BaseException | None = None
+    enough: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self):
+        self._lane = self.intake.open_lane(False)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            request_id = 0
+            while not self.enough.is_set():
+                request_id += 1
+                self._submit(request_id)
+        except BaseException as error:
+            self.failure = error
+
+    def _submit(self, request_id):
+        while not self.enough.is_set():
+            try:
+                lane = self._lane = self._lane or self.intake.open_lane(False)
+                number = lane.submit(command_bytes(1, request_id))
+            except OutcomeUnknown:
+                self.doubted.append(request_id)
+                lane.close()
+                self._lane = None
+            except Unavailable:
+                self.enough.wait(0.1)
+            else:
+                self.acknowledged[request_id] = (lane.id, number)
+                return
+
+    def wait_for(self, count, seconds=60.0):
+        """Until `count` requests were acknowledged."""
+        deadline = threading.Event()
+        for _ in range(int(seconds / 0.02)):
+            if len(self.acknowledged) >= count or self.failure:
+                break
+            deadline.wait(0.02)
+        assert self.failure is None, self.failure
+        assert len(self.acknowledged) >= count
+
+    def stop(self):
+        self.enough.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        assert self.failure is None, self.failure
+
+
+def received(engine, positions, acknowledged):
+    """Everything the intake holds: by lane, the number and request id of each block, in order."""
+    wanted = {}
+    for lane, number in acknowledged.values():
+        wanted[lane] = max(number, wanted.get(lane, 0))
+    engine.receive(positions, 1000, 8190)
+    assert engine.expect(wanted, 60.0), "an acknowledged block does not come"
+    found = {}
+    while blocks := engine.receive(positions, 1000, 8190):
+        for block in blocks:
+            lane = block.header.lane
+            assert block.header.first > positions.get(lane, 0)
+            positions[lane] = block.header.first
+            found.setdefault(lane, []).append((block.header.first, int(block.commands["request_id_lo"][0])))
+    return found
+
+
+def check(found, submitting):
+    """Nothing acknowledged is lost or elsewhere, none is there twice but where its first outcome was unknown."""
+    places = {}
+    for lane, blocks in found.items():
+        for number, request_id in blocks:
+            places.setdefault(request_id, []).append((lane, number))
+    for request_id, place in submitting.acknowledged.items():
+        assert place in places.get(request_id, []), f"request {request_id} was acknowledged, and is lost"
+    twice = {request_id for request_id, found in places.items() if len(found) > 1}
+    assert twice <= set(submitting.doubted)
