@@ -33,7 +33,7 @@ demo: $(READY) ## A bank's day, 10,000 payments at once, everything killed on cu
 test: $(READY) ## Tests that need no servers; two minutes at most on two cores
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not service'
 
-test-all: test services-if-possible mutants wrk site ## All tests, those that need services or time too
+test-all: test services-if-possible mutants wrk site deploy-tools ## All tests, those that need services or time too
 	$(BIN)/pytest -m service -rs; status=$$?; $(MAKE) --no-print-directory services-stop; exit $$status
 
 # On loopback, on free ports, below one folder: $TALLYSTICK_SERVICES, else one in the temp directory. What cannot be
@@ -77,6 +77,14 @@ mutants: $(READY) ## Break each promise on purpose and see its tests fail
 wrk:
 	@command -v wrk >/dev/null || { test "$$(id -u)" = 0 && apt-get install -qq -y wrk; } || \
 	  echo "wrk is missing and cannot be installed here: tests that need it are SKIPPED" >&2
+
+# Linters of what is in deploy/. Helm is compiled once, for two minutes, where there is Go and no helm.
+.PHONY: deploy-tools
+deploy-tools: $(READY)
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --frozen --inexact --group deploy --python $(BIN)/python
+	@command -v helm >/dev/null || test -x build/tools/helm || \
+	  { command -v go >/dev/null && GOBIN=$(CURDIR)/build/tools go install helm.sh/helm/v3/cmd/helm@v3.22.0; } || \
+	  echo "helm is missing and cannot be made here: tests that need it are SKIPPED" >&2
 
 clean: ## Remove what make made
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
