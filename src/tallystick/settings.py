@@ -5,9 +5,8 @@ Environment variables carry the prefix `TALLY_`; docs/configuration.md is genera
 
 import os
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SEGMENT_BYTES_MIN = 6_291_456
@@ -24,7 +23,15 @@ class Settings(BaseSettings):
     data: Path = Field(default=Path("tally-data"), description="Folder of everything that is kept.")
     shard: int = Field(default=0, ge=0, le=65535, description="Number of this shard.")
 
-    journal: Literal["files", "memory"] = Field(default="files", description="Where entries are kept.")
+    journal: str = Field(
+        default="files",
+        repr=False,  # a URL may hold a password
+        description="Where entries are kept: files, or the URL of a PostgreSQL database, postgresql://….",
+    )
+    standby: bool = Field(
+        default=False,
+        description="Wait while another engine holds the shard's journal in PostgreSQL, and take over when it is gone.",
+    )
     intake: str = Field(
         default="files",
         description="Where requests are queued: `files`, or `kafka://host:port/name` ([brokers](brokers.md)).",
@@ -125,6 +132,13 @@ class Settings(BaseSettings):
     clock_offset_file: Path | None = Field(
         default=None, description="File of 8 bytes by which the wall clock is put off, in ns; for tests only."
     )
+
+    @field_validator("journal")
+    @classmethod
+    def _is_a_journal(cls, value: str) -> str:
+        if value in ("files", "memory") or value.startswith(("postgresql://", "postgres://")):
+            return value
+        raise ValueError("must be files, or the URL of a database, postgresql://…")
 
     def path(self, *parts: str) -> Path:
         """A path inside the data folder."""

@@ -26,7 +26,7 @@ class TestPostgresJournal(JournalConformance):
     @pytest.fixture
     def open_journal(self, journal_url, opened):
         def open_one():
-            opened.append(PostgresJournal.open(journal_url))
+            opened.append(PostgresJournal.open(journal_url, lease_s=0.5))
             return opened[-1]
 
         return open_one

@@ -351,6 +351,15 @@ ON_POSTGRESQL = (
         ),
         needs="postgresql",
     ),
+    Mutant(
+        name="another writer's blocks not noticed",
+        promise="what a folder derived from blocks that were lost in a fail-over is made again",
+        file="src/tallystick/compose/journals.py",
+        old='    return before == f"{journal.identity} {journal.epoch - 1}\\n"\n',
+        new="    return True\n",
+        tests=("tests/e2e/postgresql/test_failover.py::test_what_another_writer_may_contradict_is_made_again",),
+        needs="postgresql",
+    ),
 )
 
 SIMULATION_TESTS = (

@@ -22,15 +22,22 @@ Folder = Annotated[
     ),
 ]
 
+Journal = Annotated[
+    str, typer.Option(metavar="URL", help="A PostgreSQL server; databases are made there, and dropped.")
+]
+
 
 @app.command("ledger", epilog=EPILOG)
 def ledger(
     runs: Runs = 5,
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
     data: Folder = None,
+    journal: Journal = "files",
     as_json: options.Json = False,
 ) -> int:
     """The engine in process on synced block files, against the same bytes appended raw with fdatasync.
+
+    With `--journal postgresql://…` its journal is there, and the reference is pgbench's TPC-B on the same server.
 
     Cases: `8,190 a batch`, `8,190 a batch, random ids`, `1,000 a batch`, `100 a batch`, `1 a batch`,
     `256 coroutines`, `256 threads`.
@@ -39,11 +46,12 @@ def ledger(
 
     - `tally bench ledger`
     - `tally bench ledger --case "8,190 a batch" --runs 3 --json`
+    - `tally bench ledger --case "8,190 a batch" --journal "postgresql://tally@127.0.0.1/postgres"`
     """
     from tallystick.lab import bench_ledger
     from tallystick.lab.results import render
 
-    render(bench_ledger.run(runs, case or [], data, say), as_json)
+    render(bench_ledger.run(runs, case or [], data, say, journal), as_json)
     return Exit.DONE
 
 
@@ -53,13 +61,15 @@ def http(
     seconds: Annotated[float, typer.Option(min=1, help="How long each case is loaded in each run.")] = 4.0,
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
     data: Folder = None,
+    journal: Journal = "files",
     as_json: options.Json = False,
 ) -> int:
     """Payments over HTTP, each waiting for its durable outcome, against a no-op route of the same server.
 
-    Cases: `no-op route`, `64 connections`, `1,000 connections`, `10,000 connections`, `5,000 arrivals/s`,
-    `json batch`, `binary batch`, `binary batch of 1,000`. Needs the load generator wrk (`apt-get install wrk`). CPU is
-    that of engine, gateway and supervisor together. Exit code 1 if a payment was lost or doubled.
+    Cases: `no-op route`, `64 connections`, `256 connections`, `1,000 connections`, `10,000 connections`,
+    `5,000 arrivals/s`, `json batch`, `binary batch`, `binary batch of 1,000`. Needs the load generator wrk (`apt-get
+    install wrk`). CPU is that of engine, gateway and supervisor together. With `--journal postgresql://…` journals are
+    there, and pgbench's TPC-B on that server is measured beside. Exit code 1 if a payment was lost or doubled.
 
     **Examples**
 
@@ -70,7 +80,7 @@ def http(
     from tallystick.lab import bench_http
     from tallystick.lab.results import render
 
-    results = bench_http.run(runs, seconds, case or [], data, say)
+    results = bench_http.run(runs, seconds, case or [], data, say, journal)
     render(results, as_json)
     faults = sum(result.extra.get("lost", 0) + result.extra.get("doubled", 0) for result in results)
     return Exit.REFUSED if faults else Exit.DONE

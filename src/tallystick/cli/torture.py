@@ -27,6 +27,9 @@ def torture(
         Path | None,
         typer.Option(metavar="FILE", help="The history file; else tally-torture-SEED.jsonl here, or in --data."),
     ] = None,
+    journal: Annotated[
+        str, typer.Option(metavar="URL", help="A PostgreSQL server; a database is made there, and dropped.")
+    ] = "files",
     as_json: options.Json = False,
 ) -> int:
     """Start a platform with two gateways, use it and hurt it at the same time, then judge every answer.
@@ -49,7 +52,7 @@ def torture(
         return Exit.DONE
     from tallystick.lab.torture import run as lab
 
-    return Exit.DONE if lab.run(seconds, seed, data, history, as_json) else Exit.REFUSED
+    return Exit.DONE if lab.run(seconds, seed, data, history, as_json, journal) else Exit.REFUSED
 
 
 @app.command("check", epilog=EPILOG)

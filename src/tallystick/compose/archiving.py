@@ -15,10 +15,10 @@ from tallystick.archive.rolling import Progress, roll_forward
 from tallystick.blockfile import slots
 from tallystick.blockfile.disk import Disk
 from tallystick.clock import Clock, Entropy
+from tallystick.compose.journals import KeptJournal, Place
 from tallystick.compose.signer import FOLDER, SIGNED
 from tallystick.errors import Corrupt, InvalidProof, TallystickError, Unavailable
 from tallystick.intake.files import FileIntake
-from tallystick.journal.files import FileJournal, FileJournalReader
 from tallystick.settings import Settings
 from tallystick.tlog.checkpoints import parse_checkpoint
 
@@ -40,7 +40,7 @@ class Rolling:
     quiet: bool = False
     """Log nothing: who called says what was done."""
 
-    def __call__(self, journal: FileJournal) -> int:
+    def __call__(self, journal: KeptJournal) -> int:
         """Roll it forward from the archive, and refuse one that is shorter than what was signed.
 
         Returns how many entries were added: if any, it must be opened again. The lanes of which yesterday's intake has
@@ -79,7 +79,7 @@ class Rolling:
 
 def prepare(settings: Settings, disk: Disk, clock: Clock, entropy: Entropy, progress: Progress | None = None) -> int:
     """Roll the journal of a folder that nothing uses forward; returns how many entries that added. As `Rolling`."""
-    with closing(FileJournal.open(settings.path("journal"), disk, settings.segment_bytes, settings.shard)) as journal:
+    with closing(Place.of(settings).writer(disk, settings.segment_bytes)) as journal:
         return Rolling(settings, disk, clock, entropy, progress, quiet=True)(journal)
 
 
@@ -91,7 +91,7 @@ def refuse_behind(settings: Settings, disk: Disk) -> None:
     if settings.archive_of_shard is None:
         return
     reached = FileArchiveReader(settings.archive_of_shard, disk, newest=True).end().next_seq
-    with closing(FileJournalReader(settings.path("journal"), disk)) as reader:
+    with closing(Place.of(settings).reader(disk)) as reader:
         end = reader.end()
     if reached > end:
         raise Unavailable(

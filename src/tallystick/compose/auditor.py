@@ -28,10 +28,10 @@ from tallystick.blockfile.slots import Slots
 from tallystick.clock import SystemClock
 from tallystick.compose import logs
 from tallystick.compose.acting import LazyActs, open_acts
+from tallystick.compose.journals import Place
 from tallystick.compose.signer import SOCKET
 from tallystick.errors import Invalid, InvalidProof, TallystickError, Unavailable
 from tallystick.journal import progress
-from tallystick.journal.files import FileJournalReader
 from tallystick.journal.follow import Effects, Follower
 from tallystick.settings import Settings
 from tallystick.signer.sockets import SignerClient
@@ -50,7 +50,7 @@ _log = structlog.get_logger("tallystick.compose.auditor")
 def open_log(settings: Settings) -> LogReader:
     """The log of this data folder, for readers: of this machine's gateways and tools."""
     disk = SystemDisk()
-    return LogReader(settings.path(FOLDER), disk, FileJournalReader(settings.path("journal"), disk))
+    return LogReader(settings.path(FOLDER), disk, Place.of(settings).reader(disk))
 
 
 def open_act_log(settings: Settings, log: str) -> LogReader:
@@ -67,7 +67,7 @@ def run(settings: Settings) -> None:
     disk, clock, folder = SystemDisk(), SystemClock(settings.clock_offset_file), settings.path(FOLDER)
     disk.make_folder(folder)
     lock = disk.lock(folder / LOCK)
-    journal = FileJournalReader(settings.path("journal"), disk)
+    journal = Place.of(settings).reader(disk)
     levels = LevelFiles(folder / TREE, disk)
     sequencer = Sequencer(levels, Slots(folder / STATE, disk))
     signer = SignerClient(address(settings.data, SOCKET).path)

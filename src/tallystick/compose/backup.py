@@ -21,6 +21,7 @@ from tallystick.blockfile.disk import Disk, SystemDisk
 from tallystick.blockfile.writer import BlockWriter
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import acting, archiving, moved
+from tallystick.compose.journals import Place
 from tallystick.errors import Fenced, Invalid, Unavailable
 from tallystick.intake import lost
 from tallystick.intake.files import LANES_LOCK_NAME, lane_folders
@@ -56,6 +57,8 @@ def make(settings: Settings, to: Path, to_move: bool, progress: Progress | None 
     disk, clock = SystemDisk(), SystemClock()
     if to.resolve() == settings.data.resolve() or settings.data.resolve() in to.resolve().parents:
         raise Invalid("", f"{to} is inside of what is to be copied; name a folder elsewhere, best on another disk")
+    if Place.of(settings).url:
+        raise Invalid("TALLY_JOURNAL", "is a database, which is copied by its own tools: see docs/postgresql.md")
     if not disk.list(settings.path("journal")):
         raise Invalid("", f"{settings.data} holds no journal; name the folder of one with --data")
     os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))

@@ -17,14 +17,13 @@ from pathlib import Path
 import urllib3
 import urllib3.exceptions
 
-from tallystick.backup.copying import last_block
 from tallystick.blockfile.disk import SystemDisk
-from tallystick.blockfile.reader import BlockReader
 from tallystick.clock import SystemClock
 from tallystick.compose import moved
+from tallystick.compose.journals import Place
 from tallystick.doctor import folder, machine
 from tallystick.doctor.finding import Finding, look, to_fix
-from tallystick.errors import TallystickError
+from tallystick.errors import TallystickError, Unavailable
 from tallystick.gateway import auth
 from tallystick.intake.files import lane_folders
 from tallystick.journal import progress
@@ -79,16 +78,21 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 def _clock_and_journal(settings: Settings) -> Iterator[Finding]:
     last_ns, entries, problem = 0, 0, ""
-    with closing(BlockReader(settings.path("journal"), SystemDisk())) as reader:
-        try:
-            end = reader.end()
-            block = last_block(reader, end) if end else None
-        except TallystickError as error:
-            block, problem = None, str(error)
-    if isinstance(block, EntryBlock):
+    is_away = False
+    try:
+        block = _last_block(settings)
+    except TallystickError as error:
+        block, problem, is_away = None, str(error), isinstance(error, Unavailable)
+    if block is not None:
         last_ns, entries = int(block.entries["timestamp"].max()), block.header.next
     yield from machine.clock(SystemClock().wall_ns(), last_ns, machine.clock_is_kept())
-    yield folder.journal(entries, problem)
+    yield folder.journal(entries, problem, is_away)
+
+
+def _last_block(settings: Settings) -> EntryBlock | None:
+    with closing(Place.of(settings).reader(SystemDisk())) as reader:
+        end = reader.end()
+        return next(iter(reader.read(end - 1))) if end else None
 
 
 def _folder(settings: Settings) -> Iterator[Finding]:
@@ -125,8 +129,7 @@ def _running(settings: Settings) -> Iterator[Finding]:
         name = "gateway" if number == 0 else f"gateway-{number + 1}"
         port = settings.http_port + number
         yield folder.port(port, alive.get(name, False), _is_free(settings.http_host, port), _ready(settings, port))
-    with closing(BlockReader(settings.path("journal"), SystemDisk())) as reader:
-        block = last_block(reader, reader.end()) if reader.end() else None
+    block = _last_block(settings)
     end = block.header.next if block is not None else 0
     for said in progress.read(run).values():
         yield folder.follower(said, progress.lag(said, end, now_ns), alive.get(said.name, False), now_ns)

@@ -7,7 +7,8 @@ process: start-up is the one recovery path.
 import faulthandler
 import gc
 import signal
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
@@ -27,6 +28,7 @@ from tallystick.records.blocks import pack_positions
 from tallystick.settings import Settings
 
 if TYPE_CHECKING:  # the kernel is imported only once its cache has a folder
+    from tallystick.compose.parts import Parts
     from tallystick.engine.deciding import Decider
     from tallystick.engine.drafts import Answer
 
@@ -36,6 +38,8 @@ EXPECT_S = 0.02
 """How long a block that travels is waited for, once a bell says that it is durable."""
 DONE_EVERY_NS = 20_000_000
 TELL_EVERY_NS = 1_000_000_000
+STANDBY_S = 0.25
+"""How soon a standby looks again whether the shard is free."""
 
 _log = structlog.get_logger("tallystick.compose.engine")
 
@@ -70,6 +74,7 @@ class _Engine:
         kernel_cache.activate(settings.kernel_cache or kernel_cache.default_folder())
         self._settings = settings
         self._stopping = False
+        self._told_to_stop = threading.Event()
         self._failure: BaseException | None = None
 
     def run(self) -> None:
@@ -92,8 +97,24 @@ class _Engine:
             faulthandler.disable()
             note.close()
 
+    def _when_it_is_ours(self, opened: "Callable[[], Parts]") -> "Parts":
+        """The parts, at once; a standby waits while another engine lives. Raises what `opened` raises."""
+        said = False
+        while True:
+            try:
+                return opened()
+            except Fenced as error:
+                if not self._settings.standby:
+                    raise
+                if not said:
+                    said = True
+                    _log.info("standing by", held=str(error))
+            if self._told_to_stop.wait(STANDBY_S):
+                raise SystemExit(0)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
+        self._told_to_stop.set()
 
     def _serve(self, crash_noted: bool, note: TextIO) -> None:
         from tallystick.compose import measuring
@@ -108,7 +129,8 @@ class _Engine:
             settings, disk, clock, entropy
         )  # first of all: while a broker is away, starting costs little
         started = clock.monotonic_ns()
-        parts = open_files(
+        opened = partial(
+            open_files,
             settings.data,
             disk,
             clock,
@@ -119,10 +141,12 @@ class _Engine:
             segment_bytes=settings.segment_bytes,
             accept_clock=settings.accept_clock,
             shard=settings.shard,
+            journal_at=settings.journal,
             crash_noted=crash_noted,
             scrub_bytes_s=settings.scrub_bytes_s,
             roll=archiving.Rolling(settings, disk, clock, entropy),
         )
+        parts = self._when_it_is_ours(opened)
         note.truncate(0)  # only now has it been counted: a start that fails, or finds the lock held, leaves it
         trimming = archiving.Trimming(settings, disk)
         end = EngineEnd(address(settings.data))  # only now: the journal's lock is ours

@@ -72,8 +72,12 @@ class Ledger(LedgerQueries):
         window_ids: int = WINDOW_IDS,
         segment_bytes: int = SEGMENT_BYTES,
         accept_clock: bool = False,
+        journal: str = "files",
     ) -> "Ledger":
         """The ledger kept in folder `path`, made if it is not there. One process at a time: else `Fenced`.
+
+        With `journal` the URL of a PostgreSQL database (docs/postgresql.md), its entries are kept there, and in the
+        folder only what is derived from them.
 
         Raises `Corrupt` if what is stored breaks a promise, `Unavailable` if the clock is over a day ahead of it,
         `Invalid` if a segment would not hold the largest block.
@@ -81,10 +85,11 @@ class Ledger(LedgerQueries):
         if segment_bytes < SEGMENT_BYTES_MIN:
             raise Invalid("segment_bytes", f"must be at least {SEGMENT_BYTES_MIN:,}: the largest block must fit")
         _ready()
+        from tallystick.compose.journals import Place
         from tallystick.compose.parts import open_files
-        from tallystick.journal.files import FileJournalReader
 
         folder, disk = Path(path), SystemDisk()
+        place = Place.named(folder, journal)
         return cls(
             open_files(
                 folder,
@@ -96,10 +101,11 @@ class Ledger(LedgerQueries):
                 window_ids=window_ids,
                 segment_bytes=segment_bytes,
                 accept_clock=accept_clock,
+                journal_at=journal,
             ),
             clock or SystemClock(),
             entropy,
-            Queries(lambda: FileJournalReader(folder / "journal", disk), disk, folder / FOLDER_NAME),
+            Queries(lambda: place.reader(disk), disk, folder / FOLDER_NAME),
         )
 
     @classmethod

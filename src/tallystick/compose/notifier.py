@@ -19,11 +19,11 @@ from tallystick.answers.addresses import address
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import logs
+from tallystick.compose.journals import Place
 from tallystick.compose.notifying import Watch
 from tallystick.errors import Unavailable
 from tallystick.inquiries.serverend import ServerEnd
 from tallystick.journal import progress
-from tallystick.journal.files import FileJournalReader
 from tallystick.journal.follow import Follower
 from tallystick.journal.progress import ProgressFile
 from tallystick.notifier.addresses import Guard
@@ -73,7 +73,7 @@ class _Notifier:
         self._settings = settings
         self._clock = SystemClock(settings.clock_offset_file)
         self._file = File(settings.path(*FILE))
-        self._journal = FileJournalReader(settings.path("journal"), SystemDisk())
+        self._journal = Place.of(settings).reader(SystemDisk())
         self._subscriptions = Subscriptions(self._file, system_entropy, settings.webhook_loopback)
         self._deliveries = Deliveries(self._file, settings.shard)
         self._making = Making(self._file, self._journal, self._subscriptions, self._deliveries, self._clock)

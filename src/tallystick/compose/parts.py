@@ -13,7 +13,9 @@ import structlog
 
 from tallystick.blockfile.disk import Disk, Register
 from tallystick.clock import Clock, Entropy
+from tallystick.compose import journals
 from tallystick.compose.handoff import Chore
+from tallystick.compose.journals import KeptJournal, Place
 from tallystick.compose.warm import warm
 from tallystick.engine import idkey
 from tallystick.engine.deciding import Decider
@@ -28,7 +30,6 @@ from tallystick.engine.snapshot_files import FileSnapshots, Say
 from tallystick.engine.snapshots import Cadence, Keeper
 from tallystick.engine.timekeeping import Timekeeper
 from tallystick.errors import Corrupt
-from tallystick.journal.files import FileJournal, FileJournalReader
 from tallystick.journal.memory import MemoryJournal
 from tallystick.journal.port import Journal, JournalReader
 from tallystick.ledger.books import PENDINGS_MAX, Bookkeeper
@@ -75,18 +76,25 @@ def open_files(
     cadence: Cadence | None = None,
     pendings_max: int = PENDINGS_MAX,
     scrub_bytes_s: int = 0,
-    roll: Callable[[FileJournal], int] | None = None,
+    roll: Callable[[KeptJournal], int] | None = None,
+    journal_at: str = "files",
 ) -> Parts:
-    """An engine on block files in `folder`: compiled code warmed, lock taken, snapshot read, the tail replayed.
+    """An engine on what is kept in `folder`: compiled code warmed, lock taken, snapshot read, the tail replayed.
 
-    `roll` may add to the journal what it lacks, and says how much that was. Raises `Fenced` if another engine holds the
-    folder, `Corrupt` if what is stored breaks a promise, `Unavailable` for a full disk or a clock far ahead of the
-    journal.
+    The journal is there, too, or in the database whose URL `journal_at` is. `roll` may add to the journal what it
+    lacks, and says how much that was. Raises `Fenced` if another engine holds folder or journal, `Corrupt` if what is
+    stored breaks a promise, `Unavailable` for a full disk, a server that is away or a clock far ahead of the journal.
     """
     warm()
     with ExitStack() as stack:
-        journal = _journal(folder / "journal", disk, segment_bytes, shard, roll)
+        place = Place.named(folder, journal_at, shard)
+        if place.url:
+            disk.make_folder(place.lock_path.parent)
+            stack.callback(disk.lock(place.lock_path).release)
+        journal = _journal(place, disk, segment_bytes, roll)
         stack.callback(journal.close)
+        if not journals.held_before(journal, folder, disk):
+            _forget_derived(folder, disk)
         key = idkey.load_or_make(disk, folder / "index" / "key", entropy)
         end = journal.end()
         indexes = [IdIndex(key, window_ids, disk, folder / "index" / name, end) for name in ("transfers", "requests")]
@@ -95,14 +103,14 @@ def open_files(
         bookkeeper = Bookkeeper(
             accounts_max, idkey.random_key(entropy), key, indexes[0].current, indexes[1].current, pendings_max
         )
-        keeper = _keeper(folder, disk, key, cadence or Cadence(), _log.warning, stack)
+        keeper = _keeper(place, disk, key, cadence or Cadence(), _log.warning, stack)
         decider = recover(journal, bookkeeper, indexes[0], indexes[1], shard, progress=progress, keeper=keeper)
         timekeeper = Timekeeper(clock, decider.last_timestamp, accept_clock)
         registers = Registers(*_registers(folder / "engine", disk, POISON_NAMES))
         poison = Poison(registers, crash_noted, decider.next_seq)
-        chores: list[Chore] = [journal.prepare, *(index.step for index in indexes), keeper.step]
+        chores: list[Chore] = [*journals.chores(journal, clock), *(index.step for index in indexes), keeper.step]
         if scrub_bytes_s:
-            chores.append(_scrub(folder, disk, clock, scrub_bytes_s, stack).step)
+            chores.append(_scrub(place, disk, clock, scrub_bytes_s, stack).step)
         return Parts(
             journal,
             decider,
@@ -116,10 +124,8 @@ def open_files(
         )
 
 
-def _journal(
-    folder: Path, disk: Disk, segment_bytes: int, shard: int, roll: Callable[[FileJournal], int] | None
-) -> FileJournal:
-    journal = FileJournal.open(folder, disk, segment_bytes, shard)
+def _journal(place: Place, disk: Disk, segment_bytes: int, roll: Callable[[KeptJournal], int] | None) -> KeptJournal:
+    journal = place.writer(disk, segment_bytes)
     try:
         added = roll(journal) if roll is not None else 0
     except BaseException:
@@ -128,7 +134,17 @@ def _journal(
     if not added:
         return journal
     journal.close()  # the next epoch is above those of the blocks that were added
-    return FileJournal.open(folder, disk, segment_bytes, shard)
+    return place.writer(disk, segment_bytes)
+
+
+def _forget_derived(folder: Path, disk: Disk) -> None:
+    """Remove what another writer's blocks may contradict: it is made again from the journal."""
+    for derived in (folder / "index" / "transfers", folder / "index" / "requests", folder / SNAPSHOTS):
+        names = disk.list(derived)
+        for name in names:
+            disk.remove(derived / name)
+        if names:
+            disk.sync_folder(derived)
 
 
 def open_twice(
@@ -142,13 +158,15 @@ def open_twice(
     say: Say,
     stack: ExitStack,
     pendings_max: int = PENDINGS_MAX,
+    journal_at: str = "files",
 ) -> tuple[JournalReader, Keeper, Decider, Decider]:
     """For `tally rebuild --verify`: books as a start would make them, and empty ones. The caller holds the lock.
 
     Nothing is deleted, and what is not used is told with `say`.
     """
     warm()
-    reader = FileJournalReader(folder / "journal", disk)
+    place = Place.named(folder, journal_at, shard)
+    reader = place.reader(disk)
     stack.callback(reader.close)
     key = idkey.load_or_make(disk, folder / "index" / "key", entropy)
     end = reader.end()
@@ -157,7 +175,7 @@ def open_twice(
     ]
     for index in indexes:
         stack.callback(index.close)
-    keeper = _keeper(folder, disk, key, Cadence(), say, stack, sweep=False)
+    keeper = _keeper(place, disk, key, Cadence(), say, stack, sweep=False)
     account_key = idkey.random_key(entropy)
     books = Bookkeeper(accounts_max, account_key, key, indexes[0].current, indexes[1].current, pendings_max)
     saved = recover(reader, books, indexes[0], indexes[1], shard, keeper=keeper)
@@ -167,7 +185,7 @@ def open_twice(
 
 
 def _keeper(
-    folder: Path,
+    place: Place,
     disk: Disk,
     key: npt.NDArray[np.uint64],
     cadence: Cadence,
@@ -176,9 +194,9 @@ def _keeper(
     sweep: bool = True,
 ) -> Keeper:
     """What takes snapshots, in files. It reads the journal by a reader of its own, from the housekeeper's thread."""
-    reader = FileJournalReader(folder / "journal", disk)
+    reader = place.reader(disk)
     stack.callback(reader.close)
-    kept = folder / SNAPSHOTS
+    kept = place.folder / SNAPSHOTS
 
     def load_endings(upto: int) -> FileEndings | None:
         endings = FileEndings.load(disk, kept, key, upto)
@@ -189,10 +207,10 @@ def _keeper(
     return Keeper(FileSnapshots(disk, kept), reader, load_endings, cadence, say, sweep)
 
 
-def _scrub(folder: Path, disk: Disk, clock: Clock, bytes_s: int, stack: ExitStack) -> Scrub:
-    reader = FileJournalReader(folder / "journal", disk, fresh=True)
+def _scrub(place: Place, disk: Disk, clock: Clock, bytes_s: int, stack: ExitStack) -> Scrub:
+    reader = place.reader(disk, fresh=True)
     stack.callback(reader.close)
-    registers = ScrubRegisters(*_registers(folder / "engine", disk, SCRUB_NAMES))
+    registers = ScrubRegisters(*_registers(place.folder / "engine", disk, SCRUB_NAMES))
     return Scrub(reader, registers, clock, bytes_s, _log.error)
 
 

@@ -13,10 +13,11 @@ from tallystick.blockfile.disk import Disk, SystemDisk
 from tallystick.clock import Entropy, SystemClock, system_entropy
 from tallystick.compose import logs, projecting
 from tallystick.compose.following import Walk, alone
+from tallystick.compose.journals import Place
 from tallystick.errors import Corrupt
 from tallystick.inquiries.serverend import ServerEnd
-from tallystick.journal.files import FileJournalReader
 from tallystick.journal.follow import Follower
+from tallystick.journal.port import JournalReader
 from tallystick.projector.cursors import KEY_BYTES
 from tallystick.projector.projection import COMMITTED_AT_ONCE, Projection
 from tallystick.projector.reading import Reached, Reader
@@ -43,8 +44,8 @@ def run(settings: Settings) -> None:
         path = projecting.prepare(disk, settings.path(projecting.FOLDER_NAME), _log.warning)
         key = load_or_make_key(disk, settings, system_entropy)
 
-        def read_journal() -> FileJournalReader:
-            return FileJournalReader(settings.path("journal"), disk)
+        def read_journal() -> JournalReader:
+            return Place.of(settings).reader(disk)
 
         journal = read_journal()
         projection = Projection(path, journal)

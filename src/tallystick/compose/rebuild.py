@@ -8,10 +8,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from tallystick.blockfile.disk import Disk, SystemDisk
-from tallystick.blockfile.segments import LOCK_NAME
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import kernel_cache, projecting
-from tallystick.errors import Invalid
+from tallystick.compose.journals import Place
 from tallystick.settings import Settings
 
 Progress = Callable[[int, int], None]
@@ -61,6 +60,7 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> Rebuilt:
         segment_bytes=settings.segment_bytes,
         accept_clock=True,
         shard=settings.shard,
+        journal_at=settings.journal,
         progress=progress,
     )
     try:
@@ -95,6 +95,7 @@ def verify(settings: Settings, progress: Progress | None = None) -> Rebuilt:
             pendings_max=settings.pendings_max,
             window_ids=settings.window_ids,
             shard=settings.shard,
+            journal_at=settings.journal,
             say=notes.append,
             stack=stack,
         )
@@ -107,11 +108,7 @@ def verify(settings: Settings, progress: Progress | None = None) -> Rebuilt:
 
 @contextmanager
 def _locked(settings: Settings, disk: Disk) -> Iterator[None]:
-    journal = settings.path("journal")
-    if not disk.list(journal):
-        raise Invalid("", f"{settings.data} holds no journal; name the folder of one")
-    lock = disk.lock(journal / LOCK_NAME)
-    try:
+    place = Place.of(settings)
+    place.refuse_empty(disk)
+    with place.held(disk):
         yield
-    finally:
-        lock.release()

@@ -10,8 +10,8 @@ from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock
 from tallystick.compose import projecting
 from tallystick.compose.following import alone
+from tallystick.compose.journals import Place
 from tallystick.errors import Invalid, TallystickError
-from tallystick.journal.files import FileJournalReader
 from tallystick.journal.follow import Follower
 from tallystick.projector.projection import COMMITTED_AT_ONCE, Projection
 from tallystick.projector.reconciling import first_difference
@@ -46,7 +46,7 @@ def reconcile(settings: Settings, progress: Progress) -> Reconciled:
         seen = done
         progress(done, of)
 
-    journal = FileJournalReader(settings.path("journal"), SystemDisk())
+    journal = Place.of(settings).reader(SystemDisk())
     try:
         difference = first_difference(path, journal, told)
     finally:
@@ -60,8 +60,7 @@ def rebuild(settings: Settings, progress: Progress) -> Reconciled:
     Raises `Fenced` while a projector runs, `Invalid` if there is no journal, `Corrupt` if that is damaged.
     """
     disk, clock = SystemDisk(), SystemClock()
-    if not disk.list(settings.path("journal")):
-        raise Invalid("", f"{settings.data} holds no journal; name the folder of one")
+    Place.of(settings).refuse_empty(disk)
     started = clock.monotonic_ns()
     run_folder, folder = settings.path("run"), settings.path(projecting.FOLDER_NAME)
     disk.make_folder(run_folder)
@@ -69,7 +68,7 @@ def rebuild(settings: Settings, progress: Progress) -> Reconciled:
         for name in disk.list(folder):
             disk.remove(folder / name)
         path = projecting.prepare(disk, folder, lambda said: None)
-        journal = FileJournalReader(settings.path("journal"), disk)
+        journal = Place.of(settings).reader(disk)
         projection = Projection(path, journal)
         try:
             follower = Follower(journal, projection, clock, COMMITTED_AT_ONCE)

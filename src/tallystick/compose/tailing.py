@@ -8,8 +8,8 @@ from typing import Any
 
 from tallystick import ids, statuses
 from tallystick.blockfile.disk import SystemDisk
+from tallystick.compose.journals import Place
 from tallystick.errors import Invalid
-from tallystick.journal.files import FileJournalReader
 from tallystick.journal.follow import POLL_S, Cursor, rows_from, slices
 from tallystick.records.commands import Kind, Opcode
 from tallystick.records.entries import ACCOUNT_WORK, CONTROL_WORK, TRANSFER_WORK, WORK
@@ -35,9 +35,10 @@ def lines(
 
     Raises `Invalid` if there is no journal, or for a position past its end; `Corrupt` if a block is damaged.
     """
-    if not settings.path("journal").is_dir():
+    place = Place.of(settings)
+    if not place.url and not settings.path("journal").is_dir():
         raise Invalid("", f"{settings.data} holds no journal; name the folder of one")
-    journal = FileJournalReader(settings.path("journal"), SystemDisk())
+    journal = place.reader(SystemDisk())
     waiting = threading.Event()
     try:
         end = journal.end()

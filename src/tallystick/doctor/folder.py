@@ -13,8 +13,10 @@ SILENT_S_LOOK = 60.0
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def journal(entries: int, problem: str) -> Finding:
-    """Whether the end of the journal can be read."""
+def journal(entries: int, problem: str, is_away: bool = False) -> Finding:
+    """Whether the end of the journal can be read; `is_away`: it is in a database that cannot be used now."""
+    if is_away:
+        return to_fix("journal", problem, "see docs/postgresql.md; nothing is lost, and what waits goes on by itself")
     if problem:
         fix = "see docs/recovery.md: restore from a backup; delete nothing by hand"
         return to_fix("journal", problem, fix)

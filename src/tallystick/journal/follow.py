@@ -148,6 +148,7 @@ class Follower:
         self._failures = 0
         self._trouble = ""
         self._since_ns = 0
+        self._end = 0
 
     def step(self) -> float:
         """Take in one slice, if there is one. Returns how many seconds to wait before the next step; 0: do not wait.
@@ -197,4 +198,8 @@ class Follower:
     def progress(self) -> Progress:
         """How far it is. Raises `Corrupt` if the journal does."""
         next_seq = 0 if self._cursor is None else self._cursor.next_seq
-        return Progress(next_seq, self._journal.end(), self._since_ns, self._trouble)
+        try:
+            self._end = self._journal.end()
+        except Unavailable as error:  # a server that is away: the next step says so, too
+            return Progress(next_seq, max(self._end, next_seq), self._since_ns, self._trouble or str(error))
+        return Progress(next_seq, self._end, self._since_ns, self._trouble)

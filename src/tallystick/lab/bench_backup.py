@@ -81,7 +81,7 @@ def run(
             shutil.rmtree(copy, ignore_errors=True)
             _tool(_Told, "backup", str(copy), "--data", str(instance.folder))
             _stretch(instance, of, rate, copy, mb_s, clock)
-            original = journal_check.read(instance.folder)
+            original = journal_check.read(instance.place)
             verdict = journal_check.compare(of, np.load(_answers(instance)), original.transfers, TENANT)
         began_ns = clock.monotonic_ns()
         told = _tool(_Told, "restore", str(copy), str(restored))

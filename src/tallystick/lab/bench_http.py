@@ -25,6 +25,7 @@ from tallystick.lab import journal_check, limits, procstat, wrk
 from tallystick.lab.generator import load_run
 from tallystick.lab.instance import Instance, pause
 from tallystick.lab.load import Config
+from tallystick.lab.onserver import on_server, tpc_b
 from tallystick.lab.plan import Plan
 from tallystick.lab.results import Result, median, percentiles_ms, ratio
 
@@ -61,6 +62,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 CASES = (
     Case(name=NO_OP, mode="bare", connections=64),
     Case(name="64 connections", mode="single", connections=64),
+    Case(name="256 connections", mode="single", connections=256),
     Case(name="1,000 connections", mode="single", connections=1_000),
     Case(name="10,000 connections", mode="single", connections=10_000),
     Case(name="5,000 arrivals/s", mode="open", connections=OPEN_LOOP_CONNECTIONS, arrivals=5_000),
@@ -118,8 +120,13 @@ def choose(names: Sequence[str]) -> list[Case]:
     return [known[name] for name in names] if names else list(CASES)
 
 
-def run(runs: int, seconds: float, names: Sequence[str], data: Path | None, say: Say) -> list[Result]:
-    """Measure the cases; `say` gets a line on progress. Raises `Unavailable` if wrk or the instance is missing."""
+def run(
+    runs: int, seconds: float, names: Sequence[str], data: Path | None, say: Say, journal: str = "files"
+) -> list[Result]:
+    """Measure the cases; `say` gets a line on progress. Raises `Unavailable` if wrk or the instance is missing.
+
+    With `journal` the URL of a PostgreSQL server, journals are in databases there, and its own TPC-B runs beside.
+    """
     cases = choose(names)
     wrk.find()
     open_files = limits.raise_open_files()
@@ -131,16 +138,20 @@ def run(runs: int, seconds: float, names: Sequence[str], data: Path | None, say:
             continue
         with (
             tempfile.TemporaryDirectory(prefix="tallystick-bench-", dir=data) as name,
-            Instance(Path(name), settings={"followers": ""}) as instance,
+            on_server(journal) as url,
+            Instance(Path(name), settings={"followers": "", "journal": url}) as instance,
         ):
             bench = _Bench(instance, seconds, open_files, say)
             bench.prepare()
             series = [_Series(case) for case in group]
+            tpc_b_s = []
             for number in range(runs):
+                if journal != "files":
+                    tpc_b_s.append(tpc_b(journal, say))
                 for each in series:
                     say(f"run {number + 1} of {runs}: {each.case.name}")
                     bench.measure(each)
-        measured.update((each.case.name, _result(each)) for each in series)
+        measured.update((each.case.name, _result(each, tpc_b_s)) for each in series)
     return [measured[case.name] for case in cases]
 
 
@@ -180,7 +191,7 @@ class _Bench:
 
     def _wrk(self, case: Case, seconds: float) -> Measure:
         run = _random_run()
-        seq = journal_check.end(self.instance.folder)
+        seq = journal_check.end(self.instance.place)
         before = self._cpu()
         told = wrk.run(
             self.instance.url,
@@ -213,7 +224,7 @@ class _Bench:
         """Payments at a constant rate, whatever happens to those before; latencies count from the intended start."""
         plan = msgspec.structs.replace(self.accounts, payments=round(case.arrivals * self.seconds), refused_every=0)
         plan = msgspec.structs.replace(plan, run=_random_run(), accounts_run=self.accounts.run)
-        seq = journal_check.end(self.instance.folder)
+        seq = journal_check.end(self.instance.place)
         answers_file = self.instance.folder / "answers.npy"
         config = Config(
             host="127.0.0.1",
@@ -251,7 +262,7 @@ class _Bench:
         """Wait until what was in flight when wrk stopped is decided: the journal has stopped growing."""
         until_ns = self.clock.monotonic_ns() + round(DRAIN_S * 1e9)
         end = -1
-        while (now := journal_check.end(self.instance.folder)) != end:
+        while (now := journal_check.end(self.instance.place)) != end:
             if self.clock.monotonic_ns() > until_ns:
                 raise Unavailable(f"the journal still grows {DRAIN_S:.0f} s after the load has ended")
             end = now
@@ -259,7 +270,7 @@ class _Bench:
 
     def _account_for(self, measure: Measure, seq: int, run: int) -> None:
         """Hold what was acknowledged against the journal. More entries than answers are fine: wrk had to stop."""
-        count = journal_check.count(self.instance.folder, seq, run)
+        count = journal_check.count(self.instance.place, seq, run)
         measure.lost = max(0, measure.units - count.created)
         measure.doubled = count.doubled
 
@@ -268,7 +279,7 @@ def _random_run() -> int:
     return int.from_bytes(system_entropy(8), "big") >> 1
 
 
-def _result(series: _Series) -> Result:
+def _result(series: _Series, tpc_b_s: Sequence[float] = ()) -> Result:
     case, measures, references = series.case, series.measures, series.references
     rate, cpu_us = median(m.rate for m in measures), median(m.unit_cpu_us for m in measures)
     reference_rate = median(m.rate for m in references)
@@ -280,6 +291,9 @@ def _result(series: _Series) -> Result:
         "rate_min": round(min(m.rate for m in measures), 1),
         "rate_max": round(max(m.rate for m in measures), 1),
     }
+    if tpc_b_s:
+        extra["pgbench_tps"] = round(median(tpc_b_s), 1)
+        extra["of_pgbench"] = round(median([m.rate / tps for m, tps in zip(measures, tpc_b_s, strict=True)]), 2)
     if case.mode not in NO_OPS:
         extra["acknowledged"] = sum(m.units for m in measures)
         extra["lost"] = sum(m.lost for m in measures)

@@ -1,8 +1,10 @@
-"""`tally bench ledger`: the engine as a library, on block files, every result durable.
+"""`tally bench ledger`: the engine as a library, on block files or in PostgreSQL, every result durable.
 
 Each case runs on a fresh ledger beside its reference: the bytes that it wrote, in as many blocks, appended raw with
-fdatasync. Requests are made before the clock starts; packing them into command records, hashing, waiting and waking
-are inside. Two requests are in flight in the batch cases, so that one block is decided while the last is written.
+fdatasync; in PostgreSQL, that server's own TPC-B, once a run.
+
+Requests are made before the clock starts; packing them into command records, hashing, waiting and waking are inside.
+Two requests are in flight in the batch cases, so that one block is decided while the last is written.
 """
 
 import asyncio
@@ -20,6 +22,8 @@ from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose.library import Ledger
 from tallystick.errors import Invalid
+from tallystick.lab import onserver
+from tallystick.lab.onserver import on_server, tpc_b
 from tallystick.lab.results import Result, median, percentiles_ms
 from tallystick.records import objects
 from tallystick.records.commands import ACCOUNT_EVENT, COMMANDS_MAX, TRANSFER_EVENT, TransferFlag
@@ -72,22 +76,26 @@ class _Measured:
     latencies: list[int] = field(default_factory=list)
 
 
-def run(runs: int, names: list[str], folder: Path | None, say: Say) -> list[Result]:
-    """The medians of `runs` runs of each case. Raises `RuntimeError` if a transfer was not created."""
+def run(runs: int, names: list[str], folder: Path | None, say: Say, journal: str = "files") -> list[Result]:
+    """The medians of `runs` runs of each case. Raises `RuntimeError` if a transfer was not created.
+
+    With `journal` the URL of a PostgreSQL server, each case has a database of its own there, dropped afterwards.
+    """
     chosen = [case for case in CASES if not names or case.name in names]
     if len(chosen) < len(set(names)):
         raise Invalid("--case", f"no such case; there are {', '.join(repr(case.name) for case in CASES)}")
     measured = {case.name: _Measured() for case in chosen}
     for number in range(runs):
+        tpc_b_s = tpc_b(journal, say) if journal != "files" else 0.0
         for case in chosen:
             say(f"run {number + 1} of {runs}: {case.name}")
             with tempfile.TemporaryDirectory(prefix="tally-bench-", dir=folder) as place:
-                _measure(case, Path(place), np.random.default_rng(number), measured[case.name])
-    return [_result(case, measured) for case in chosen]
+                _measure(case, Path(place), np.random.default_rng(number), measured[case.name], journal, tpc_b_s)
+    return [_result(case, measured, REFERENCE if journal == "files" else onserver.REFERENCE) for case in chosen]
 
 
-def _measure(case: Case, place: Path, rng: np.random.Generator, into: _Measured) -> None:
-    with Ledger.open(place / "ledger") as ledger:
+def _measure(case: Case, place: Path, rng: np.random.Generator, into: _Measured, journal: str, tpc_b_s: float) -> None:
+    with on_server(journal) as url, Ledger.open(place / "ledger", journal=url) as ledger:
         for accounts in _accounts(case.accounts):
             ledger.create_accounts(accounts)
         in_batches(ledger, Case("warm-up", COMMANDS_MAX, 4 * COMMANDS_MAX, in_batches, accounts=case.accounts), rng)
@@ -95,10 +103,12 @@ def _measure(case: Case, place: Path, rng: np.random.Generator, into: _Measured)
         timed = case.run(ledger, case, rng)
         after = ledger.statistics()
     blocks, written = after["blocks"] - before["blocks"], after["bytes"] - before["bytes"]
-    reference = _append_raw(place / "raw", blocks, written // blocks)
     into.rates.append(case.transfers / (timed.wall / 1e9))
     into.cpu_us.append(timed.cpu / 1e3 / case.transfers)
-    into.references.append(case.transfers / (reference / 1e9))
+    if journal == "files":
+        into.references.append(case.transfers / (_append_raw(place / "raw", blocks, written // blocks) / 1e9))
+    else:
+        into.references.append(tpc_b_s)
     into.per_sync.append(case.transfers / blocks)
     into.latencies += timed.latencies
 
@@ -226,7 +236,7 @@ def _append_raw(path: Path, blocks: int, size: int) -> int:
         file.close()
 
 
-def _result(case: Case, measured: dict[str, _Measured]) -> Result:
+def _result(case: Case, measured: dict[str, _Measured], against: str) -> Result:
     mine = measured[case.name]
     p50, p95, p99 = percentiles_ms(mine.latencies)
     extra: dict[str, Any] = {"per_sync": round(median(mine.per_sync), 1), "runs": len(mine.rates)}
@@ -246,7 +256,7 @@ def _result(case: Case, measured: dict[str, _Measured]) -> Result:
         rate=median(mine.rates),
         unit="transfers",
         cpu_us=median(mine.cpu_us),
-        reference=REFERENCE,
+        reference=against,
         reference_rate=median(mine.references),
         ratio=median([rate / reference for rate, reference in zip(mine.rates, mine.references, strict=True)]),
         p50_ms=p50,

@@ -96,7 +96,7 @@ def run(runs: int, seconds: float, kills: int, names: Sequence[str], data: Path 
             say(f"killing the gateway {kills} times under {COROUTINES:,} coroutines")
             killed = asyncio.run(load(instance, 0.0, kills=kills))
         say("comparing every outcome with the journal")
-        transfers = journal_check.read(instance.folder).transfers
+        transfers = journal_check.read(instance.place).transfers
     results = []
     if AT_ONCE in cases:
         results.append(_at_once(at_once, alone, judge([*alone, *at_once], transfers, [killed])))

@@ -62,7 +62,7 @@ def run(payments: int, rate: float, seconds: float, data: Path | None, say: Say)
         queue: list[tuple[int, int, float]] = []
         answers = _both(instance, steady, spike, rate, seconds, queue)
         say("comparing every answer with the journal")
-        found = journal_check.read(instance.folder).transfers
+        found = journal_check.read(instance.place).transfers
         verdicts = [journal_check.compare(plan, rows, found, TENANT) for plan, rows in answers]
     return _results(answers[0][1], answers[1][1], queue, rate, verdicts)
 

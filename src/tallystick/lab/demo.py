@@ -97,7 +97,7 @@ def _run_id() -> int:
 def _walk(
     instance: Instance, connections: int, payments: int, display: Display, started_ns: int, day: DayReport | None
 ) -> Report:
-    earlier = len(journal_check.read(instance.folder).transfers)  # of a folder kept from an earlier run
+    earlier = len(journal_check.read(instance.place).transfers)  # of a folder kept from an earlier run
     run_id = _run_id()
     plan = Plan(run=run_id, accounts=ACCOUNTS, payments=payments)
     accounts = [plan.account_id(number) for number in range(ACCOUNTS)]
@@ -125,7 +125,7 @@ def _walk(
     starts = {row.name: row.starts for row in instance.processes()}
     if starts.get("engine", 0) != before.get("engine", 0) + 1:
         raise Unavailable(f"the engine was started {starts.get('engine')} times; one kill should make one start more")
-    found = journal_check.read(instance.folder)
+    found = journal_check.read(instance.place)
     verdict = journal_check.compare(plan, answers, found.transfers, TENANT)
     balanced = balances_match(instance, [source, *accounts], journal_check.fold_phases(found.transfers))
     others = len(found.transfers) - earlier - sum(verdict.by_status.values())

@@ -106,7 +106,7 @@ def run(instance: Instance, run_id: int, seed: int, display: Display) -> DayRepo
             raise Unavailable(f"the {cue.process} was killed once and should have been started once more")
     answers = np.load(instance.folder / "day.npy")
     answers = answers[answers["sent_ns"] != 0]
-    found = journal_check.read(instance.folder)
+    found = journal_check.read(instance.place)
     day = msgspec.structs.replace(day, payments=len(answers))
     verdict = journal_check.compare(day, answers, found.transfers, TENANT)
     balanced = balances_match(instance, day.account_ids(), journal_check.fold_phases(found.transfers))

@@ -16,6 +16,7 @@ from tallystick import ids
 from tallystick.client.http import Answer, Api
 from tallystick.client.requests import Patience, settle
 from tallystick.clock import SystemClock, system_entropy
+from tallystick.compose.journals import Place
 from tallystick.errors import TallystickError, Unavailable
 from tallystick.gateway import auth
 from tallystick.lab.plan import CODE, LEDGER
@@ -69,6 +70,7 @@ class Instance:
         self.urls = [f"http://127.0.0.1:{self.port + number}" for number in range(gateways)]
         self.url = self.urls[0]
         self._environment = [f"TALLY_{name.upper()}={value}" for name, value in (settings or {}).items()]
+        self.place = Place.named(folder, str((settings or {}).get("journal", "files")))
         self.key = auth.make_key(system_entropy)
         self.key_file = folder / "lab.key"
         self.log_path = folder / "log"

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from tallystick import statuses
 from tallystick.blockfile.disk import SystemDisk
+from tallystick.compose.journals import Place
 from tallystick.errors import Corrupt
-from tallystick.journal.files import FileJournalReader
 from tallystick.lab.plan import Payments
 from tallystick.records.commands import Kind, TransferFlag
 from tallystick.records.entries import TRANSFER_WORK
@@ -39,7 +39,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """Entries of transfers, as `TRANSFER_WORK` rows."""
 
 
-def read(data: Path) -> Found:
+def read(data: Path | Place) -> Found:
     """The whole journal in data folder `data`, every block verified. Raises `Corrupt` if one fails."""
     kinds: Counter[int] = Counter()
     transfers = []
@@ -54,8 +54,13 @@ def read(data: Path) -> Found:
     return Found(entries=next_seq, seals=kinds[Kind.SEAL], transfers=rows)
 
 
-def _blocks(data: Path) -> Iterator[npt.NDArray[np.void]]:
-    reader = FileJournalReader(data / JOURNAL_FOLDER, SystemDisk())
+def _place(data: Path | Place) -> Place:
+    """A data folder stands for its journal in files."""
+    return data if isinstance(data, Place) else Place(data)
+
+
+def _blocks(data: Path | Place) -> Iterator[npt.NDArray[np.void]]:
+    reader = _place(data).reader(SystemDisk())
     try:
         for block in reader.read(0):
             yield block.entries.copy()
@@ -63,9 +68,9 @@ def _blocks(data: Path) -> Iterator[npt.NDArray[np.void]]:
         reader.close()
 
 
-def end(data: Path) -> int:
+def end(data: Path | Place) -> int:
     """How many entries the journal holds."""
-    reader = FileJournalReader(data / JOURNAL_FOLDER, SystemDisk())
+    reader = _place(data).reader(SystemDisk())
     try:
         return reader.end()
     finally:
@@ -81,9 +86,9 @@ class Count(msgspec.Struct, frozen=True):
     """Created more than once under one id."""
 
 
-def count(data: Path, seq: int, run: int) -> Count:
+def count(data: Path | Place, seq: int, run: int) -> Count:
     """Count the transfers whose ids have `run` as their upper half, from `seq` on; every block is verified."""
-    reader = FileJournalReader(data / JOURNAL_FOLDER, SystemDisk())
+    reader = _place(data).reader(SystemDisk())
     created, refused = [np.zeros(0, np.uint64)], 0
     try:
         for block in reader.read(seq):

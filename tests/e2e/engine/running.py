@@ -23,10 +23,12 @@ COMMAND = ("-m", "tallystick.cli.main", "up", "engine")
 class Engine:
     """`tally up engine`; use it as a context. Waits until it is ready unless told otherwise."""
 
-    def __init__(self, data, command=COMMAND):
+    def __init__(self, data, command=COMMAND, **settings):
         self.data = data
         self.log = []
-        environment = {f"TALLY_{name.upper()}": str(value) for name, value in (SMALL | {"data": data}).items()}
+        environment = {
+            f"TALLY_{name.upper()}": str(value) for name, value in (SMALL | {"data": data} | settings).items()
+        }
         self.process = subprocess.Popen(
             [sys.executable, *command], env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True
         )
@@ -59,6 +61,9 @@ class Engine:
         code = self.process.wait(60)
         self._reader.join(10)
         return code
+
+    def close(self):
+        self.end()
 
     def __enter__(self):
         return self.wait_until_ready()

@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import closing, contextmanager
 
@@ -259,10 +261,34 @@ def test_a_promoted_standby_has_all_that_was_acknowledged_and_takes_writes(repli
 
 def test_a_second_writer_is_fenced_while_the_first_lives(url, journal):
     append(journal)
+    stopped = threading.Event()
+
+    def live():
+        while not stopped.wait(0.05):
+            journal.beat()
+
+    living = threading.Thread(target=live)
+    living.start()
     with pytest.raises(Fenced, match=f"pid {os.getpid()}"):
         PostgresJournal.open(url)
+    stopped.set()
+    living.join()
     append(journal)
     assert journal.end() == 2
+
+
+def test_a_writer_whose_process_was_killed_holds_up_no_other(url):
+    program = f"""
+import os, signal
+from tallystick.conformance.samples import append
+from tallystick.journal.postgresql.writing import PostgresJournal
+journal = PostgresJournal.open({url!r})
+append(journal, 8000)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    for number in range(1, 4):
+        assert subprocess.run([sys.executable, "-c", program]).returncode == -signal.SIGKILL
+        assert len(firsts(url)) == number
 
 
 def test_a_writer_that_has_been_silent_for_the_lease_loses_its_place_and_hears_of_it(url, journal):
@@ -273,7 +299,7 @@ def test_a_writer_that_has_been_silent_for_the_lease_loses_its_place_and_hears_o
         append(other)
         with pytest.raises(Fenced):
             journal.beat()
-        with pytest.raises((Fenced, OutcomeUnknown)):
+        with pytest.raises(Fenced):
             journal.append(block, 1, journal.epoch)
         append(other)
     assert firsts(url) == [0, 1, 2]

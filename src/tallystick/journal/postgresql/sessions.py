@@ -172,6 +172,6 @@ def shown(url: str) -> str:
 
 
 def _line(error: BaseException) -> str:
-    """What the driver said, in one line."""
-    said = " ".join(str(error).split())
-    return said or type(error).__name__
+    """What the driver said, the first line of it: those after it guess at why."""
+    said = str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__

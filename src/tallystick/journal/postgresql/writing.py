@@ -8,26 +8,28 @@ from tallystick.journal.port import Tail
 from tallystick.journal.postgresql.reading import PostgresJournalReader
 from tallystick.journal.postgresql.sessions import ANSWER_S_MAX, Session
 from tallystick.journal.tails import continued
-from tallystick.records.blocks import HEADER_SIZE, LANE_SIZE, Bytes, parse_header, unpack_positions
+from tallystick.records.blocks import HEADER_SIZE, LANE_SIZE, Bytes, Header, parse_header, unpack_positions
 
-LEASE_S = 10.0
+LEASE_S = 3.0
 """How long a writer may say nothing before another may take its place."""
 _LOCK_CLASS = 0x74616C6C
 """Of the advisory locks, one a shard, that a writer's session holds as long as it lives: "tall"."""
 
+ALIVE_S = 1.0
+"""A writer that says something so long after another came is alive: what a dead one has sent has arrived by then."""
+AGAIN_S = 0.1
+
 _MAKE = "insert into tallystick.writers (shard) values (%b) on conflict do nothing"
-_LOCK = "select pg_try_advisory_lock(%b, %b)"
+_LOCK = "select pg_try_advisory_lock(%b, %b), extract(epoch from clock_timestamp())::float from pg_sleep(%b)"
+_HOLDER = "select holder, extract(epoch from beat_at)::float from tallystick.writers where shard = %b"
 _END_OLD = """
 select pg_terminate_backend(session) from tallystick.writers join pg_stat_activity on pid = session
  where shard = %b and backend_start = began_at and beat_at < clock_timestamp() - make_interval(secs => %b)
 """
-_HOLDER = (
-    "select holder, extract(epoch from clock_timestamp() - beat_at)::float from tallystick.writers where shard = %b"
-)
+_STANDS = "select epoch, next_seq, journal::text from tallystick.writers where shard = %b for update"
 _TAKE = """
-update tallystick.writers set epoch = epoch + 1, holder = %b, session = pg_backend_pid(), beat_at = clock_timestamp(),
-       began_at = (select backend_start from pg_stat_activity where pid = pg_backend_pid())
- where shard = %b returning epoch, next_seq, journal::text
+update tallystick.writers set epoch = %b, holder = %b, session = pg_backend_pid(), beat_at = clock_timestamp(),
+       began_at = (select backend_start from pg_stat_activity where pid = pg_backend_pid()) where shard = %b
 """
 _LAST = f"""
 select next, substring(body from 1 for {HEADER_SIZE} + lanes * {LANE_SIZE})
@@ -70,31 +72,40 @@ class PostgresJournal(PostgresJournalReader):
         return cls(url, shard, lease_s)
 
     def _take(self, lease_s: float) -> None:
-        shard = self._shard
+        shard, holder = self._shard, f"{socket.gethostname()}, pid {os.getpid()}"
         if not self._writes.read(_HOLDER, (shard,)):
             self._writes.write(_MAKE, (shard,))
-        locked = self._writes.read(_LOCK, (_LOCK_CLASS, shard)) == [(True,)]
-        if not locked and self._writes.read(_END_OLD, (shard, lease_s)):
-            locked = self._writes.read("select pg_advisory_lock(%b, %b) is null", (_LOCK_CLASS, shard)) != []
-        if not locked:
-            holder, silent_s = self._writes.read(_HOLDER, (shard,))[0]
-            raise Fenced(f"{self._place} is held by {holder}, which said so {silent_s:.1f} s ago")
+        self._hold(lease_s)
         with self._writes.together() as cursor:
-            holder = f"{socket.gethostname()}, pid {os.getpid()}"
-            taken = cursor.execute(_TAKE, (holder, shard)).fetchone()
+            stands = cursor.execute(_STANDS, (shard,)).fetchone() or (0, 0, "")
             last = cursor.execute(_LAST, (shard,)).fetchone()
+            header = parse_header(last[1]) if last is not None else None
+            if (header.next if header else 0) != stands[1] or (header and header.shard != shard):
+                raise Corrupt(f"{self._place}: its last block does not end at {stands[1]}, where its writer stood")
+            self._epoch = max(int(stands[0]), header.epoch if header else 0) + 1
+            cursor.execute(_TAKE, (self._epoch, holder, shard))
         # Committed, on each standby that commits wait for, too: so is all that stood there before, whoever left it.
-        assert taken is not None
-        self._epoch, self.identity = int(taken[0]), str(taken[2])
+        self.identity = str(stands[2])
         self._tail = Tail()
-        if last is not None:
-            header = parse_header(last[1])
-            if header.shard != shard or header.next != last[0]:
-                raise Corrupt(f"{self._place}: block {header.first} is not of this shard")
+        if last is not None and header is not None:
             self._tail = Tail(header.next, header.hash, header.epoch, unpack_positions(last[1][HEADER_SIZE:]))
-        if self._tail.next_seq != taken[1] or self._tail.epoch >= self._epoch:
-            raise Corrupt(f"{self._place}: ends at {self._tail.next_seq}, but its writer stands at {taken[1]}")
         self._note_durable()
+
+    def _hold(self, lease_s: float) -> None:
+        """Get the shard's lock for this session, at once or when the writer that has it is found to be dead.
+
+        A process that was killed leaves a session that may still be at work. Raises `Fenced` if the writer lives.
+        """
+        shard, wait_s, begun_s = self._shard, 0.0, 0.0
+        while True:
+            locked, now_s = self._writes.read(_LOCK, (_LOCK_CLASS, shard, wait_s))[0]
+            if locked:
+                return
+            begun_s, wait_s = begun_s or now_s, AGAIN_S
+            holder, beat_s = self._writes.read(_HOLDER, (shard,))[0]
+            if beat_s > begun_s + ALIVE_S:
+                raise Fenced(f"{self._place} is held by another engine ({holder}), which lives")
+            self._writes.read(_END_OLD, (shard, lease_s))
 
     @property
     def epoch(self) -> int:
@@ -106,21 +117,44 @@ class PostgresJournal(PostgresJournalReader):
     def append(self, block: list[Bytes], expected_seq: int, epoch: int) -> None:
         if epoch != self._epoch:
             raise Fenced(f"{self._place}: epoch {epoch} is over")
+        self._write(*continued(self._tail, block, expected_seq, epoch, self._shard), block)
+
+    def adopt(self, block: list[Bytes], expected_seq: int) -> None:
+        """As `append`, for a block of whatever writer, as that one made it: the journal is rolled forward.
+
+        This writer may then append none of its own: open the journal again, for an epoch above all of theirs.
+        """
+        self._write(*continued(self._tail, block, expected_seq, parse_header(block[0]).epoch, self._shard), block)
+
+    def _write(self, header: Header, tail: Tail, block: list[Bytes]) -> None:
         if self._spent:
             raise OutcomeUnknown(f"{self._place}: an append before this one is not known to be there")
-        header, tail = continued(self._tail, block, expected_seq, epoch, self._shard)
         place = (header.first, header.next, header.lanes, header.hash, b"".join(block))
         self._spent = True
         try:
-            written = self._writes.write(_APPEND, (header.next, self._shard, epoch, expected_seq, *place))
+            written = self._writes.write(_APPEND, (header.next, self._shard, self._epoch, header.first, *place))
         except Unavailable:
             self._spent = False
             raise
+        except OutcomeUnknown as error:
+            if self._was_replaced():  # whoever took over ended our session first
+                raise Fenced(f"{self._place}: epoch {self._epoch} is over, another writer took it") from error
+            raise
         self._spent = False
         if not written:
-            raise Fenced(f"{self._place}: epoch {epoch} is over, another writer took it")
+            raise Fenced(f"{self._place}: epoch {self._epoch} is over, another writer took it")
         self._tail = tail
         self._note_durable()
+
+    def _was_replaced(self) -> bool:
+        """Whether another writer is known to have taken over."""
+        try:
+            self.beat()
+        except Fenced:
+            return True
+        except (Unavailable, OutcomeUnknown):
+            return False
+        return False
 
     def _note_durable(self) -> None:
         """Let readers see what is there: nothing of it can be lost."""

@@ -1,14 +1,13 @@
 """The journal as evidence: read while the platform runs, as a follower does, and whole at the end."""
 
 import threading
-from pathlib import Path
 
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.blockfile.reader import BlockReader
 from tallystick.clock import SystemClock
+from tallystick.compose.journals import Place
 from tallystick.errors import Unavailable
 from tallystick.intake.files import CONTROL_SUFFIX, PAY_SUFFIX
-from tallystick.journal.files import FileJournalReader
 from tallystick.lab.history.calls import Block, ReadBlock
 from tallystick.lab.history.file import HistoryFile
 from tallystick.lab.instance import pause
@@ -16,9 +15,9 @@ from tallystick.lab.instance import pause
 POLL_S = 0.05
 
 
-def follow(data: Path, history: HistoryFile, clock: SystemClock, stopped: threading.Event) -> None:
+def follow(place: Place, history: HistoryFile, clock: SystemClock, stopped: threading.Event) -> None:
     """Note every block as soon as it is durable, until told to stop. Raises `Corrupt` for one that is damaged."""
-    reader = FileJournalReader(data / "journal", SystemDisk())
+    reader = place.reader(SystemDisk())
     seq = 0
     try:
         while not stopped.wait(POLL_S):
@@ -33,9 +32,9 @@ def follow(data: Path, history: HistoryFile, clock: SystemClock, stopped: thread
         reader.close()
 
 
-def dump(data: Path, history: HistoryFile) -> int:
+def dump(place: Place, history: HistoryFile) -> int:
     """The whole journal into the history; returns how many entries. Raises `Corrupt` if a block fails."""
-    reader = FileJournalReader(data / "journal", SystemDisk())
+    reader = place.reader(SystemDisk())
     seq = 0
     try:
         for block in reader.read(0):
@@ -48,26 +47,26 @@ def dump(data: Path, history: HistoryFile) -> int:
     return seq
 
 
-def wait_drained(data: Path, clock: SystemClock, seconds: float) -> None:
+def wait_drained(place: Place, clock: SystemClock, seconds: float) -> None:
     """Wait until all that any lane holds is decided, so that "not decided" means "never". Raises `Unavailable`."""
     until_ns = clock.monotonic_ns() + round(seconds * 1e9)
-    while waiting := _waiting(data):
+    while waiting := _waiting(place):
         if clock.monotonic_ns() > until_ns:
             raise Unavailable(f"after {seconds:.0f} s of rest, blocks still wait in {', '.join(waiting)}")
         pause(POLL_S)
 
 
-def _waiting(data: Path) -> list[str]:
+def _waiting(place: Place) -> list[str]:
     """Lanes that hold a durable block which the journal does not know yet."""
     ends = {}
-    for folder in (data / "intake").iterdir():
+    for folder in (place.folder / "intake").iterdir():
         if folder.suffix in (PAY_SUFFIX, CONTROL_SUFFIX):
             reader = BlockReader(folder, SystemDisk())
             try:
                 ends[bytes.fromhex(folder.stem)] = _last(reader)
             finally:
                 reader.close()
-    positions = _positions(data)
+    positions = _positions(place)
     return [lane.hex() for lane, last in ends.items() if last > positions.get(lane, 0)]
 
 
@@ -82,8 +81,8 @@ def _last(reader: BlockReader) -> int:
     return last
 
 
-def _positions(data: Path) -> dict[bytes, int]:
-    reader = FileJournalReader(data / "journal", SystemDisk())
+def _positions(place: Place) -> dict[bytes, int]:
+    reader = place.reader(SystemDisk())
     positions: dict[bytes, int] = {}
     try:
         end = reader.end()

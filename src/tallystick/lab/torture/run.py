@@ -15,6 +15,7 @@ import msgspec
 
 from tallystick.client.http import Api
 from tallystick.clock import SystemClock, system_entropy, write_offset
+from tallystick.compose.journals import Place
 from tallystick.errors import Unavailable
 from tallystick.gateway import auth
 from tallystick.lab.history import file as history_file
@@ -23,6 +24,7 @@ from tallystick.lab.history.check import check
 from tallystick.lab.history.faults import Fault, Verdict
 from tallystick.lab.history.file import HistoryFile
 from tallystick.lab.instance import TENANT, Instance, pause
+from tallystick.lab.onserver import on_server
 from tallystick.lab.torture import dump
 from tallystick.lab.torture.clients import ANSWER_S_MAX, IDS_A_LOOK_UP, Client, Desk, Tally
 from tallystick.lab.torture.display import Display
@@ -85,7 +87,9 @@ class Report(msgspec.Struct, kw_only=True):
     ok: bool
 
 
-def run(seconds: float, seed: int | None, data: Path | None, history: Path | None, as_json: bool) -> bool:
+def run(
+    seconds: float, seed: int | None, data: Path | None, history: Path | None, as_json: bool, journal: str = "files"
+) -> bool:
     """Torture a platform of its own for so long; True if nothing is wrong. Raises `Unavailable` if it cannot be run.
 
     Without `data` it lives in a temporary folder, which stays only if something is wrong.
@@ -97,7 +101,8 @@ def run(seconds: float, seed: int | None, data: Path | None, history: Path | Non
     if (folder / "journal").exists():
         raise Unavailable(f"{folder} holds a journal already: what is in it, nobody noted. Use another folder")
     file = history or (Path(f"tally-torture-{seed}.jsonl").absolute() if data is None else folder / "history.jsonl")
-    report = Torture(seconds, seed, folder, file, display).run()
+    with on_server(journal) as url:
+        report = Torture(seconds, seed, folder, file, display, url).run()
     if data is None and report.ok:
         shutil.rmtree(folder)
     elif not report.ok:
@@ -159,8 +164,13 @@ class Torture:
     folder: Path
     file: Path
     display: Display
+    journal: str = "files"
     clock: SystemClock = field(default_factory=SystemClock)
     tally: Tally = field(default_factory=Tally)
+
+    @property
+    def _place(self) -> Place:
+        return Place.named(self.folder, self.journal)
 
     def run(self) -> Report:
         """From the first start to the verdict."""
@@ -168,7 +178,7 @@ class Torture:
         offset_file = self.folder / "clock-offset"
         write_offset(offset_file, 0)
         history = HistoryFile(self.file, self.seed)
-        settings = {**SETTINGS, "clock_offset_file": offset_file}
+        settings = {**SETTINGS, "clock_offset_file": offset_file, "journal": self.journal}
         self.display.say(f"seed {self.seed}; {GATEWAYS} gateways, {len(TENANTS)} tenants; data in {self.folder}")
         with Instance(self.folder, self.clock, GATEWAYS, settings) as instance:
             desks = self._desks(instance, history)
@@ -179,7 +189,7 @@ class Torture:
             self.display.say("no more wounds; asking about every answer that left something open")
             self._resolve(instance, desks)
         self.display.say("reading the journal")
-        entries = dump.dump(self.folder, history)
+        entries = dump.dump(self._place, history)
         history.add(End(shortfalls=wounds.shortfalls))
         history.close()
         self.display.say(f"deciding {entries:,} entries once more, and holding {self.tally.calls:,} calls against that")
@@ -223,7 +233,7 @@ class Torture:
             try:
                 running: list[Future[None]] = [threads.submit(client.run, second) for client in clients]
                 running.append(threads.submit(wounds.run))
-                running.append(threads.submit(dump.follow, self.folder, history, self.clock, reading))
+                running.append(threads.submit(dump.follow, self._place, history, self.clock, reading))
                 with self.display.live(self.seconds, self.clock) as show:
                     until_ns = self.clock.monotonic_ns() + round(self.seconds * 1e9)
                     while self.clock.monotonic_ns() < until_ns and not any(each.done() for each in running):
@@ -244,7 +254,7 @@ class Torture:
         for desk in desks:
             for gateway in range(desk.gateways):
                 self._barrier(desk, gateway)
-        dump.wait_drained(self.folder, self.clock, REST_S)
+        dump.wait_drained(self._place, self.clock, REST_S)
         for desk in desks:
             for order in desk.open():
                 self._insist(partial(desk.ask_about, order, 1, 0))
