@@ -33,7 +33,7 @@ demo: $(READY) ## A bank's day, 10,000 payments at once, everything killed on cu
 test: $(READY) ## Tests that need no servers; two minutes at most on two cores
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not service'
 
-test-all: test services-if-possible mutants wrk site deploy-tools ## All tests, those that need services or time too
+test-all: test services-if-possible mutants wrk chromium site deploy-tools ## All tests, those that need services or time too
 	$(BIN)/pytest -m service -rs; status=$$?; $(MAKE) --no-print-directory services-stop; exit $$status
 
 # On loopback, on free ports, below one folder: $TALLYSTICK_SERVICES, else one in the temp directory. What cannot be
@@ -85,6 +85,15 @@ deploy-tools: $(READY)
 	@command -v helm >/dev/null || test -x build/tools/helm || \
 	  { command -v go >/dev/null && GOBIN=$(CURDIR)/build/tools go install helm.sh/helm/v3/cmd/helm@v3.22.0; } || \
 	  echo "helm is missing and cannot be made here: tests that need it are SKIPPED" >&2
+
+# The page that verifies receipts is tried in a real browser, which is a Debian package; what drives it is a group of its
+# own in the lock. Without them its tests are skipped, and pytest says so.
+.PHONY: chromium
+chromium: $(READY)
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --frozen --inexact --group browser --python $(BIN)/python
+	@command -v chromium >/dev/null || \
+	  { test "$$(id -u)" = 0 && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || \
+	  echo "chromium is missing and cannot be installed here: tests that need it are SKIPPED" >&2
 
 clean: ## Remove what make made
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist

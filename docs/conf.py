@@ -1,7 +1,8 @@
 """How Sphinx makes the site of these pages: `make site`. Sources are the Markdown files of the repository, as they are.
 
-Three things are done on the way: the API's reference is written from the gateway's own OpenAPI document, pictures are
-put into the page itself so that they follow its colours, and pages that no list of contents names are listed.
+Four things are done on the way: the API's reference is written from the gateway's own OpenAPI document, pictures are
+put into the page itself so that they follow its colours, pages that no list of contents names are listed, and links to
+pages that are HTML already (docs/pages) open them.
 """
 
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
@@ -35,6 +37,7 @@ html_theme = "furo"
 html_title = "Tallystick"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_extra_path = ["pages"]
 html_additional_pages = {"index": "redirect.html"}
 templates_path = ["templates"]
 html_copy_source = False
@@ -75,8 +78,17 @@ def inline_pictures(app: Sphinx, doctree: nodes.document, name: str) -> None:
             image.replace_self(nodes.raw("", path.read_text(encoding="utf-8"), format="html"))
 
 
+def open_pages(app: Sphinx, doctree: nodes.document, name: str) -> None:
+    """Make each link to a page of docs/pages, which stand at the site's root, open it: Sphinx would have it saved."""
+    for link in list(doctree.findall(addnodes.download_reference)):
+        if Path(link["reftarget"]).parent.name == "pages":
+            target = "../" * name.count("/") + Path(link["reftarget"]).name
+            link.replace_self(nodes.reference("", "", *link.children, refuri=target, internal=True))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("source-read", fill_in)
     app.connect("doctree-resolved", inline_pictures)
+    app.connect("doctree-resolved", open_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,5 +1,8 @@
 """Writes the pages that are made from code, or with `--check` says which are out of date. Run by `make docs`."""
 
+import base64
+import hashlib
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -93,8 +96,27 @@ def all_statuses() -> str:
     return "".join(parts)
 
 
+def verifier() -> str:
+    """docs/pages/verify-receipt.html, whole: one file, whose own policy lets it run its script and ask nobody."""
+    names = {statuses.stored(status): statuses.name(status) for status in statuses.TransferStatus}
+    parts = {name: (HERE / "verifier" / name).read_text(encoding="utf-8") for name in ("verify.js", "page.css")}
+    script = f"\n{parts['verify.js']}\nconst STATUSES = {json.dumps(names)};\n"
+    style = f"\n{parts['page.css']}"
+    page = (HERE / "verifier" / "page.html").read_text(encoding="utf-8")
+    filled = {"script_hash": _source(script), "style_hash": _source(style), "style": style, "script": script}
+    for name, content in filled.items():
+        page = page.replace("{" + name + "}", content)
+    return page
+
+
+def _source(content: str) -> str:
+    """What a Content-Security-Policy calls this very script or style (W3C CSP3 §2.3.1)."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
+    "pages/verify-receipt.html": verifier,
     "records.md": layouts.page,
     "statuses.md": all_statuses,
 }
