@@ -612,6 +612,24 @@ TRANSPARENCY = (
         TLOG_TESTS,
     ),
     Mutant(
+        "kept before it is checked",
+        "a monitor keeps its last good checkpoint when it is alarmed",
+        "src/tallystick/cli/audit.py",
+        "            data, stated = _grown(kept.read_bytes(), log, policy)\n",
+        "            before = kept.read_bytes()\n"
+        "            _keep(kept, log.checkpoint())\n"
+        "            data, stated = _grown(before, log, policy)\n",
+        ("tests/unit/cli/test_audit.py",),
+    ),
+    Mutant(
+        "age not looked at",
+        "a monitor that asks for it is alarmed by an old checkpoint",
+        "src/tallystick/cli/audit.py",
+        "    if age_s > most_s:\n",
+        "    if False:\n",
+        ("tests/unit/cli/test_audit.py",),
+    ),
+    Mutant(
         "growth not proven",
         "the signer signs only what adds to what it signed last",
         "src/tallystick/signer/signing.py",

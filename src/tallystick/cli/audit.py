@@ -1,6 +1,7 @@
 """`tally audit`: check receipts and logs without asking the bank to be believed; the log's keys; its export."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import typer
 from tallystick.cli import options
 from tallystick.cli.exits import EPILOG, Exit
 from tallystick.cli.options import say
-from tallystick.errors import InvalidProof
+from tallystick.errors import Invalid, InvalidProof
 
 if TYPE_CHECKING:
     from tallystick.client.logs import LogSource
@@ -129,18 +130,29 @@ def monitor(
     kept: Annotated[
         Path, typer.Option("--kept", metavar="FILE", help="The last checkpoint that was good; replaced by this one.")
     ],
+    age_max_s: Annotated[
+        float | None,
+        typer.Option(
+            "--age-max",
+            metavar="SECONDS",
+            min=1,
+            help="Alarm, too, if nobody signed that lately; an idle log does in 600.",
+        ),
+    ] = None,
     key: LogKey = None,
     key_file: options.KeyFile = None,
     as_json: options.Json = False,
 ) -> int:
     """Keep watch: check the log's checkpoint against the last good one, and keep it. For cron and alerts.
 
-    Exit code 1 is an alarm: a signature fails, or the log did not only grow. 3: nobody answered. Keep the file where
-    the bank cannot write.
+    Exit code 1 is an alarm: a signature fails, or the log did not only grow; with `--age-max` also a checkpoint that is
+    old, as one that is served again and again to hide what came after. 3: nobody answered. Keep the file where the bank
+    cannot write: it is durable before this says that all is well.
 
     **Examples**
 
     - `tally audit monitor https://bank.example/v1/log --policy bank.policy --kept last.checkpoint || page-somebody`
+    - `tally audit monitor https://bank.example/v1/log --policy bank.policy --kept last.checkpoint --age-max 900 --json`
     """
     log = _source(source, key, key_file)
     with _verdict(as_json) as told:
@@ -149,9 +161,9 @@ def monitor(
         else:
             data = log.checkpoint()
             stated = _stated(_believed(data, policy))
-        scratch = kept.with_name(kept.name + ".new")
-        scratch.write_bytes(data)
-        scratch.replace(kept)
+        if age_max_s is not None:
+            _check_age(stated["signed_at_s"], age_max_s)
+        _keep(kept, data)
         told.update(stated)
     if not as_json and told["verified"]:
         before = f"grew from {told['old_size']}" if "old_size" in told else "is watched from now on,"
@@ -380,7 +392,11 @@ def check_details(
 def _policy(path: Path) -> "Policy":
     from tallystick.tlog.policies import parse_policy
 
-    return parse_policy(path.read_text(encoding="utf-8"))
+    try:
+        return parse_policy(path.read_text(encoding="utf-8"))
+    except (InvalidProof, UnicodeDecodeError) as error:
+        # Not a finding about the log: nothing was looked at.
+        raise Invalid("--policy", f"{path}: {error}") from error
 
 
 def _believed(data: bytes, policy: Path) -> "Believed":
@@ -395,12 +411,42 @@ def _grown(kept: bytes, log: "LogSource", policy: Path) -> tuple[bytes, dict[str
     from tallystick.tlog.auditing import check_growth
     from tallystick.tlog.receipts import HEADER, parse_receipt
 
-    if kept.startswith(HEADER.encode()):
-        kept = parse_receipt(kept).checkpoint.encode()
-    old, data = _believed(kept, policy), log.checkpoint()
+    try:
+        if kept.startswith(HEADER.encode()):
+            kept = parse_receipt(kept).checkpoint.encode()
+        old = _believed(kept, policy)
+    except InvalidProof as error:
+        raise InvalidProof(f"what was kept is no checkpoint that this policy believes: {error}") from error
+    data = log.checkpoint()
     new = _believed(data, policy)
     check_growth(old.checkpoint, new.checkpoint, log.read)
     return data, {**_stated(new), "old_size": old.checkpoint.size}
+
+
+def _check_age(signed_at_s: int | None, most_s: float) -> None:
+    """Raise `InvalidProof` unless a key of the policy whose signatures have a time signed so lately."""
+    from tallystick.clock import SystemClock
+
+    if signed_at_s is None:
+        raise InvalidProof("no signature with a time: the policy needs the log's ML-DSA-44 key, or a witness")
+    age_s = SystemClock().wall_ns() / 1e9 - signed_at_s
+    if age_s > most_s:
+        raise InvalidProof(f"the checkpoint was last signed {age_s:,.0f} s ago: the log stands still, or is withheld")
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Replace what is kept, durably: a monitor that forgot would believe what it sees next."""
+    scratch = path.with_name(path.name + ".new")
+    with scratch.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _stated(believed: "Believed") -> dict[str, Any]:
@@ -410,6 +456,7 @@ def _stated(believed: "Believed") -> dict[str, Any]:
         "size": checkpoint.size,
         "root": checkpoint.root.hex(),
         "grade": "witnessed" if believed.witnessed else "logged",
+        "signed_at_s": max((signer.time_s for signer in believed.signers), default=0) or None,
         "keys": [f"{signer.key.name}+{signer.key.key_id.hex()}" for signer in believed.signers],
     }
 

@@ -330,21 +330,37 @@ def isolation(
 def audit(
     runs: Runs = 5,
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    rate: Annotated[float, typer.Option(min=1, help="Payments a second of `payments` and `latency`.")] = 2_000.0,
+    seconds: Annotated[float, typer.Option(min=1, help="How long a stretch of those is.")] = 5.0,
     data: Folder = None,
     as_json: options.Json = False,
 ) -> int:
-    """The audit log of 200,000 entries, on one core, against its hashes alone.
+    """The audit log: how fast it is made, checked and proven, what it costs payments, and when a receipt is there.
 
-    Cases: `sequence` (journal to durable tiles), `recompute` (every entry hashed again, every tile compared),
-    `receipt` (proof, checkpoint and entry, all over the log).
+    On one core, 200,000 entries, against their hashes alone: `sequence` (journal to durable tiles), `recompute` (every
+    entry hashed again, every tile compared), `receipt` (proof, checkpoint and entry, all over the log). On a platform:
+    `payments` (the engine's CPU with auditor and signer against without, in as many pairs as runs), `latency` (from a
+    payment's answer to its receipt, logged and witnessed). Exit code 1 if one of these two is above its bound.
 
     **Examples**
 
     - `tally bench audit`
     - `tally bench audit --case receipt --runs 3 --json`
     """
-    from tallystick.lab import bench_audit
+    from tallystick.errors import Invalid
+    from tallystick.lab import bench_audit, bench_receipts
     from tallystick.lab.results import render
 
-    render(bench_audit.run(runs, case or [], data, say), as_json)
-    return Exit.DONE
+    cases = (*bench_audit.CASES, *bench_receipts.CASES)
+    if unknown := set(case or ()) - set(cases):
+        raise Invalid("--case", f"no such case as {min(unknown)!r}; there are {', '.join(map(repr, cases))}")
+    chosen = case or cases
+    results = []
+    if alone := [name for name in bench_audit.CASES if name in chosen]:
+        results += bench_audit.run(runs, alone, data, say)
+    if "payments" in chosen:
+        results.append(bench_receipts.cost(runs, rate, seconds, data, say))
+    if "latency" in chosen:
+        results += bench_receipts.latency(rate, seconds, data, say)
+    render(results, as_json)
+    return Exit.DONE if all(result.extra.get("holds", True) for result in results) else Exit.REFUSED

@@ -10,11 +10,10 @@ more with it than without.
 import asyncio
 import os
 import signal
-import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,11 +21,11 @@ import msgspec
 import numpy as np
 
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.compose.up import FOLLOWER_NICE
 from tallystick.errors import Invalid, TallystickError, Unavailable
 from tallystick.lab import bench_notifier, journal_check
+from tallystick.lab.followers import follower
 from tallystick.lab.generator import load_run
-from tallystick.lab.instance import Instance, pause, tally
+from tallystick.lab.instance import Instance, pause
 from tallystick.lab.load import Config
 from tallystick.lab.plan import Plan
 from tallystick.lab.results import Result, median, percentiles_ms, ratio
@@ -158,34 +157,6 @@ def _kept_bytes(folder: Path) -> int:
     return journal_check.end(folder) * 360 + segments
 
 
-@contextmanager
-def _follower(instance: Instance, name: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A follower as the supervisor would start it; gone at the end."""
-    child = _start(instance, name)
-    try:
-        yield child
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGCONT)
-        child.kill()
-        child.wait()
-
-
-def _start(instance: Instance, name: str) -> "subprocess.Popen[bytes]":
-    with instance.log_path.open("ab") as log:
-        child = subprocess.Popen(
-            ["env", "TALLY_WEBHOOK_LOOPBACK=true", *tally("up", name, "--data", str(instance.folder))],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    os.setpriority(os.PRIO_PROCESS, child.pid, FOLLOWER_NICE)
-    with suppress(OSError):
-        Path(f"/proc/{child.pid}/autogroup").write_text(str(FOLLOWER_NICE // 2))
-    return child
-
-
 def _reads(instance: Instance, name: str) -> bool:
     """Whether the follower answers a read just now."""
     api = instance.api(wait_s=10.0)
@@ -200,7 +171,7 @@ def _reads(instance: Instance, name: str) -> bool:
 @contextmanager
 def _stopped(instance: Instance, name: str) -> Iterator[None]:
     """SIGSTOP, while a read is on its way there."""
-    with _follower(instance, name) as child:
+    with follower(instance, name) as child:
         until = _clock.monotonic_ns() + round(STARTED_S * 1e9)
         while not _reads(instance, name):
             if _clock.monotonic_ns() > until:
@@ -221,7 +192,7 @@ def _killed(instance: Instance, name: str) -> Iterator[None]:
 
     def kill() -> None:
         while not stop.is_set():
-            with _follower(instance, name):
+            with follower(instance, name):
                 stop.wait(KILL_EVERY_S)
 
     killer = threading.Thread(target=kill)
@@ -238,7 +209,7 @@ def _behind(instance: Instance, name: str) -> Iterator[None]:
     """It begins anew: takes the whole journal in, or has a webhook to send for every payment in it."""
     for path in (instance.folder / name).glob("*.db*"):
         path.unlink()
-    with _receiver() as url, _follower(instance, name):
+    with _receiver() as url, follower(instance, name):
         if name == "notifier":
             _subscribe(instance, url)
         yield
