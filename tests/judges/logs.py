@@ -8,6 +8,7 @@ import numpy as np
 
 from tallystick.auditor.export import export
 from tallystick.auditor.levels import LevelFiles
+from tallystick.auditor.places import Folder
 from tallystick.auditor.publisher import Publisher
 from tallystick.auditor.sequencer import Sequencer
 from tallystick.auditor.serving import PUBLISHED, STATE, TREE, LogReader
@@ -58,7 +59,7 @@ def make_log(data: Path, size: int, history: int = 0, common: int = 0) -> Log:
     signing = Signing(ORIGIN, lambda: LOG_KEYS, Slots(data / "audit" / "signed", disk), clock)
     Publisher(ORIGIN, levels, signing, Slots(data / "audit" / PUBLISHED, disk), clock).publish()
     log = LogReader(data / "audit", disk, reader)
-    export(log, data / "export")
+    export(log, Folder(data / "export"))
     entries = (
         np.concatenate([block.entries.view(np.uint8) for block in reader.read(0)]) if size else np.empty(0, np.uint8)
     )

@@ -630,6 +630,14 @@ TRANSPARENCY = (
         ("tests/unit/cli/test_audit.py",),
     ),
     Mutant(
+        "exported tile replaced",
+        "a tile that is exported is never written over",
+        "src/tallystick/auditor/places.py",
+        "            os.link(draft, place)\n",
+        "            draft.replace(place)\n",
+        ("tests/conformance/test_places.py::TestFolder",),
+    ),
+    Mutant(
         "growth not proven",
         "the signer signs only what adds to what it signed last",
         "src/tallystick/signer/signing.py",

@@ -173,26 +173,44 @@ def monitor(
 
 @app.command("export", epilog=EPILOG)
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; what is there already is kept.")],
+    where: Annotated[
+        str, typer.Argument(metavar="PLACE", help="A folder, or s3://BUCKET/PREFIX; what is there already is kept.")
+    ],
+    endpoint: Annotated[
+        str, typer.Option("--endpoint", envvar="AWS_ENDPOINT_URL", help="The object store's URL, for a bucket.")
+    ] = "",
+    access_key: Annotated[str, typer.Option("--access-key", envvar="AWS_ACCESS_KEY_ID", help="Who writes there.")] = "",
+    secret_file: Annotated[
+        Path | None,
+        typer.Option("--secret-file", metavar="FILE", help="Holds its secret. Else AWS_SECRET_ACCESS_KEY is."),
+    ] = None,
+    secret: Annotated[str, typer.Option("--secret", envvar="AWS_SECRET_ACCESS_KEY", hidden=True)] = "",
+    region: Annotated[str, typer.Option("--region", envvar="AWS_REGION", help="As the store calls it.")] = "us-east-1",
     data: options.Data = None,
     as_json: options.Json = False,
 ) -> int:
     """Write the log of this machine as static files (c2sp.org/tlog-tiles), for a mirror, an object store or a judge.
 
+    Tiles first, the checkpoint last; run again, it adds what is new. A file that is there and differs is told, exit
+    code 70, and left as it is.
+
     **Examples**
 
     - `tally audit export /srv/mirror`
+    - `tally audit export s3://bank/ledger/0 --endpoint https://s3.example.com --access-key bank --secret-file s3.key`
     """
     from tallystick.auditor.export import export as write
     from tallystick.compose.auditor import open_log
+    from tallystick.compose.exporting import place
 
     settings = options.settings(data=data)
+    to = place(where, endpoint, access_key, secret_file.read_text().strip() if secret_file else secret, region)
     with _progress("tiles written") as progress:
-        checkpoint = write(open_log(settings), folder, progress)
+        checkpoint = write(open_log(settings), to, progress)
     if as_json:
-        _print({"origin": checkpoint.origin, "size": checkpoint.size, "folder": str(folder)})
+        _print({"origin": checkpoint.origin, "size": checkpoint.size, "place": where})
     else:
-        say(f"tally: {checkpoint.size} entries of {checkpoint.origin} are in {folder}")
+        say(f"tally: {checkpoint.size} entries of {checkpoint.origin} are in {where}")
     return Exit.DONE
 
 

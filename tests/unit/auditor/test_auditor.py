@@ -4,6 +4,7 @@ import pytest
 
 from tallystick.auditor.export import export
 from tallystick.auditor.levels import LevelFiles
+from tallystick.auditor.places import Folder
 from tallystick.auditor.publisher import AGAIN_NS, EVERY_NS, Publisher
 from tallystick.auditor.sequencer import Sequencer
 from tallystick.auditor.serving import PUBLISHED, STATE, TREE, LogReader
@@ -260,13 +261,13 @@ def test_a_signature_that_was_never_published_is_caught_up_with(shard):
 def test_an_export_adds_what_is_new_and_never_changes_what_is_there(shard, tmp_path):
     shard.add(300)
     shard.publish()
-    export(shard.reader, tmp_path / "out")
+    export(shard.reader, Folder(tmp_path / "out"))
     shard.add(300)
     shard.publish()
-    checkpoint = export(shard.reader, tmp_path / "out")
+    checkpoint = export(shard.reader, Folder(tmp_path / "out"))
     check_whole(checkpoint, lambda tile: (tmp_path / "out" / tile.path).read_bytes())
     for tile in tiles.tiles_of(300):
         assert (tmp_path / "out" / tile.path).exists()
     (tmp_path / "out" / "tile/0/000").write_bytes(bytes(8192))
     with pytest.raises(Corrupt, match="holds another tile"):
-        export(shard.reader, tmp_path / "out")
+        export(shard.reader, Folder(tmp_path / "out"))
