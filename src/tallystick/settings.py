@@ -34,7 +34,8 @@ class Settings(BaseSettings):
     )
     intake: str = Field(
         default="files",
-        description="Where requests are queued: `files`, or `kafka://host:port/name` ([brokers](brokers.md)).",
+        description="Where requests are queued: `files`, `kafka://host:port/name` or `rabbitmq://…` "
+        "([brokers](brokers.md)).",
     )
 
     http_host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")

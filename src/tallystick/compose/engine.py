@@ -22,7 +22,7 @@ from tallystick.answers.engineend import EngineEnd
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import archiving, kernel_cache, logs
-from tallystick.compose.intake import open_intake
+from tallystick.compose.intake import keeps_decided, open_intake
 from tallystick.errors import Fenced
 from tallystick.records.blocks import pack_positions
 from tallystick.settings import Settings
@@ -168,7 +168,7 @@ class _Engine:
         seconds = (clock.monotonic_ns() - started) / 1e9
         _log.info("engine ready", entries=parts.decider.next_seq, epoch=parts.journal.epoch, start_s=round(seconds, 2))
         standing = measuring.Standing(measures, parts, settings, clock, clock.monotonic_ns() - started)
-        decided, done_at, told_at = 1, 0, 0
+        decided, done_at, told_at, kept = 1, 0, 0, keeps_decided(settings)
         try:
             while not self._stopping:
                 bells: dict[bytes, int] = {}
@@ -185,7 +185,7 @@ class _Engine:
                     raise self._failure
                 if (now := clock.monotonic_ns()) - done_at > DONE_EVERY_NS:
                     done_at = now
-                    intake.done(trimming.below(gate.journaled))
+                    intake.done(trimming.below(gate.journaled) if kept else gate.journaled)
                 if now - told_at > TELL_EVERY_NS:
                     told_at = now
                     standing.tell()

@@ -28,7 +28,14 @@ def open_intake(settings: Settings, disk: Disk, clock: Clock, entropy: Entropy) 
         )
     if settings.intake.startswith("kafka://"):
         return _kafka(settings, disk, clock)
-    raise Invalid(SETTING, f"{settings.intake.partition('://')[0]} is none of files, kafka://…")
+    if settings.intake.startswith("rabbitmq://"):
+        return _rabbitmq(settings, clock, entropy)
+    raise Invalid(SETTING, f"{settings.intake.partition('://')[0]} is none of files, kafka://…, rabbitmq://…")
+
+
+def keeps_decided(settings: Settings) -> bool:
+    """Whether the intake keeps blocks that are journaled, and so may wait for an archive to have them, too."""
+    return not settings.intake.startswith("rabbitmq://")
 
 
 def _kafka(settings: Settings, disk: Disk, clock: Clock) -> Intake:
@@ -44,3 +51,13 @@ def _kafka(settings: Settings, disk: Disk, clock: Clock) -> Intake:
     return KafkaIntake(
         address, settings.path(*CLAIMS), disk, clock, settings.intake_retention_s, settings.shard, partitions
     )
+
+
+def _rabbitmq(settings: Settings, clock: Clock, entropy: Entropy) -> Intake:
+    from tallystick.intake.address import parse
+
+    try:
+        from tallystick.intake.rabbitmq import RabbitIntake
+    except ModuleNotFoundError as error:
+        raise Invalid(SETTING, "rabbitmq:// needs a package more: pip install 'tallystick[rabbitmq]'") from error
+    return RabbitIntake(parse(settings.intake, SETTING), clock, entropy, settings.shard)

@@ -116,8 +116,16 @@ class _LaneReader:
 class KafkaIntake:
     """All lanes of a shard on one cluster: a gateway opens them, the engine receives. Not for concurrent calls."""
 
-    def __init__(self, address: Address, claims: Path, disk: Disk, clock: Clock, retention_s: float, shard: int = 0,
-                 partitions: int = 8) -> None:  # fmt: skip
+    def __init__(
+        self,
+        address: Address,
+        claims: Path,
+        disk: Disk,
+        clock: Clock,
+        retention_s: float,
+        shard: int = 0,
+        partitions: int = 8,
+    ) -> None:
         """`claims`: the folder of the locks on partitions. `partitions`: of a topic that is made, and so the most lanes
         of a sort. Raises as `kafka_topics.ready`.
         """

@@ -41,8 +41,17 @@ class KafkaLane:
 
     prompt = False
 
-    def __init__(self, id: LaneId, control: bool, topic: str, partition: int, next_number: int, shard: int,
-                 producer: Producer, claim: Lock) -> None:  # fmt: skip
+    def __init__(
+        self,
+        id: LaneId,
+        control: bool,
+        topic: str,
+        partition: int,
+        next_number: int,
+        shard: int,
+        producer: Producer,
+        claim: Lock,
+    ) -> None:
         self.id = id
         self.control = control
         self._topic = topic

@@ -1,6 +1,7 @@
 """A gateway's thread against a broker that dies: submits until it is stopped, in another lane after each doubt."""
 
 import threading
+import time
 from dataclasses import dataclass, field
 
 from tallystick.conformance.samples import command_bytes
@@ -69,15 +70,17 @@ def received(engine, positions, acknowledged):
     wanted = {}
     for lane, number in acknowledged.values():
         wanted[lane] = max(number, wanted.get(lane, 0))
-    engine.receive(positions, 1000, 8190)
-    assert engine.expect(wanted, 60.0), "an acknowledged block does not come"
     found = {}
-    while blocks := engine.receive(positions, 1000, 8190):
-        for block in blocks:
+    deadline = time.monotonic() + 60
+    while any(positions.get(lane, 0) < number for lane, number in wanted.items()):
+        assert time.monotonic() < deadline, "an acknowledged block does not come"
+        engine.expect(wanted, 0.1)
+        for block in engine.receive(positions, 1000, 8190):
             lane = block.header.lane
             assert block.header.first > positions.get(lane, 0)
             positions[lane] = block.header.first
             found.setdefault(lane, []).append((block.header.first, int(block.commands["request_id_lo"][0])))
+        engine.done(positions)
     return found
 
 
