@@ -55,6 +55,34 @@ def ledger(
     return Exit.DONE
 
 
+@app.command("intake", epilog=EPILOG)
+def intake(
+    runs: Runs = 5,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    kafka: Annotated[str | None, typer.Option(metavar="URL", help="A Kafka, as TALLY_INTAKE has it.")] = None,
+    rabbitmq: Annotated[str | None, typer.Option(metavar="URL", help="A RabbitMQ, as TALLY_INTAKE has it.")] = None,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """Single requests of 256 callers at once, packed as they wait, until each is acknowledged; against bare fdatasync.
+
+    Topics and queues of names of their own are made, and left there.
+
+    Cases: `files`, and `kafka` and `rabbitmq` where their URL is given.
+
+    **Examples**
+
+    - `tally bench intake`
+    - `tally bench intake --kafka kafka://127.0.0.1:9092/bench --rabbitmq rabbitmq://127.0.0.1/bench --json`
+    """
+    from tallystick.lab import bench_intake
+    from tallystick.lab.results import render
+
+    intakes = {"files": "files"} | {name: url for name, url in (("kafka", kafka), ("rabbitmq", rabbitmq)) if url}
+    render(bench_intake.run(runs, case or [], intakes, data, say), as_json)
+    return Exit.DONE
+
+
 @app.command("http", epilog=EPILOG)
 def http(
     runs: Runs = 5,

@@ -30,6 +30,12 @@ def torture(
     journal: Annotated[
         str, typer.Option(metavar="URL", help="A PostgreSQL server; a database is made there, and dropped.")
     ] = "files",
+    intake: Annotated[
+        str,
+        typer.Option(
+            metavar="URL", help="A broker, as TALLY_INTAKE has it; topics or queues are made, and left there."
+        ),
+    ] = "files",
     as_json: options.Json = False,
 ) -> int:
     """Start a platform with two gateways, use it and hurt it at the same time, then judge every answer.
@@ -52,7 +58,7 @@ def torture(
         return Exit.DONE
     from tallystick.lab.torture import run as lab
 
-    return Exit.DONE if lab.run(seconds, seed, data, history, as_json, journal) else Exit.REFUSED
+    return Exit.DONE if lab.run(seconds, seed, data, history, as_json, journal, intake) else Exit.REFUSED
 
 
 @app.command("check", epilog=EPILOG)

@@ -25,6 +25,7 @@ from tallystick.lab.history.faults import Fault, Verdict
 from tallystick.lab.history.file import HistoryFile
 from tallystick.lab.instance import TENANT, Instance, pause
 from tallystick.lab.onserver import on_server
+from tallystick.lab.own_intake import own_intake
 from tallystick.lab.torture import dump
 from tallystick.lab.torture.clients import ANSWER_S_MAX, IDS_A_LOOK_UP, Client, Desk, Tally
 from tallystick.lab.torture.display import Display
@@ -88,7 +89,13 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 def run(
-    seconds: float, seed: int | None, data: Path | None, history: Path | None, as_json: bool, journal: str = "files"
+    seconds: float,
+    seed: int | None,
+    data: Path | None,
+    history: Path | None,
+    as_json: bool,
+    journal: str = "files",
+    intake: str = "files",
 ) -> bool:
     """Torture a platform of its own for so long; True if nothing is wrong. Raises `Unavailable` if it cannot be run.
 
@@ -102,7 +109,7 @@ def run(
         raise Unavailable(f"{folder} holds a journal already: what is in it, nobody noted. Use another folder")
     file = history or (Path(f"tally-torture-{seed}.jsonl").absolute() if data is None else folder / "history.jsonl")
     with on_server(journal) as url:
-        report = Torture(seconds, seed, folder, file, display, url).run()
+        report = Torture(seconds, seed, folder, file, display, url, own_intake(intake, system_entropy)).run()
     if data is None and report.ok:
         shutil.rmtree(folder)
     elif not report.ok:
@@ -165,6 +172,7 @@ class Torture:
     file: Path
     display: Display
     journal: str = "files"
+    intake: str = "files"
     clock: SystemClock = field(default_factory=SystemClock)
     tally: Tally = field(default_factory=Tally)
 
@@ -178,7 +186,7 @@ class Torture:
         offset_file = self.folder / "clock-offset"
         write_offset(offset_file, 0)
         history = HistoryFile(self.file, self.seed)
-        settings = {**SETTINGS, "clock_offset_file": offset_file, "journal": self.journal}
+        settings = {**SETTINGS, "clock_offset_file": offset_file, "journal": self.journal, "intake": self.intake}
         self.display.say(f"seed {self.seed}; {GATEWAYS} gateways, {len(TENANTS)} tenants; data in {self.folder}")
         with Instance(self.folder, self.clock, GATEWAYS, settings) as instance:
             desks = self._desks(instance, history)
