@@ -1,12 +1,14 @@
 """Kafka in KRaft mode as a process of ours: one broker that is its own controller, TLS and a password for clients.
 
-The jars come from Maven Central by `mvn`, once for all folders of this checkout; only `make services` fetches them.
+The jars come from Maven Central by `mvn`, once for all checkouts of a user; only `make services` fetches them.
 """
 
+import os
 import secrets
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -14,7 +16,7 @@ from urllib.parse import quote
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from services import addresses, certificates
+from services import certificates
 from services.server import CannotStart, Process, Running, alive, free_port, kill, run, send, spawn, stop, wait_ready
 
 VERSION = "4.3.1"
@@ -64,13 +66,18 @@ broker.heartbeat.interval.ms=500
 
 
 def jars() -> Path:
-    """The folder of the jars of this version, there or not."""
-    return addresses.default_folder() / f"kafka-{VERSION}"
+    """The folder of the jars of this version, there or not; one for all checkouts of a user."""
+    return Path(tempfile.gettempdir()) / f"tallystick-kafka-{VERSION}-{os.getuid()}"
+
+
+def has_jars() -> bool:
+    """Whether they are there, and ours: anybody may make folders beside it."""
+    return jars().exists() and jars().stat().st_uid == os.getuid()
 
 
 def fetch_jars() -> None:
     """Have `mvn` copy them there. Raises `CannotStart`."""
-    if jars().exists():
+    if has_jars():
         return
     scratch = jars().with_suffix(".fetching")
     shutil.rmtree(scratch, ignore_errors=True)
@@ -91,7 +98,7 @@ class Kafka:
 
     def __init__(self, folder: Path) -> None:
         """Raises `CannotStart` without java or the jars."""
-        if not shutil.which("java") or not jars().exists():
+        if not shutil.which("java") or not has_jars():
             raise CannotStart("Kafka's jars or java are not here: make services fetches them")
         self.folder = folder
         self.log = folder / "kafka.log"

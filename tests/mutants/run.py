@@ -21,7 +21,7 @@ from queue import SimpleQueue
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from services import postgresql  # noqa: E402
+from services import kafka, postgresql, rabbitmq  # noqa: E402
 from tests.mutants.table import MUTANTS, Mutant  # noqa: E402
 
 LEFT_OUT = shutil.ignore_patterns(
@@ -187,7 +187,8 @@ def chosen(names: Sequence[str], table: Sequence[Mutant] = MUTANTS) -> list[Muta
 
 def possible(mutants: Sequence[Mutant]) -> list[Mutant]:
     """Those whose servers can be had here; says which cannot."""
-    away = set() if postgresql.programs() else {"postgresql"}
+    there = {"postgresql": postgresql.programs(), "rabbitmq": rabbitmq.scripts(), "kafka": kafka.has_jars()}
+    away = {name for name, found in there.items() if not found}
     for mutant in mutants:
         if mutant.needs in away:
             print(f"SKIPPED, no {mutant.needs} here: {mutant.name}", flush=True)

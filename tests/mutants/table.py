@@ -362,6 +362,97 @@ ON_POSTGRESQL = (
     ),
 )
 
+BROKER_TESTS = "tests/faults/brokers/"
+ON_BROKERS = (
+    Mutant(
+        name="a topic that is flushed by nobody is taken",
+        promise="a topic that could lose what was acknowledged is refused, each setting by name",
+        file="src/tallystick/intake/kafka_topics.py",
+        old='    flushed = replicas == 1 and values["flush.messages"] == "1"\n',
+        new="    flushed = replicas == 1\n",
+        tests=("tests/unit/intake/test_kafka_topics.py",),
+    ),
+    Mutant(
+        name="min.insync.replicas believed",
+        promise="min.insync.replicas alone proves nothing",
+        file="src/tallystick/intake/kafka_topics.py",
+        old='"or one replica and flush.messages 1)": flushed or (replicas >= REPLICAS and sync_min >= SYNC_MIN),\n',
+        new='"or one replica and flush.messages 1)": flushed or sync_min >= SYNC_MIN,\n',
+        tests=("tests/unit/intake/test_kafka_topics.py",),
+    ),
+    Mutant(
+        name="the loop waits for a network",
+        promise="an event loop never waits for a broker",
+        file="src/tallystick/gateway/lanes.py",
+        old="        if lane is None or not lane.prompt or block.count",
+        new="        if lane is None or block.count",
+        tests=("tests/unit/gateway/test_undecided.py",),
+    ),
+    Mutant(
+        name="a topic made anew goes unnoticed",
+        promise="a topic made anew is neither skipped nor waited for",
+        file="src/tallystick/intake/kafka.py",
+        old="            if position and id not in self._by_id:\n",
+        new="            if False:\n",
+        tests=(BROKER_TESTS + "test_kafka_faults.py::test_a_topic_made_anew_is_neither_skipped_nor_waited_for",),
+        needs="kafka",
+    ),
+    Mutant(
+        name="a time-out is a refusal",
+        promise="a record that no broker has confirmed is unknown, not refused",
+        file="src/tallystick/intake/kafka_lane.py",
+        old="            if failure.code() in _REFUSED:\n",
+        new="            if True:\n",
+        tests=(BROKER_TESTS + "test_kafka_faults.py::test_a_broker_that_stands_still_leaves_the_outcome_unknown",),
+        needs="kafka",
+    ),
+    Mutant(
+        name="the writer's number believed",
+        promise="block n of a lane on Kafka is the record at offset n - 1, whatever its header says",
+        file="src/tallystick/intake/kafka.py",
+        old="        if block.header.first != self.next:\n",
+        new="        if False:\n",
+        tests=(
+            BROKER_TESTS
+            + "test_kafka_faults.py::test_a_record_that_came_late_from_a_producer_that_was_given_up_takes_its_place",
+        ),
+        needs="kafka",
+    ),
+    Mutant(
+        name="no deliveries at all",
+        promise="an engine that dies again and again loses no block",
+        file="src/tallystick/intake/rabbitmq_session.py",
+        old="DELIVERIES_MAX = 1 << 53\n",
+        new="DELIVERIES_MAX = -1\n",
+        tests=(BROKER_TESTS + "test_rabbitmq_faults.py::test_an_engine_that_dies_again_and_again_loses_no_block",),
+        needs="rabbitmq",
+    ),
+    Mutant(
+        name="a dead gateway's numbers used again",
+        promise="where nobody wrote the last number down, the next owner begins another term",
+        file="src/tallystick/intake/rabbitmq_lanes.py",
+        old="        record = msgspec.structs.replace(record, term=record.term + 1)\n",
+        new="",
+        tests=(
+            BROKER_TESTS
+            + "test_rabbitmq_faults.py::"
+            + "test_a_gateway_that_died_leaves_a_lane_whose_next_term_has_numbers_of_its_own",
+        ),
+        needs="rabbitmq",
+    ),
+    Mutant(
+        name="a missing block skipped on RabbitMQ",
+        promise="a block that is missing is waited for, and then corrupt, never skipped",
+        file="src/tallystick/intake/rabbitmq.py",
+        old="        if number == before + 1:\n            return True\n",
+        new="        if number > before:\n            return True\n",
+        tests=(
+            BROKER_TESTS + "test_rabbitmq_faults.py::test_a_missing_block_is_waited_for_and_then_corrupt_never_skipped",
+        ),
+        needs="rabbitmq",
+    ),
+)
+
 SIMULATION_TESTS = (
     "tests/faults/engine/test_simulation.py::test_what_was_acknowledged_is_decided_once_and_nothing_seen_is_ever_lost",
 )
@@ -2353,6 +2444,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *PROJECTING,
     *STORAGE,
     *ON_POSTGRESQL,
+    *ON_BROKERS,
     *ENGINE,
     *LEDGER,
     *RULES,
