@@ -101,6 +101,11 @@ class Settings(BaseSettings):
         description="Folder, best on another disk, to which the auditor copies each block before a checkpoint covers "
         "it; a restored journal rolls forward from there. None: no archive.",
     )
+    person_keys: Path | None = Field(
+        default=None,
+        description="Folder of the persons' keys, which text that comes with payments is encrypted by; default "
+        "person-keys in the data folder. No backup of ours holds it, and none may.",
+    )
     witness_name: str = Field(
         default="witness.example/tally",
         pattern=r"^[^+\s]{1,200}$",
@@ -158,6 +163,11 @@ class Settings(BaseSettings):
     def log_origin_of(self, log: str) -> str:
         """Origin of one of this shard's logs: the `ledger`, or a log of acts."""
         return self.log_origin_of_shard if log == "ledger" else f"{self.log_origin_of_shard}/{log}"
+
+    @property
+    def person_keys_path(self) -> Path:
+        """Where the persons' keys stand."""
+        return self.person_keys or self.path("person-keys")
 
     @property
     def keys_path(self) -> Path:

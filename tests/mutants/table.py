@@ -468,6 +468,46 @@ TLOG_TESTS = ("tests/unit/tlog",)
 AUDITOR_STORIES = ("tests/faults/auditor/test_auditor_power.py",)
 TRANSPARENCY = (
     Mutant(
+        "a person's key survives its erasure",
+        "an erased person cannot be opened any more",
+        "src/tallystick/metadata/keys.py",
+        "            path.unlink()\n            _sync(path.parent)\n        except",
+        "            if path.stat().st_size != KEY_SIZE:\n                path.unlink()\n        except",
+        ("tests/unit/metadata",),
+    ),
+    Mutant(
+        "salts that anyone can derive",
+        "after erasure a guess cannot be checked",
+        "src/tallystick/records/commitments.py",
+        'hmac.digest(opening.salt, field.encode() + b"\\0"',
+        'hmac.digest(bytes(32), field.encode() + b"\\0"',
+        ("tests/unit/metadata",),
+    ),
+    Mutant(
+        "text of another commitment",
+        "a text that was moved is not shown",
+        "src/tallystick/metadata/sealing.py",
+        '    return tenant.to_bytes(8, "big") + commitment\n',
+        '    return tenant.to_bytes(8, "big")\n',
+        ("tests/unit/metadata",),
+    ),
+    Mutant(
+        "text of a receipt is believed",
+        "text that the entry does not commit to is refused",
+        "src/tallystick/records/openings.py",
+        "        commitments.check(commitment_of(entry), opening.text)\n",
+        "        pass\n",
+        ("tests/unit/records/test_openings.py",),
+    ),
+    Mutant(
+        "card numbers are kept",
+        "no card number is kept anywhere",
+        "src/tallystick/metadata/fields.py",
+        "        if any(map(_is_card_number, _DIGITS.findall(value))):\n",
+        "        if False:\n",
+        ("tests/unit/metadata",),
+    ),
+    Mutant(
         "details are not held against the seal",
         "details that were changed are refused",
         "src/tallystick/records/disclosures.py",

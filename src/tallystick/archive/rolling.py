@@ -33,7 +33,7 @@ def roll_forward(journal: Rollable, archive: ArchiveReader, progress: Progress |
     """
     tail, end = journal.tail(), archive.end()
     if end.next_seq <= tail.next_seq:
-        _check_holds(journal, end.next_seq, end.hash)
+        check_holds(journal, end.next_seq, end.hash)
         return 0
     for block in archive.read(tail.next_seq):
         header, now = block.header, journal.tail()
@@ -45,8 +45,8 @@ def roll_forward(journal: Rollable, archive: ArchiveReader, progress: Progress |
     return journal.tail().next_seq - tail.next_seq
 
 
-def _check_holds(journal: Rollable, next_seq: int, digest: bytes) -> None:
-    """The archive's last block is one of the journal's; its hash stands for all before it."""
+def check_holds(journal: JournalReader, next_seq: int, digest: bytes) -> None:
+    """See that an archive's last block is one of the journal's: its hash stands for all before it. Raises `Corrupt`."""
     if not next_seq:
         return
     block = next(iter(journal.read(next_seq - 1)))

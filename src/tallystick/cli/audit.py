@@ -62,9 +62,11 @@ def verify(
         entry = openings.unpack(found.extra)
         believed = receipts.verify(found, leaf_hash(entry), _policy(policy))
         told.update({**_stated(believed), "index": found.index, "entry": shown(entry)})
+        if text := openings.text(found.extra):
+            told["text"] = text
     if not as_json and told["verified"]:
         say(f"tally: entry {told['index']} is in the log {told['origin']}, grade {told['grade']}")
-        for name, value in told["entry"].items():
+        for name, value in {**told["entry"], **told.get("text", {})}.items():
             sys.stdout.write(f"{name:>18}  {value}\n")
     return _told(told, as_json)
 
@@ -337,6 +339,74 @@ def acts(
                     _print({"number": number, "signed": number < size, **shown(entry)})
                     number += 1
     return _told(told, as_json)
+
+
+@app.command("reconcile", epilog=EPILOG)
+def reconcile(data: options.Data = None, as_json: options.Json = False) -> int:
+    """Hold journal, tree, archive and projection of this machine against each other. Beside all that runs.
+
+    Every entry is hashed up to the signed root, the archive must be of this journal, and each row and line of the
+    projection is compared. The first difference of each is named; exit code 1.
+
+    **Examples**
+
+    - `tally audit reconcile --data /var/lib/tallystick`
+    """
+    from tallystick.compose import reconcile as compose
+
+    settings = options.settings(data=data)
+    with _progress("entries and tiles") as progress:
+        found: dict[str, str | None] = {"tree": compose.tree_difference(settings, progress)}
+    found["archive"] = compose.archive_difference(settings)
+    with _progress("rows and lines") as progress:
+        done = compose.reconcile(settings, progress)
+    found["projection"] = done.difference
+    if as_json:
+        _print({"entries": done.entries, **found})
+    else:
+        for part, difference in found.items():
+            sys.stdout.write(f"{part:>10}  {difference or 'as the journal says'}\n")
+    return Exit.REFUSED if any(found.values()) else Exit.DONE
+
+
+@app.command("erase", epilog=EPILOG)
+def erase(
+    person: Annotated[str, typer.Argument(metavar="PERSON", help="The opaque id, as `metadata_person` gave it.")],
+    tenant: Annotated[int, typer.Option(min=1, help="Whose person it is.")],
+    data: options.Data = None,
+    as_json: options.Json = False,
+) -> int:
+    """Erase all text that came with a person's payments: destroys their key, for good. Cannot be taken back.
+
+    Entries, proofs and receipts stay as they are and verify; what the text was, nobody can tell or check any more,
+    backups included. The certificate is an entry of the log `control`: what it names is the SHA-256 of `TENANT/PERSON`.
+    Without `metadata_person` a person is the id of the debit account, 32 hex digits.
+
+    **Examples**
+
+    - `tally audit erase p-4711 --tenant 1`
+    """
+    from contextlib import closing
+    from hashlib import sha256
+
+    from tallystick.compose.acting import note_command
+    from tallystick.compose.texts import open_texts
+    from tallystick.metadata.fields import check_person
+
+    check_person(person, "person")
+    settings = options.settings(data=data)
+    target = f"person:{sha256(f'{tenant}/{person}'.encode()).hexdigest()}"
+    note_command(settings, "erase", target, {"tenant": str(tenant)})
+    with closing(open_texts(settings)) as texts:
+        count = texts.erase(tenant, person)
+    certificate = note_command(settings, "erased", target, {"tenant": str(tenant), "texts": str(count)}, "done")
+    if as_json:
+        _print({"texts": count, "certificate": certificate, "target": target})
+    elif count:
+        say(f"tally: {count} texts can be read by nobody any more; the certificate is entry {certificate} of control")
+    else:
+        say(f"tally: there is no text of {person}, tenant {tenant}; that is entry {certificate} of control")
+    return Exit.DONE
 
 
 @app.command("details", epilog=EPILOG)

@@ -46,8 +46,10 @@ class LazyActs:
         return self._acts
 
 
-def note_command(settings: Settings, act: str, target: str, more: Mapping[str, str] | None = None) -> None:
-    """Note in the log `control` what a command is about to do; **durable on return**.
+def note_command(
+    settings: Settings, act: str, target: str, more: Mapping[str, str] | None = None, result: str = "asked"
+) -> int:
+    """Note in the log `control` what a command is about to do; returns the act's number. **Durable on return.**
 
     Raises `Unavailable` if it cannot be: then the command must not go on.
     """
@@ -58,11 +60,11 @@ def note_command(settings: Settings, act: str, target: str, more: Mapping[str, s
         via="cli",
         nonce=system_entropy(NONCE_SIZE),
         target=target,
-        result="asked",
+        result=result,
         more=more or {},
     )
     with closing(open_acts(settings, CONTROL)) as log:
-        log.append([encode(noted)])
+        return log.append([encode(noted)])
 
 
 class ActAppender:

@@ -20,7 +20,7 @@ from tallystick.backup.manifest import Manifest
 from tallystick.blockfile.disk import Disk, SystemDisk
 from tallystick.blockfile.writer import BlockWriter
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.compose import acting, archiving, moved
+from tallystick.compose import acting, archiving, moved, texts
 from tallystick.compose.journals import Place
 from tallystick.errors import Fenced, Invalid, Unavailable
 from tallystick.intake import lost
@@ -34,16 +34,17 @@ SIGNER_PLACES = tuple(
     f"{folder}/{name}" for folder in ("signer", *(f"signer/{log}" for log in LOGS)) for name in ("signed", "keys")
 )
 LOST_PLACE = f"intake/{lost.NAME}"
-KEPT = frozenset({"journal", "intake", "signer", acting.FOLDER, KEYS_PLACE, FOLDER})
+KEPT = frozenset({"journal", "intake", "signer", acting.FOLDER, texts.PLACE[0], KEYS_PLACE, FOLDER})
 """Names in a data folder that a backup has."""
 LEFT_OUT = frozenset(
     {
+        texts.KEYS_FOLDER,
         *("engine", "index", "snapshots", "projector", "cursor.key", "audit", "witness", "run"),
         *(moved.NAME, "keys.json.lock"),
     }
 )
 """Names that it has not: made again from the journal, or about processes that run now. A witness that came back from a
-backup would have forgotten what it cosigned."""
+backup would have forgotten what it cosigned; a person's key that came back would undo an erasure."""
 NICE = 10
 """A backup must not take the engine's CPU from it."""
 
@@ -148,6 +149,9 @@ def _files(settings: Settings) -> dict[str, bytes]:
         acts = sqlite.copied(settings.path(acting.FOLDER, log + sqlite.SUFFIX))
         if acts is not None:
             found[f"{acting.FOLDER}/{log}{sqlite.SUFFIX}"] = acts
+    kept_texts = sqlite.copied(settings.path(*texts.PLACE))
+    if kept_texts is not None:
+        found["/".join(texts.PLACE)] = kept_texts
     # Read before the position is settled, too: its cursor is not beyond that.
     webhooks = copying.copied(settings.path(*FILE))
     if webhooks is not None:

@@ -23,6 +23,7 @@ from tallystick.compose import archiving, logs
 from tallystick.compose.acting import ActAppender
 from tallystick.compose.auditor import open_act_log, open_log
 from tallystick.compose.intake import open_intake
+from tallystick.compose.texts import open_texts
 from tallystick.engine import scrub
 from tallystick.errors import TallystickError, Unavailable
 from tallystick.gateway.app import App
@@ -83,8 +84,11 @@ async def _run(settings: Settings) -> None:
     requests = Requests(settings, lanes.open, link, metrics, clock, end, disk.free_share)
     followers = {name: InquiryEnd(name, address(settings.data, name), clock) for name in ASKED}
     acts = ActAppender(settings)
+    texts = open_texts(settings)
     act_logs = {name: open_act_log(settings, name) for name in LOGS}
-    service = Service(settings.wait_s, requests, link, metrics, clock, followers, open_log(settings), acts, act_logs)
+    service = Service(
+        settings.wait_s, requests, link, metrics, clock, followers, open_log(settings), acts, texts, act_logs
+    )
     app = App(service, Keys(settings.keys_path), entropy)
     connections = Connections(app, clock, settings.body_bytes_max)
     try:
@@ -107,6 +111,7 @@ async def _run(settings: Settings) -> None:
         lanes.close()
         link.close()
         acts.close()
+        texts.close()
         for follower in followers.values():
             follower.close()
 

@@ -4,18 +4,26 @@ Neither needs the engine to be down: the journal is only read. To be made anew, 
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
+from tallystick.archive.files import FileArchiveReader
+from tallystick.archive.rolling import check_holds
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock
 from tallystick.compose import projecting
+from tallystick.compose.auditor import open_log
 from tallystick.compose.following import alone
 from tallystick.compose.journals import Place
-from tallystick.errors import Invalid, TallystickError
+from tallystick.errors import Corrupt, Invalid, InvalidProof, TallystickError, Unavailable
 from tallystick.journal.follow import Follower
 from tallystick.projector.projection import COMMITTED_AT_ONCE, Projection
 from tallystick.projector.reconciling import first_difference
 from tallystick.settings import Settings
+from tallystick.tlog.auditing import check_whole
+from tallystick.tlog.checkpoints import parse_checkpoint
+from tallystick.tlog.notes import parse_note
+from tallystick.tlog.tiles import Tile
 
 Progress = Callable[[int, int], None]
 
@@ -81,3 +89,42 @@ def rebuild(settings: Settings, progress: Progress) -> Reconciled:
         finally:
             projection.close()
             journal.close()
+
+
+def tree_difference(settings: Settings, progress: Progress) -> str | None:
+    """The first difference between the journal's entries, the tree's tiles and the signed root; None if there is none.
+
+    Raises `Unavailable` if no checkpoint is published yet.
+    """
+    with closing(open_log(settings)) as log:
+        note = log.checkpoint()
+        if note is None:
+            raise Unavailable("no checkpoint is published yet: start `tally up`, or wait a second")
+
+        def read(tile: Tile) -> bytes:
+            found = log.tile(tile)
+            if found is None:
+                raise InvalidProof(f"{tile.path} is not there")
+            return found
+
+        try:
+            check_whole(parse_checkpoint(parse_note(note).text), read, progress)
+        except (InvalidProof, Corrupt) as error:
+            return str(error)
+        return None
+
+
+def archive_difference(settings: Settings) -> str | None:
+    """What is wrong with the archive as this journal's; None if nothing is, or there is none."""
+    if settings.archive_of_shard is None:
+        return None
+    disk = SystemDisk()
+    with closing(Place.of(settings).reader(disk)) as journal:
+        try:
+            end = FileArchiveReader(settings.archive_of_shard, disk).end()
+            if end.next_seq > journal.end():
+                return f"the journal ends at entry {journal.end()}, its archive at {end.next_seq}"
+            check_holds(journal, end.next_seq, end.hash)
+        except Corrupt as error:
+            return str(error)
+        return None

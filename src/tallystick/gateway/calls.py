@@ -13,6 +13,7 @@ from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.requests import Requests
 from tallystick.inquiries.port import Inquiries
+from tallystick.records.commitments import Opening
 
 
 class Acts(Protocol):
@@ -20,6 +21,18 @@ class Acts(Protocol):
 
     async def append(self, log: str, entry: bytes) -> None:
         """**Durable on return.** Raises `Unavailable` if it cannot be: what was to be noted must not happen then."""
+        ...
+
+
+class Texts(Protocol):
+    """Text that comes with payments, by its commitment. Calls take milliseconds: never on the event loop."""
+
+    def keep(self, tenant: int, person: str, request_id: int, fields: Mapping[str, str]) -> bytes:
+        """Keep text, encrypted; returns its commitment. **Durable on return.** Raises `Unavailable`."""
+        ...
+
+    def opened(self, tenant: int, commitment: bytes) -> dict[str, Opening] | None:
+        """What opens a commitment; None if that is not here, or erased."""
         ...
 
 
@@ -39,6 +52,8 @@ class Service:
     """The audit log of this shard, read from its files."""
     acts: Acts
     """Where acts are noted."""
+    texts: Texts
+    """Text that comes with payments."""
     act_logs: Mapping[str, LogPages]
     """The logs of acts, by name."""
 

@@ -57,6 +57,15 @@ U64 = Annotated[
 U32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 U16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Commitment = Annotated[str, documented("32 bytes as 64 hex digits.", pattern="^[0-9a-fA-F]{64}$")]
+Metadata = Annotated[
+    dict[str, str],
+    documented(
+        "Text that comes with the payment, 1 to 16 fields, kept encrypted; the entry has a commitment to it. "
+        "In place of metadata_commitment.",
+        examples=[{"reference": "Rent, May"}],
+    ),
+]
+Person = Annotated[str, documented("Opaque id of whose text it is, for erasure; default: the debit account's id.")]
 TransferFlags = Annotated[
     list[Annotated[str, _one_of(TransferFlag)]], documented("Names of TigerBeetle's transfer flags.")
 ]
@@ -94,6 +103,8 @@ class TransferRequest(TransferIn, forbid_unknown_fields=True):
 
     request_id: Key | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    metadata_person: Person | UnsetType = UNSET
 
 
 class TransfersRequest(Struct, forbid_unknown_fields=True):
@@ -102,6 +113,12 @@ class TransfersRequest(Struct, forbid_unknown_fields=True):
     transfers: Annotated[list[TransferIn], documented("", minItems=1, maxItems=COMMANDS_MAX)]
     request_id: Key | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
+
+
+class TextOut(Struct):
+    """Text that came with a payment."""
+
+    metadata: dict[str, str]
 
 
 class BundledRequest(Struct, forbid_unknown_fields=True):

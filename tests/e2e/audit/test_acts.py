@@ -103,6 +103,22 @@ def test_where_an_act_cannot_be_noted_nothing_is_read_and_payments_go_on(instanc
     assert until(lambda: api.ask("GET", f"/v1/accounts/{ids.show(1)}/statement").status == 200)
 
 
+def test_journal_tree_and_projection_are_reconciled_and_a_difference_is_named(instance):
+    """Attack 14, its visible half: a line that is left out of a statement; and a row edited in the journal."""
+    assert pay(instance, 700) == 201
+    until(lambda: instance.api().ask("GET", f"/v1/transfers/{ids.show(700)}/receipt").status == 200)
+    code, said = run("audit", "reconcile", "--data", instance.folder, "--json")
+    told = json.loads(said)
+    assert (code, told["tree"], told["archive"], told["projection"]) == (0, None, None, None), said
+    (level,) = (instance.folder / "audit" / "tree").glob("level-0")
+    data = level.read_bytes()
+    level.write_bytes(data[:40] + bytes([data[40] ^ 1]) + data[41:])
+    code, said = run("audit", "reconcile", "--data", instance.folder, "--json")
+    level.write_bytes(data)
+    assert code == 1
+    assert "entry 1 is not the one" in json.loads(said)["tree"]
+
+
 def test_details_of_a_block_are_handed_over_and_checked_against_its_seal(instance, tmp_path):
     assert pay(instance, 600) == 201
     until(lambda: instance.api().ask("GET", f"/v1/transfers/{ids.show(600)}/receipt").status == 200)

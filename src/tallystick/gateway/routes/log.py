@@ -67,7 +67,13 @@ async def receipt(call: Call) -> Answer:
     seqs = await call.service.link.seqs(call.principal.tenant, [number])
     if not seqs:
         raise Problem("not_found", f"this tenant has no transfer {ids.show(number)}")
-    found = await asyncio.to_thread(call.service.log.receipt, seqs[0], openings.pack, witnessed)
+
+    def extra(entry: bytes) -> bytes:
+        commitment = openings.commitment_of(entry)
+        text = call.service.texts.opened(call.principal.tenant, commitment) if any(commitment) else None
+        return openings.pack(entry, text)
+
+    found = await asyncio.to_thread(call.service.log.receipt, seqs[0], extra, witnessed)
     return 200, TEXT, _PRIVATE, found
 
 

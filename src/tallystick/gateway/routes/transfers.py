@@ -1,10 +1,14 @@
 """Making transfers and looking them up."""
 
 import asyncio
+from collections.abc import Awaitable
+from typing import Any
 
+from msgspec import UNSET
 from msgspec.structs import astuple
 
 from tallystick import ids
+from tallystick.acts.port import ACCESS
 from tallystick.errors import Invalid
 from tallystick.gateway import decoding, headers, shapes
 from tallystick.gateway.answering import BINARY, JSON, REVIEW, TRANSFER, Answer, Outstanding
@@ -13,21 +17,56 @@ from tallystick.gateway.calls import Call, Route
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.routes import looking
 from tallystick.gateway.submitting import SUBMIT_PROBLEMS, batch, single
+from tallystick.metadata.fields import check_fields, check_person
 from tallystick.records.commands import EVENT_SIZE, Opcode
 
 SLICE = 256
 """Transfers of a batch decoded at a stretch: single payments get their turn in between."""
 
 
-def create_one(call: Call) -> Outstanding:
+def create_one(call: Call) -> Outstanding | Awaitable[Answer]:
     """The hot path: everything here is paid for by each payment."""
     body = call.body
     asked = decoding.decode(decoding.transfer_decoder, body)
     fields = astuple(asked)
+    if asked.metadata is not UNSET or asked.metadata_person is not UNSET:
+        return _create_with_text(call, asked, fields)
     decoding.refuse_repeated_keys(body, decoding.set_count(fields))
     request_id = headers.request_id(call.headers, asked.request_id or None)
     event, metadata = decoding.transfer_event(fields[: decoding.TRANSFER_FIELDS], request_id, 0)
     return single(call, TRANSFER, event, metadata, request_id, asked.expires_at)
+
+
+async def _create_with_text(call: Call, asked: shapes.TransferRequest, fields: tuple[Any, ...]) -> Answer:
+    """A transfer with text: that is kept first, then the payment made with the commitment to it."""
+    if asked.metadata is UNSET:
+        raise Invalid("metadata_person", "means something only beside metadata")
+    decoding.refuse_repeated_keys(call.body, decoding.set_count(fields) + len(asked.metadata))
+    check_fields(asked.metadata, "metadata")
+    request_id = headers.request_id(call.headers, asked.request_id or None)
+    event, promise = decoding.transfer_event(fields[: decoding.TRANSFER_FIELDS], request_id, 0)
+    if promise:
+        raise Invalid("metadata_commitment", "cannot stand beside metadata, whose commitment is made here")
+    if asked.metadata_person is not UNSET:
+        person = asked.metadata_person
+        check_person(person, "metadata_person")
+    elif asked.debit_account_id is not UNSET:
+        person = ids.show(ids.parse(asked.debit_account_id))
+    else:
+        raise Invalid("metadata_person", "is missing, and there is no debit_account_id to take in its place")
+    texts, tenant = call.service.texts, call.principal.tenant
+    promise = await asyncio.to_thread(texts.keep, tenant, person, request_id, asked.metadata)
+    outstanding = single(call, TRANSFER, event, promise, request_id, asked.expires_at)
+    return outstanding.answer(await outstanding.rows)
+
+
+async def text(call: Call) -> Answer:
+    """The text under a commitment."""
+    commitment = decoding.commitment(call.arguments[0], "commitment")
+    found = await asyncio.to_thread(call.service.texts.opened, call.principal.tenant, commitment)
+    if found is None:
+        raise Problem("not_found", "this tenant has no text under that commitment; it may have been erased")
+    return looking.answer(shapes.TextOut({field: opening.value for field, opening in found.items()}))
 
 
 async def create_batch(call: Call) -> Answer:
@@ -132,6 +171,17 @@ ROUTES = (
         READ,
         gives={200: {JSON: shapes.TransferOut}},
         problems=looking.LOOKUP_PROBLEMS,
+    ),
+    Route(
+        "GET",
+        "/v1/metadata/{commitment}",
+        "metadata",
+        text,
+        "The text that came with a payment, by its commitment, as statements and searches show it.",
+        READ,
+        gives={200: {JSON: shapes.TextOut}},
+        problems=("not_found", "unavailable"),
+        acts=ACCESS,
     ),
     Route(
         "POST",
