@@ -468,6 +468,14 @@ TLOG_TESTS = ("tests/unit/tlog",)
 AUDITOR_STORIES = ("tests/faults/auditor/test_auditor_power.py",)
 TRANSPARENCY = (
     Mutant(
+        "any authority is believed",
+        "an anchor by an authority that is not believed is refused",
+        "src/tallystick/auditor/anchors.py",
+        "        builder.build().verify_message(answer, checkpoint)\n",
+        "",
+        ("tests/unit/auditor/test_anchors.py",),
+    ),
+    Mutant(
         "a person's key survives its erasure",
         "an erased person cannot be opened any more",
         "src/tallystick/metadata/keys.py",

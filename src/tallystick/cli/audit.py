@@ -1,4 +1,4 @@
-"""`tally audit`: check receipts and logs without asking the bank to be believed; the log's keys; its export."""
+"""`tally audit`, for strangers: check receipts, logs and details without asking the bank to be believed."""
 
 import json
 import os
@@ -35,11 +35,6 @@ LogKey = Annotated[
 ]
 
 
-Log = Annotated[
-    str, typer.Option("--log", metavar="ledger|access|control", help="Which of this shard's logs.", show_default=True)
-]
-
-
 @app.command("verify", epilog=EPILOG)
 def verify(
     receipt: Annotated[Path, typer.Argument(metavar="RECEIPT", help="As /v1/transfers/{id}/receipt gave it.")],
@@ -57,7 +52,7 @@ def verify(
     from tallystick.tlog import receipts
     from tallystick.tlog.merkle import leaf_hash
 
-    with _verdict(as_json) as told:
+    with verdict(as_json) as told:
         found = receipts.parse_receipt(receipt.read_bytes())
         entry = openings.unpack(found.extra)
         believed = receipts.verify(found, leaf_hash(entry), _policy(policy))
@@ -68,7 +63,7 @@ def verify(
         say(f"tally: entry {told['index']} is in the log {told['origin']}, grade {told['grade']}")
         for name, value in {**told["entry"], **told.get("text", {})}.items():
             sys.stdout.write(f"{name:>18}  {value}\n")
-    return _told(told, as_json)
+    return told_as(told, as_json)
 
 
 @app.command("verify-log", epilog=EPILOG)
@@ -92,14 +87,14 @@ def verify_log(
     from tallystick.tlog.auditing import check_whole
 
     log = _source(source, key, key_file)
-    with _verdict(as_json) as told:
+    with verdict(as_json) as told:
         believed = _believed(log.checkpoint(), policy)
-        with _progress("entries checked") as progress:
+        with progress_bar("entries checked") as progress:
             check_whole(believed.checkpoint, log.read, progress)
         told.update(_stated(believed))
     if not as_json and told["verified"]:
         say(f"tally: all {told['size']} entries of {told['origin']} come to the signed root; grade {told['grade']}")
-    return _told(told, as_json)
+    return told_as(told, as_json)
 
 
 @app.command("consistency", epilog=EPILOG)
@@ -118,11 +113,11 @@ def consistency(
     - `tally audit consistency january.checkpoint http://127.0.0.1:7400/v1/log --policy bank.policy`
     """
     log = _source(source, key, key_file)
-    with _verdict(as_json) as told:
+    with verdict(as_json) as told:
         told.update(_grown(kept.read_bytes(), log, policy)[1])
     if not as_json and told["verified"]:
         say(f"tally: {told['origin']} grew from {told['old_size']} to {told['size']} entries, and only grew")
-    return _told(told, as_json)
+    return told_as(told, as_json)
 
 
 @app.command("monitor", epilog=EPILOG)
@@ -157,7 +152,7 @@ def monitor(
     - `tally audit monitor https://bank.example/v1/log --policy bank.policy --kept last.checkpoint --age-max 900 --json`
     """
     log = _source(source, key, key_file)
-    with _verdict(as_json) as told:
+    with verdict(as_json) as told:
         if kept.exists():
             data, stated = _grown(kept.read_bytes(), log, policy)
         else:
@@ -170,280 +165,7 @@ def monitor(
     if not as_json and told["verified"]:
         before = f"grew from {told['old_size']}" if "old_size" in told else "is watched from now on,"
         say(f"tally: {told['origin']} {before} to {told['size']} entries; kept in {kept}")
-    return _told(told, as_json)
-
-
-@app.command("export", epilog=EPILOG)
-def export(
-    where: Annotated[
-        str, typer.Argument(metavar="PLACE", help="A folder, or s3://BUCKET/PREFIX; what is there already is kept.")
-    ],
-    endpoint: Annotated[
-        str, typer.Option("--endpoint", envvar="AWS_ENDPOINT_URL", help="The object store's URL, for a bucket.")
-    ] = "",
-    access_key: Annotated[str, typer.Option("--access-key", envvar="AWS_ACCESS_KEY_ID", help="Who writes there.")] = "",
-    secret_file: Annotated[
-        Path | None,
-        typer.Option("--secret-file", metavar="FILE", help="Holds its secret. Else AWS_SECRET_ACCESS_KEY is."),
-    ] = None,
-    secret: Annotated[str, typer.Option("--secret", envvar="AWS_SECRET_ACCESS_KEY", hidden=True)] = "",
-    region: Annotated[str, typer.Option("--region", envvar="AWS_REGION", help="As the store calls it.")] = "us-east-1",
-    data: options.Data = None,
-    as_json: options.Json = False,
-) -> int:
-    """Write the log of this machine as static files (c2sp.org/tlog-tiles), for a mirror, an object store or a judge.
-
-    Tiles first, the checkpoint last; run again, it adds what is new. A file that is there and differs is told, exit
-    code 70, and left as it is.
-
-    **Examples**
-
-    - `tally audit export /srv/mirror`
-    - `tally audit export s3://bank/ledger/0 --endpoint https://s3.example.com --access-key bank --secret-file s3.key`
-    """
-    from tallystick.auditor.export import export as write
-    from tallystick.compose.auditor import open_log
-    from tallystick.compose.exporting import place
-
-    settings = options.settings(data=data)
-    to = place(where, endpoint, access_key, secret_file.read_text().strip() if secret_file else secret, region)
-    with _progress("tiles written") as progress:
-        checkpoint = write(open_log(settings), to, progress)
-    if as_json:
-        _print({"origin": checkpoint.origin, "size": checkpoint.size, "place": where})
-    else:
-        say(f"tally: {checkpoint.size} entries of {checkpoint.origin} are in {where}")
-    return Exit.DONE
-
-
-@app.command("policy", epilog=EPILOG)
-def show_policy(log: Log = "ledger", data: options.Data = None, as_json: options.Json = False) -> int:
-    """Print the policy that believes this machine's log alone. Hand it out; add witnesses by hand.
-
-    **Examples**
-
-    - `tally audit policy > bank.policy`
-    """
-    keys = _keys(data, log)
-    if as_json:
-        _print({"log": [key["vkey"] for key in keys], "quorum": "none"})
-        return Exit.DONE
-    sys.stdout.write("".join(f"log {key['vkey']}\n" for key in keys) + "quorum none\n")
-    return Exit.DONE
-
-
-@app.command("keys", epilog=EPILOG)
-def keys(log: Log = "ledger", data: options.Data = None, as_json: options.Json = False) -> int:
-    """List the keys that sign this machine's log: public halves only.
-
-    **Examples**
-
-    - `tally audit keys`
-    """
-    return _show_keys(_keys(data, log), as_json)
-
-
-@app.command("rotate", epilog=EPILOG)
-def rotate(log: Log = "ledger", data: options.Data = None, as_json: options.Json = False) -> int:
-    """Add a pair of keys. Old and new sign every checkpoint from now on: hand out the new policy, then `retire`.
-
-    **Examples**
-
-    - `tally audit rotate` then `tally audit policy > bank.policy`
-    """
-    from tallystick.clock import system_entropy
-    from tallystick.compose.acting import note_command
-    from tallystick.signer import keyfile
-
-    settings = options.settings(data=data)
-    origin = settings.log_origin_of(log)
-    note_command(settings, "signer_rotate", origin)
-    keyfile.rotate(_key_path(data, log), origin, system_entropy)
-    return _show_keys(_keys(data, log), as_json)
-
-
-@app.command("retire", epilog=EPILOG)
-def retire(
-    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="8 hex digits, as `tally audit keys` shows.")],
-    log: Log = "ledger",
-    data: options.Data = None,
-    as_json: options.Json = False,
-) -> int:
-    """Let one key sign no more. Checkpoints it signed stay valid for those who believe it.
-
-    **Examples**
-
-    - `tally audit retire 1f2e3d4c`
-    """
-    from tallystick.compose.acting import note_command
-    from tallystick.signer import keyfile
-
-    settings = options.settings(data=data)
-    note_command(settings, "signer_retire", settings.log_origin_of(log), {"key_id": key_id})
-    keyfile.retire(_key_path(data, log), key_id)
-    return _show_keys(_keys(data, log), as_json)
-
-
-@app.command("acts", epilog=EPILOG)
-def acts(
-    log: Annotated[str, typer.Argument(metavar="access|control", help="Who read what, or who changed what.")],
-    after: Annotated[int, typer.Option("--from", min=0, metavar="N", help="Show acts from number N on.")] = 0,
-    data: options.Data = None,
-    as_json: options.Json = False,
-) -> int:
-    """Show a log of acts of this machine, each held against its tree: what was changed there is named.
-
-    Acts that are not under a checkpoint yet are shown with `"signed": false`. From afar, `tally audit verify-log` and
-    `monitor` take the URL of such a log: /v1/log/access, /v1/log/control.
-
-    **Examples**
-
-    - `tally audit acts control`
-    - `tally audit acts access --from 1000 --json`
-    """
-    from contextlib import closing
-
-    from tallystick.acts.entries import shown
-    from tallystick.acts.port import LOGS
-    from tallystick.auditor.acts import ACTS_AT_ONCE
-    from tallystick.compose.acting import open_acts
-    from tallystick.compose.auditor import open_act_log
-    from tallystick.errors import Invalid
-    from tallystick.tlog.auditing import check_whole
-    from tallystick.tlog.checkpoints import parse_checkpoint
-    from tallystick.tlog.notes import parse_note
-    from tallystick.tlog.tiles import Tile
-
-    if log not in LOGS:
-        raise Invalid("log", f"the logs of acts are {' and '.join(LOGS)}")
-    settings = options.settings(data=data)
-    reader = open_act_log(settings, log)
-
-    def read(tile: Tile) -> bytes:
-        found = reader.tile(tile)
-        if found is None:
-            raise InvalidProof(f"{tile.path} is not there")
-        return found
-
-    with _verdict(as_json) as told:
-        note = reader.checkpoint()
-        checkpoint = parse_checkpoint(parse_note(note).text) if note is not None else None
-        size = checkpoint.size if checkpoint is not None else 0
-        told["size"] = size
-        if checkpoint is not None:
-            check_whole(checkpoint, read)
-        with closing(open_acts(settings, log)) as found:
-            number = after
-            while entries := found.read(number, ACTS_AT_ONCE):
-                for entry in entries:
-                    _print({"number": number, "signed": number < size, **shown(entry)})
-                    number += 1
-    return _told(told, as_json)
-
-
-@app.command("reconcile", epilog=EPILOG)
-def reconcile(data: options.Data = None, as_json: options.Json = False) -> int:
-    """Hold journal, tree, archive and projection of this machine against each other. Beside all that runs.
-
-    Every entry is hashed up to the signed root, the archive must be of this journal, and each row and line of the
-    projection is compared. The first difference of each is named; exit code 1.
-
-    **Examples**
-
-    - `tally audit reconcile --data /var/lib/tallystick`
-    """
-    from tallystick.compose import reconcile as compose
-
-    settings = options.settings(data=data)
-    with _progress("entries and tiles") as progress:
-        found: dict[str, str | None] = {"tree": compose.tree_difference(settings, progress)}
-    found["archive"] = compose.archive_difference(settings)
-    with _progress("rows and lines") as progress:
-        done = compose.reconcile(settings, progress)
-    found["projection"] = done.difference
-    if as_json:
-        _print({"entries": done.entries, **found})
-    else:
-        for part, difference in found.items():
-            sys.stdout.write(f"{part:>10}  {difference or 'as the journal says'}\n")
-    return Exit.REFUSED if any(found.values()) else Exit.DONE
-
-
-@app.command("erase", epilog=EPILOG)
-def erase(
-    person: Annotated[str, typer.Argument(metavar="PERSON", help="The opaque id, as `metadata_person` gave it.")],
-    tenant: Annotated[int, typer.Option(min=1, help="Whose person it is.")],
-    data: options.Data = None,
-    as_json: options.Json = False,
-) -> int:
-    """Erase all text that came with a person's payments: destroys their key, for good. Cannot be taken back.
-
-    Entries, proofs and receipts stay as they are and verify; what the text was, nobody can tell or check any more,
-    backups included. The certificate is an entry of the log `control`: what it names is the SHA-256 of `TENANT/PERSON`.
-    Without `metadata_person` a person is the id of the debit account, 32 hex digits.
-
-    **Examples**
-
-    - `tally audit erase p-4711 --tenant 1`
-    """
-    from contextlib import closing
-    from hashlib import sha256
-
-    from tallystick.compose.acting import note_command
-    from tallystick.compose.texts import open_texts
-    from tallystick.metadata.fields import check_person
-
-    check_person(person, "person")
-    settings = options.settings(data=data)
-    target = f"person:{sha256(f'{tenant}/{person}'.encode()).hexdigest()}"
-    note_command(settings, "erase", target, {"tenant": str(tenant)})
-    with closing(open_texts(settings)) as texts:
-        count = texts.erase(tenant, person)
-    certificate = note_command(settings, "erased", target, {"tenant": str(tenant), "texts": str(count)}, "done")
-    if as_json:
-        _print({"texts": count, "certificate": certificate, "target": target})
-    elif count:
-        say(f"tally: {count} texts can be read by nobody any more; the certificate is entry {certificate} of control")
-    else:
-        say(f"tally: there is no text of {person}, tenant {tenant}; that is entry {certificate} of control")
-    return Exit.DONE
-
-
-@app.command("details", epilog=EPILOG)
-def details(
-    seq: Annotated[int, typer.Argument(min=0, metavar="SEQ", help="Number of an entry; its whole block is written.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to; must not exist.")],
-    data: options.Data = None,
-    as_json: options.Json = False,
-) -> int:
-    """Write the private details of the block that holds an entry, for an authority, with the receipt of its seal.
-
-    They hold what screening said, of every payment of the block: hand them to nobody else. It is noted in the log
-    `control`.
-
-    **Examples**
-
-    - `tally audit details 48213 --out details.json`
-    """
-    import os
-
-    from tallystick.compose.acting import note_command
-    from tallystick.compose.auditor import open_log
-    from tallystick.compose.disclosing import block_of
-    from tallystick.records import disclosures, openings
-
-    settings = options.settings(data=data)
-    block = block_of(settings, seq)
-    receipt = open_log(settings).receipt(block.header.next - 1, openings.pack)
-    note_command(settings, "details", str(block.header.first))
-    descriptor = os.open(out, os.O_CREAT | os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(disclosures.disclose(block, receipt))
-    if as_json:
-        _print({"first": block.header.first, "count": block.header.count, "file": str(out)})
-    else:
-        say(f"tally: the details of entries {block.header.first} to {block.header.next - 1} are in {out}")
-    return Exit.DONE
+    return told_as(told, as_json)
 
 
 @app.command("check-details", epilog=EPILOG)
@@ -463,7 +185,7 @@ def check_details(
     from tallystick.tlog import receipts
     from tallystick.tlog.merkle import leaf_hash
 
-    with _verdict(as_json) as told:
+    with verdict(as_json) as told:
         found = disclosures.read(file.read_bytes())
         receipt = receipts.parse_receipt(found.receipt)
         seal = openings.unpack(receipt.extra)
@@ -473,8 +195,34 @@ def check_details(
     if not as_json and told["verified"]:
         say(f"tally: the details of {len(told['details'])} outcomes are those sealed in {told['origin']}")
         for row in told["details"]:
-            _print(row)
-    return _told(told, as_json)
+            print_row(row)
+    return told_as(told, as_json)
+
+
+@app.command("check-anchor", epilog=EPILOG)
+def check_anchor(
+    stamp: Annotated[Path, typer.Argument(metavar="STAMP", help="The .tsr file; its .checkpoint stands beside it.")],
+    roots: Annotated[Path, typer.Option("--roots", metavar="PEM", help="Certificates of authorities to believe.")],
+    policy: PolicyFile,
+    as_json: options.Json = False,
+) -> int:
+    """Check an anchor: when a time-stamping authority saw a checkpoint that the policy believes.
+
+    Then hold the log against that checkpoint: `tally audit consistency`.
+
+    **Examples**
+
+    - `tally audit check-anchor /mnt/anchors/00000000000000048213.tsr --roots tsa.pem --policy bank.policy`
+    """
+    from tallystick.auditor import anchors
+
+    checkpoint = stamp.with_suffix(anchors.CHECKPOINT).read_bytes()
+    with verdict(as_json) as told:
+        at = anchors.verify(stamp.read_bytes(), checkpoint, roots.read_bytes())
+        told.update({**_stated(_believed(checkpoint, policy)), "stamped_at": at.isoformat()})
+    if not as_json and told["verified"]:
+        say(f"tally: {told['origin']} had {told['size']} entries at {told['stamped_at']}")
+    return told_as(told, as_json)
 
 
 def _policy(path: Path) -> "Policy":
@@ -550,7 +298,7 @@ def _stated(believed: "Believed") -> dict[str, Any]:
 
 
 @contextmanager
-def _verdict(as_json: bool) -> Iterator[dict[str, Any]]:
+def verdict(as_json: bool) -> Iterator[dict[str, Any]]:
     """What was found; a check that does not hold is a finding, not a failure to look."""
     told: dict[str, Any] = {"verified": False}
     try:
@@ -562,13 +310,15 @@ def _verdict(as_json: bool) -> Iterator[dict[str, Any]]:
             say(f"tally: NOT VERIFIED: {error}")
 
 
-def _told(told: dict[str, Any], as_json: bool) -> int:
+def told_as(told: dict[str, Any], as_json: bool) -> int:
+    """The exit code of a verdict, which is printed where JSON is wanted."""
     if as_json:
-        _print(told)
+        print_row(told)
     return Exit.DONE if told["verified"] else Exit.REFUSED
 
 
-def _print(row: Any) -> None:
+def print_row(row: Any) -> None:
+    """One line of JSON."""
     sys.stdout.write(json.dumps(row) + "\n")
     sys.stdout.flush()
 
@@ -579,38 +329,8 @@ def _source(where: str, key: str | None, key_file: Path | None) -> "LogSource":
     return source(where, options.api_key(key, key_file) if key or key_file else "")
 
 
-def _key_path(data: Path | None, log: str) -> Path:
-    from tallystick.acts.port import LOGS
-    from tallystick.compose.signer import KEYS, LEDGER, folder_of
-    from tallystick.errors import Invalid
-
-    if log not in (LEDGER, *LOGS):
-        raise Invalid("log", f"the logs are {', '.join((LEDGER, *LOGS))}")
-    return folder_of(options.settings(data=data), log) / KEYS
-
-
-def _keys(data: Path | None, log: str) -> list[dict[str, str]]:
-    from tallystick.signer import keyfile
-
-    return [
-        {"key_id": key.verifier.key_id.hex(), "kind": key.kind.name.lower(), "vkey": key.verifier.vkey}
-        for key in keyfile.read(_key_path(data, log))
-    ]
-
-
-def _show_keys(found: list[dict[str, str]], as_json: bool) -> int:
-    if as_json:
-        _print(found)
-        return Exit.DONE
-    if not found:
-        say("tally: no keys yet; the first start of `tally up` makes them")
-    for key in found:
-        sys.stdout.write(f"{key['key_id']}  {key['kind']:<8}  {key['vkey'][:60]}…\n")
-    return Exit.DONE
-
-
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error, where that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

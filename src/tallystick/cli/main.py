@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tallystick.cli import (
-    audit,
+    audit_keeping,
     backup,
     bench,
     demo,
@@ -42,7 +42,7 @@ app.command("pay", epilog=EPILOG)(pay.pay)
 app.command("listen", epilog=EPILOG)(listen.listen)
 app.command("trigger", epilog=EPILOG)(listen.trigger)
 app.add_typer(bench.app, name="bench")
-app.add_typer(audit.app, name="audit")
+app.add_typer(audit_keeping.app, name="audit")
 app.command("demo", epilog=EPILOG)(demo.demo)
 app.command("rebuild", epilog=EPILOG)(rebuild.rebuild)
 app.command("reconcile", epilog=EPILOG)(reconcile.reconcile)

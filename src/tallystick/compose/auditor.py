@@ -168,7 +168,8 @@ class ActTree:
         except TallystickError as error:
             trouble = f"the log {self._log}: {error}"
             if not self._trouble:
-                _log.error("a log of acts is not signed; payments and the ledger's log go on", why=trouble)
+                tell = _log.warning if isinstance(error, Unavailable) else _log.error
+                tell("a log of acts is not signed; payments and the ledger's log go on", why=trouble)
         self._trouble = trouble
         return trouble
 
@@ -192,13 +193,13 @@ def _follow(
         if clock.monotonic_ns() >= ask_at_ns:
             try:
                 publisher.publish()
-                trouble = " ".join(filter(None, (tree.step() for tree in acts)))
+                trouble = ""
             except Unavailable as error:
                 if not trouble:
                     _log.warning("no checkpoint is signed for now; receipts wait, payments do not", why=str(error))
                 trouble = str(error)
                 ask_at_ns = clock.monotonic_ns() + int(SIGNER_AGAIN_S * 1e9)
-        tell(trouble)
+        tell(" ".join(filter(None, (trouble, *(tree.step() for tree in acts)))))
         if wait_s:
             stop.wait(max(wait_s, EVERY_S))
 
