@@ -14,7 +14,7 @@ import pytest
 from services.server import children, wait_until
 from tallystick.conformance.samples import append, next_block
 from tallystick.errors import Corrupt, Fenced, OutcomeUnknown, Unavailable
-from tallystick.journal.postgresql import schema, sessions
+from tallystick.journal.postgresql import schema, sessions, writing
 from tallystick.journal.postgresql.reading import PostgresJournalReader
 from tallystick.journal.postgresql.writing import PostgresJournal
 
@@ -408,10 +408,20 @@ class TestAServerThatCannotBeUsed:
         assert "fsync and full_page_writes must be on" in self.said(server.url())
 
 
-def test_a_database_that_commits_without_waiting_is_made_to_wait(url):
+def test_a_lock_that_is_no_writers_is_told_of(url):
+    with closing(PostgresJournal.open(url)):
+        pass
+    with psycopg.connect(url, autocommit=True) as session:
+        session.execute("select pg_advisory_lock(%s, 0)", [writing._LOCK_CLASS])
+        with pytest.raises(Unavailable, match="no writer's"):
+            PostgresJournal.open(url, lease_s=0.0)
+
+
+@pytest.mark.parametrize("weaker", ["off", "local", "remote_write"])
+def test_a_database_that_commits_without_waiting_is_made_to_wait(url, weaker):
     with psycopg.connect(url, autocommit=True) as session:
         name = session.info.dbname
-        session.execute(f"alter database {name} set synchronous_commit = off")
+        session.execute(f"alter database {name} set synchronous_commit = {weaker}")
     session = sessions.Session(url, "test")
     assert session.read("select current_setting('synchronous_commit')") == [("on",)]
     session.close()

@@ -31,7 +31,7 @@ NOT_REPLICATED = "01000"
 Row = tuple[Any, ...]
 _SETTINGS = """
 select set_config('synchronous_commit', case when not %s then 'off' when current_setting('synchronous_commit') in
-           ('off', 'local') then 'on' else current_setting('synchronous_commit') end, false),
+           ('off', 'local', 'remote_write') then 'on' else current_setting('synchronous_commit') end, false),
        set_config('client_min_messages', 'warning', false), set_config('jit', 'off', false),
        set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
        set_config('tcp_keepalives_count', '3', false), set_config('search_path', 'pg_catalog', false),

@@ -18,6 +18,8 @@ _LOCK_CLASS = 0x74616C6C
 ALIVE_S = 1.0
 """A writer that says something so long after another came is alive: what a dead one has sent has arrived by then."""
 AGAIN_S = 0.1
+STUCK_S = 5.0
+"""After a dead writer's lease, how long its session may take to end."""
 
 _MAKE = "insert into tallystick.writers (shard) values (%b) on conflict do nothing"
 _LOCK = "select pg_try_advisory_lock(%b, %b), extract(epoch from clock_timestamp())::float from pg_sleep(%b)"
@@ -105,6 +107,8 @@ class PostgresJournal(PostgresJournalReader):
             holder, beat_s = self._writes.read(_HOLDER, (shard,))[0]
             if beat_s > begun_s + ALIVE_S:
                 raise Fenced(f"{self._place} is held by another engine ({holder}), which lives")
+            if now_s > begun_s + lease_s + STUCK_S:
+                raise Unavailable(f"{self._place}: a session that is no writer's holds its lock; see pg_locks")
             self._writes.read(_END_OLD, (shard, lease_s))
 
     @property
