@@ -8,6 +8,7 @@ With a length limit it drops the oldest, or, told so, refuses. A queue that is t
 the broker, which names the argument. Policies are not part of that comparison: none may match these queues.
 """
 
+import logging
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ NOT_FOUND, LOCKED, PRECONDITION_FAILED = 404, 405, 406
 LOST = (pika.exceptions.AMQPError, OSError)
 """What a client raises when a session is over."""
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
+# It tells of each channel, and of each try to connect with a stack trace; what matters of it we say in one line.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
 def connect(address: Address) -> BlockingConnection:

@@ -241,3 +241,9 @@ def test_a_missing_block_is_waited_for_and_then_corrupt_never_skipped(shard, mon
     assert numbers(engine.receive({}, 1000, 8190)) == [1]
     with pytest.raises(Corrupt, match="after block 1 comes 3"):
         look_on(engine, {lane.id: 0}, [1])
+
+
+def test_what_the_client_has_to_tell_does_not_flood_our_log(own_rabbitmq, caplog):
+    with caplog.at_level("INFO"), pytest.raises(Unavailable):
+        RabbitIntake(parse("rabbitmq://127.0.0.1:1/x", "TALLY_INTAKE"), SystemClock(), system_entropy)
+    assert [record for record in caplog.records if record.name.startswith("pika")] == []
