@@ -35,6 +35,8 @@ MISSING_S = 5.0
 """How long a lane may be missing in the register before it counts as gone: a reader that died gives back late."""
 SETTLE_NS = 2_000_000_000
 GAP_NS = 20_000_000_000
+RETURN_NS = 100_000_000
+"""After a takeover, what the dead consumer had comes some milliseconds later than what is new."""
 _log = structlog.get_logger("tallystick.intake.rabbitmq")
 
 
@@ -137,6 +139,11 @@ class _LaneReader:
         if now - self._gap_ns > GAP_NS:
             raise Corrupt(f"{self.queue}: after block {before} comes {_number(self._held[self._upto])}")
 
+    @property
+    def lacks_a_moment(self) -> bool:
+        """Whether a block is missing since so short a time that it is likely on its way."""
+        return self._gap_ns is not None and self._clock.monotonic_ns() - self._gap_ns < RETURN_NS
+
     def block(self, index: int) -> CommandBlock | None:
         at = self._from + index
         return self._held[at].block if at < self._upto else None
@@ -214,12 +221,18 @@ class RabbitIntake:
                 return []
             connection.process_data_events(0)
             self._look(connection, positions)
+            self._seek(positions)
+            while any(reader.lacks_a_moment for reader in self._readers.values()):
+                connection.process_data_events(0.005)
+                self._seek(positions)
         except session.LOST as error:
             self._lost(error)
             return []
+        return self._turns.take(control_max, commands_max)
+
+    def _seek(self, positions: Mapping[LaneId, int]) -> None:
         for reader in self._readers.values():
             reader.seek(positions.get(reader.id, 0))
-        return self._turns.take(control_max, commands_max)
 
     def _connected(self) -> BlockingConnection | None:
         """The session, a new one if it is time to try; None while the broker is away."""
