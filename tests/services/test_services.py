@@ -42,10 +42,25 @@ def test_postgresql_comes_up_with_tls_and_a_password_stays_and_is_stopped(servic
     assert not any(alive(process) for process in kept.processes)
     assert services(folder, "status").returncode == 1
     # the same data, wherever it listens now
-    assert services(folder, "start").returncode == 0
+    assert services(folder, "start", "postgresql").returncode == 0
     with psycopg.connect(addresses.read(folder)["postgresql"].address["url"]) as session:
         assert session.execute("select one from kept").fetchone() == (1,)
     assert services(folder, "stop").returncode == 0
+
+
+@pytest.mark.service
+@pytest.mark.timeout(300)
+def test_brokers_come_up_together_know_their_user_and_leave_no_process_behind(services_folder, kafka_url, rabbitmq_url):
+    folder = services_folder / "brokers"
+    done = services(folder, "start", "kafka", "rabbitmq")
+    assert done.returncode == 0, done.stderr
+    kept = addresses.read(folder)
+    assert {name: len(each.processes) for name, each in kept.items()} == {"kafka": 1, "rabbitmq": 2}
+    for each in kept.values():
+        assert "://tally:" in each.address["url"]
+        assert "tls=on" in each.address["url"]
+    assert services(folder, "stop").returncode == 0
+    assert not any(alive(process) for each in kept.values() for process in each.processes)
 
 
 def test_a_number_that_another_process_has_got_is_not_signalled(tmp_path):
