@@ -17,10 +17,11 @@ from tallystick.tlog.keys import Kind
 from tallystick.tlog.notes import Note, parse_note, signature, signed
 from tallystick.tlog.policies import believe, parse_policy
 from tallystick.tlog.tiles import parse_path
+from tests.judges.foreign import BUILD_S_MAX
 from tests.judges.logs import LOG_KEYS, ORIGIN, VKEY, link_tree
 from tests.unit.tlog.trees import key
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timeout(BUILD_S_MAX)]  # the first one builds the programs
 SIZES = (0, 1, 255, 256, 257, 65_535, 65_536, 65_537, 70_000, 200_000)
 SIZE, KEPT, FORKED_AT = 70_000, 66_000, 40_000
 TIMEOUT_S = 60.0

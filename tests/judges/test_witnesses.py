@@ -20,11 +20,11 @@ from tallystick.tlog.keys import Kind, new_key, parse_vkey
 from tallystick.tlog.notes import Note, opened, parse_note, parse_signatures, signed
 from tallystick.tlog.policies import parse_policy
 from tallystick.tlog.submissions import Submission
-from tests.judges.foreign import WITNESSES, built, ours
+from tests.judges.foreign import BUILD_S_MAX, WITNESSES, built, ours
 from tests.judges.logs import LOG_KEYS, ORIGIN
 from tests.unit.tlog.trees import key
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timeout(BUILD_S_MAX)]  # the first one builds the programs
 SMALL, KEPT, SIZE, FORKED_AT = 257, 66_000, 70_000, 40_000
 LOGS = [found.verifier for found in LOG_KEYS]
 SIZE_TYPE = "text/x.tlog.size"
