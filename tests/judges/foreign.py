@@ -50,7 +50,9 @@ def built(module):
     place = Path(tempfile.gettempdir()) / f"tallystick-judges-{os.getuid()}-{digest}"
     if place.exists() and place.stat().st_uid == os.getuid():
         return place
-    environment = {**os.environ, "GOFLAGS": "-mod=readonly"} | ({"GOTOOLCHAIN": toolchain} if toolchain else {})
+    environment = {**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false"}
+    if toolchain:
+        environment["GOTOOLCHAIN"] = toolchain
     draft = Path(tempfile.mkdtemp(prefix="tallystick-judges-"))
     done = subprocess.run(
         [go, "build", "-o", f"{draft}/", ".", *packages],
