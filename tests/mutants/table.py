@@ -577,7 +577,7 @@ TRANSPARENCY = (
         "src/tallystick/auditor/archiving.py",
         "        self._archive.add(blocks)\n        self._tree.take(blocks, after)\n",
         "        self._tree.take(blocks, after)\n        self._archive.add(blocks)\n",
-        ("tests/faults/archive",),
+        ("tests/unit/archive",),
     ),
     Mutant(
         "archive not synced",

@@ -10,7 +10,7 @@ from tallystick.archive.rolling import roll_forward
 from tallystick.auditor.archiving import ArchivedFirst
 from tallystick.blockfile.simulated import SimulatedDisk
 from tallystick.conformance import samples
-from tallystick.errors import Corrupt, Fenced
+from tallystick.errors import Corrupt, Fenced, Unavailable
 from tallystick.intake import lost
 from tallystick.intake.files import FileIntake
 from tallystick.journal.files import FileJournal, FileJournalReader
@@ -164,3 +164,18 @@ def test_a_lane_that_a_restore_left_too_short_is_given_up_for_good(disk):
     assert again.open_lane(False).id not in positions
     with pytest.raises(Corrupt, match="is missing"):
         again.receive({**positions, b"x" * 16: 1}, 1000, 8190)
+
+
+def test_what_cannot_be_archived_now_does_not_enter_the_tree(disk):
+    class Full:
+        def end(self):
+            return Archived()
+
+        def add(self, blocks):
+            raise Unavailable("no room")
+
+    journal_of(disk, 3, 4)
+    tree, reader = Tree(), FileJournalReader(JOURNAL, disk)
+    with pytest.raises(Unavailable):
+        catch_up(reader, ArchivedFirst(Full(), reader, tree))
+    assert tree.at == Cursor()
