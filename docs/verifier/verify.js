@@ -129,17 +129,46 @@ function opening(line) {
       ? error
       : new Refused("the receipt carries no entry of ours", line.number, line.byte + 6);
   }
-  if (found === null || found.v !== 1 || typeof found.entry !== "string" || Object.keys(found).length !== 2)
+  const { v, entry: encoded, text = {}, currency = null, ...more } = found ?? {};
+  if (v !== 1 || typeof encoded !== "string" || !isText(text) || !isCurrency(currency) || Object.keys(more).length)
     throw new Refused("the receipt carries no entry of ours", line.number, line.byte + 6);
   // Base64 in base64: the byte that fails is where the outer one carries it.
   let entry;
   try {
-    entry = base64(found.entry, "the entry", line.number, new TextDecoder().decode(bytes).indexOf(found.entry));
+    entry = base64(encoded, "the entry", line.number, new TextDecoder().decode(bytes).indexOf(encoded));
   } catch (error) {
     throw new Refused(error.message, line.number, line.byte + 6 + Math.floor((error.byte * 4) / 3));
   }
   if (entry.length !== 254) throw new Refused("an entry has 254 bytes", line.number, line.byte + 6);
-  return { bytes: entry, line };
+  return { bytes: entry, line, text, currency };
+}
+
+function isText(found) {
+  return (
+    isObject(found) &&
+    Object.values(found).every(
+      (each) =>
+        isObject(each) &&
+        Object.keys(each).sort().join() === "salt,value" &&
+        typeof each.salt === "string" &&
+        typeof each.value === "string",
+    )
+  );
+}
+
+function isCurrency(found) {
+  return (
+    found === null ||
+    (isObject(found) &&
+      Object.keys(found).sort().join() === "code,control,scale" &&
+      typeof found.code === "string" &&
+      Number.isInteger(found.scale) &&
+      Number.isInteger(found.control))
+  );
+}
+
+function isObject(found) {
+  return typeof found === "object" && found !== null && !Array.isArray(found);
 }
 
 function signatureLine(line) {
@@ -223,6 +252,8 @@ function reached(policy, name, signers) {
 
 // What is proven
 
+const COMMITMENT_AT = 206; // in an entry (docs/records.md)
+
 async function sha256(...parts) {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", joined(...parts)));
 }
@@ -263,6 +294,26 @@ async function checkInclusion(receipt) {
       rootLine.number,
       rootLine.byte,
     );
+}
+
+async function checkText({ bytes, line, text }) {
+  // docs/audit.md: a field is HMAC-SHA256(salt, name ‖ 0 ‖ value), several are hashed together in the order of names.
+  const commitments = [];
+  for (const field of Object.keys(text).sort()) {
+    const at = [line.number, line.byte + 6];
+    const salt = base64(text[field].salt, `the salt of ${field}`, ...at);
+    if (salt.length !== 32 || field.includes("\0"))
+      throw new Refused(`field ${field}: a salt has 32 bytes, and a name no zero byte`, ...at);
+    const key = await crypto.subtle.importKey("raw", salt, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+    const named = utf8.encode(`${field}\0${text[field].value}`);
+    commitments.push(new Uint8Array(await crypto.subtle.sign("HMAC", key, named)));
+  }
+  if (!commitments.length) return;
+  const [first] = commitments;
+  const whole =
+    commitments.length === 1 ? first : await sha256(utf8.encode("tallystick/metadata/v1\0"), ...commitments);
+  if (hex(whole) !== hex(bytes.subarray(COMMITMENT_AT, COMMITMENT_AT + 32)))
+    throw new Refused("the text is not the one that the entry commits to", line.number, line.byte + 6);
 }
 
 async function checkSignatures(receipt, policy) {
@@ -342,6 +393,7 @@ async function verify(bytes, policyText) {
   const policy = await parsePolicy(policyText);
   const { signers, unchecked } = await checkSignatures(receipt, policy);
   await checkInclusion(receipt);
+  await checkText(receipt.entry);
   return { receipt, signers, unchecked, grade: policy.quorum === "none" ? "logged" : "witnessed" };
 }
 
@@ -397,7 +449,19 @@ async function judge() {
 
 function accept({ receipt, signers, unchecked, grade }) {
   say("good", `VERIFIED: entry ${receipt.index} is in the log ${receipt.origin}, grade ${grade}`);
-  table("entry", shown(receipt.entry.bytes));
+  const { bytes, text, currency } = receipt.entry;
+  table("entry", [
+    ...shown(bytes),
+    ...Object.entries(text).map(([field, { value }]) => [field, value]),
+    ...(currency
+      ? [
+          [
+            "currency",
+            `${currency.code}, ${currency.scale} digits behind the point, says act ${currency.control} of the log control`,
+          ],
+        ]
+      : []),
+  ]);
   table("signed", [
     ["size of the log", String(receipt.size)],
     ...signers.map((key) => ["signed by", `${key.name}+${key.id}`]),

@@ -11,13 +11,15 @@ import threading
 from functools import partial
 from random import Random
 
+import numpy as np
 import pytest
 
 from tallystick import statuses
 from tallystick.cli.entry_shown import shown
 from tallystick.errors import InvalidProof
-from tallystick.records import openings
+from tallystick.records import commitments, openings
 from tallystick.records.commands import Kind
+from tallystick.records.entries import ENTRY
 from tallystick.tlog import receipts
 from tallystick.tlog.keys import Kind as KeyKind
 from tallystick.tlog.merkle import leaf_hash
@@ -108,6 +110,7 @@ def ours(data, policy):
     try:
         found = parse_receipt(data)
         believed = receipts.verify(found, leaf_hash(openings.unpack(found.extra)), parse_policy(policy))
+        openings.text(found.extra)
     except InvalidProof:
         return None
     return "witnessed" if believed.witnessed else "logged"
@@ -300,3 +303,56 @@ def test_the_page_reads_entries_as_we_do(page):
             entry[4:6] = status.to_bytes(2, "little")
             found = page.evaluate("(data) => shown(Uint8Array.from(data))", list(entry))
             assert dict(found) == shown(bytes(entry))
+
+
+TEXT = {"reference": commitments.Opening(b"s" * 32, "Miete, März"), "debtor": commitments.Opening(b"t" * 32, "Ada")}
+EURO = openings.Currency("EUR", 2, 17)
+READ = """async ([line, number]) => {
+    try {
+        const found = opening({ text: line, number, byte: 0 });
+        await checkText(found);
+        return { text: Object.fromEntries(Object.entries(found.text).map(([name, each]) => [name, each.value])),
+                 currency: found.currency };
+    } catch (error) {
+        return { refused: error instanceof Refused };
+    }
+}"""
+
+
+def entry_with(commitment):
+    rows = np.zeros(1, ENTRY)
+    rows["metadata"] = np.frombuffer(commitment, "<u8")
+    return rows.tobytes()[2:]
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("text", [{}, TEXT, {"debtor": TEXT["debtor"]}], ids=["none", "two fields", "one field"])
+@pytest.mark.parametrize("currency", [None, EURO])
+def test_text_and_currency_are_read_as_ours_are(page, text, currency):
+    entry = entry_with(commitments.commit_all(text) if text else bytes(32))
+    good = openings.pack(entry, text, currency)
+    shown_text = {name: found.value for name, found in text.items()}
+    euro = {"code": "EUR", "scale": 2, "control": 17}
+    assert openings.text(good) == shown_text
+    assert read(page, good) == {"text": shown_text, "currency": euro if currency else None}
+    others = [
+        openings.pack(entry, {**text, "more": commitments.Opening(b"u" * 32, "x")}, currency),
+        good.replace(b"}", b',"other":1}', 1) if text else good[:-1] + b',"other":1}',
+        good.replace(b'"v":1', b'"v":2'),
+        good.replace(b'"v":1', b'"v":"1"'),
+    ]
+    if text:
+        others += [good.replace(b"Ada", b"Eva"), good.replace(b'"debtor"', b'"debtors"')]
+    if currency:
+        others += [good.replace(b'"scale":2', b'"scale":"2"'), good.replace(b',"control":17', b"")]
+    for other in others:
+        try:
+            openings.text(other)
+        except InvalidProof:
+            assert read(page, other) == {"refused": True}, other
+        else:
+            assert "refused" not in read(page, other), other
+
+
+def read(page, extra):
+    return page.evaluate(READ, ["extra " + base64.b64encode(extra).decode(), 2])

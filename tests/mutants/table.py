@@ -1613,6 +1613,14 @@ SDK = (
         ("tests/e2e/sdk/test_reading.py",),
     ),
     Mutant(
+        "currency of another tenant",
+        "a receipt says what its amounts mean to its own tenant",
+        "src/tallystick/acts/currencies.py",
+        'key = int(said["tenant"]), int(act["target"])',
+        'key = 1, int(act["target"])',
+        ("tests/unit/acts/test_currencies.py",),
+    ),
+    Mutant(
         "position of a write not told",
         "a client reads what it has written",
         "src/tallystick/gateway/app.py",

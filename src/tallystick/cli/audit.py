@@ -47,6 +47,8 @@ def verify(
 
     - `tally audit verify payment.tlog-proof --policy bank.policy`
     """
+    from msgspec.structs import asdict
+
     from tallystick.cli.entry_shown import shown
     from tallystick.records import openings
     from tallystick.tlog import receipts
@@ -59,10 +61,15 @@ def verify(
         told.update({**_stated(believed), "index": found.index, "entry": shown(entry)})
         if text := openings.text(found.extra):
             told["text"] = text
+        if currency := openings.currency(found.extra):
+            told["currency"] = asdict(currency)
     if not as_json and told["verified"]:
         say(f"tally: entry {told['index']} is in the log {told['origin']}, grade {told['grade']}")
         for name, value in {**told["entry"], **told.get("text", {})}.items():
             sys.stdout.write(f"{name:>18}  {value}\n")
+        if said := told.get("currency"):
+            about = "{code}, {scale} digits behind the point, says act {control} of the log control".format(**said)
+            sys.stdout.write(f"{'currency':>18}  {about}\n")
     return told_as(told, as_json)
 
 

@@ -9,6 +9,7 @@ from tallystick.cli import (
     audit_keeping,
     backup,
     bench,
+    currency,
     demo,
     doctor,
     key,
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.command("up", epilog=EPILOG)(up.up)
 app.add_typer(key.app, name="key")
+app.add_typer(currency.app, name="currency")
 app.command("pay", epilog=EPILOG)(pay.pay)
 app.command("listen", epilog=EPILOG)(listen.listen)
 app.command("trigger", epilog=EPILOG)(listen.trigger)

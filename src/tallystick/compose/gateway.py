@@ -14,13 +14,14 @@ from functools import partial
 import structlog
 import uvloop
 
-from tallystick.acts.port import LOGS
+from tallystick.acts.currencies import Currencies
+from tallystick.acts.port import CONTROL, LOGS
 from tallystick.answers.addresses import address
 from tallystick.answers.gatewayend import GatewayEnd
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import archiving, logs
-from tallystick.compose.acting import ActAppender
+from tallystick.compose.acting import ActAppender, LazyActs
 from tallystick.compose.auditor import open_act_log, open_log
 from tallystick.compose.intake import open_intake
 from tallystick.compose.texts import open_texts
@@ -85,9 +86,20 @@ async def _run(settings: Settings) -> None:
     followers = {name: InquiryEnd(name, address(settings.data, name), clock) for name in ASKED}
     acts = ActAppender(settings)
     texts = open_texts(settings)
+    said = LazyActs(settings, CONTROL)
     act_logs = {name: open_act_log(settings, name) for name in LOGS}
     service = Service(
-        settings.wait_s, requests, link, metrics, clock, followers, open_log(settings), acts, texts, act_logs
+        settings.wait_s,
+        requests,
+        link,
+        metrics,
+        clock,
+        followers,
+        open_log(settings),
+        acts,
+        texts,
+        act_logs,
+        Currencies(said),
     )
     app = App(service, Keys(settings.keys_path), entropy)
     connections = Connections(app, clock, settings.body_bytes_max)
@@ -112,6 +124,7 @@ async def _run(settings: Settings) -> None:
         link.close()
         acts.close()
         texts.close()
+        said.close()
         for follower in followers.values():
             follower.close()
 

@@ -14,6 +14,7 @@ from tallystick.gateway.problems import Problem
 from tallystick.gateway.requests import Requests
 from tallystick.inquiries.port import Inquiries
 from tallystick.records.commitments import Opening
+from tallystick.records.openings import Currency
 
 
 class Acts(Protocol):
@@ -33,6 +34,14 @@ class Texts(Protocol):
 
     def opened(self, tenant: int, commitment: bytes) -> dict[str, Opening] | None:
         """What opens a commitment; None if that is not here, or erased."""
+        ...
+
+
+class Currencies(Protocol):
+    """What was said of ledgers (`acts.currencies`). Calls read a file: never on the event loop."""
+
+    def of(self, tenant: int, ledger: int) -> Currency | None:
+        """Currency and scale of a tenant's ledger; None if nobody said. Raises `Unavailable`, `Corrupt`."""
         ...
 
 
@@ -56,6 +65,8 @@ class Service:
     """Text that comes with payments."""
     act_logs: Mapping[str, LogPages]
     """The logs of acts, by name."""
+    currencies: Currencies
+    """What ledgers' numbers mean, for receipts."""
 
 
 class Call:

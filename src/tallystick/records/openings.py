@@ -18,17 +18,30 @@ from tallystick.records.entries import ENTRY, LEAF_SIZE
 VERSION = 1
 
 
+class Currency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the amounts mean: `amount / 10**scale` units of `code`. Said by entry `control` of the log `control`, which
+    whoever doubts it verifies there."""
+
+    code: str
+    scale: int
+    control: int
+
+
 class Opening(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The JSON in `extra`. `entry` is the leaf's 254 bytes in base64; `text` opens its commitment, field by field."""
+    """The JSON in `extra`. `entry` is the leaf's 254 bytes in base64; `text` opens its commitment, field by field;
+    `currency` is that of its ledger, if it was said."""
 
     v: int
     entry: str
     text: dict[str, commitments.Opening] = {}
+    currency: Currency | None = None
 
 
-def pack(entry: bytes, text: Mapping[str, commitments.Opening] | None = None) -> bytes:
-    """Extra data for the receipt of this entry, and of the text that came with it."""
-    return msgspec.json.encode(Opening(VERSION, base64.b64encode(entry).decode(), dict(text or {})))
+def pack(
+    entry: bytes, text: Mapping[str, commitments.Opening] | None = None, currency: Currency | None = None
+) -> bytes:
+    """Extra data for the receipt of this entry, of the text that came with it, and what its amounts mean."""
+    return msgspec.json.encode(Opening(VERSION, base64.b64encode(entry).decode(), dict(text or {}), currency))
 
 
 def commitment_of(entry: bytes) -> bytes:
@@ -50,6 +63,11 @@ def text(extra: bytes) -> dict[str, str]:
     if opening.text:
         commitments.check(commitment_of(entry), opening.text)
     return {field: found.value for field, found in opening.text.items()}
+
+
+def currency(extra: bytes) -> Currency | None:
+    """What the receipt says of its amounts; None if it says nothing. Not proven by the receipt itself."""
+    return _understood(extra)[0].currency
 
 
 def _understood(extra: bytes) -> tuple[Opening, bytes]:

@@ -91,6 +91,28 @@ def test_text_is_opened_by_the_receipt_until_it_is_erased_and_proofs_stay(instan
     assert "p-4711" not in said
 
 
+def test_a_receipt_says_what_its_amount_means_and_which_act_said_so(instance, tmp_path):
+    (tmp_path / "policy").write_text(run("audit", "policy", "--data", instance.folder)[1])
+    assert pay(instance, body(200, flags=["pending"]), "reserve").status == 201
+    assert pay(instance, {"id": ids.show(201), "pending_id": ids.show(200), "amount": "7",
+                          "flags": ["post_pending_transfer"]}, "post").status == 201  # fmt: skip
+    assert "currency" not in verified(tmp_path, receipt(instance, 200))[1]
+    code, said = run("currency", "set", LEDGER, "EUR", "--data", instance.folder, "--json")
+    euro = {"code": "EUR", "scale": 2, "control": json.loads(said)["control"]}
+    assert code == 0
+    for number in (200, 201):  # the leaf of the second names no ledger
+        code, told = verified(tmp_path, receipt(instance, number))
+        assert (code, told["verified"], told["currency"]) == (0, True, euro)
+    code, said = run("audit", "acts", "control", "--data", instance.folder, "--json")
+    act = json.loads(said.splitlines()[euro["control"]])
+    assert (act["act"], act["target"], act["more"]) == (
+        "currency_set", str(LEDGER), {"code": "EUR", "scale": "2", "tenant": "1"},
+    )  # fmt: skip
+    assert json.loads(run("currency", "list", "--data", instance.folder, "--json")[1]) == [
+        {"tenant": 1, "ledger": LEDGER, **euro}
+    ]
+
+
 @pytest.mark.parametrize(
     ("more", "field"),
     [

@@ -31,7 +31,7 @@ class Notebook:
 
 def exchange_with(tmp_path, notebook, log, problem=None, fails=None):
     async def run():
-        service = Service(2.0, None, None, Metrics(), SimulatedClock(), {}, None, notebook, None, {})
+        service = Service(2.0, None, None, Metrics(), SimulatedClock(), {}, None, notebook, None, {}, None)
         app = App(service, Keys(tmp_path / "keys.json"), bytes)
 
         async def handle(call):

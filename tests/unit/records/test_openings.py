@@ -39,3 +39,14 @@ def test_other_text_is_refused(wrong):
         openings.text(openings.pack(entry_with(commitments.commit_all(TEXT)), wrong))
     with pytest.raises(InvalidProof):
         openings.text(openings.pack(entry_with(bytes(32)), wrong))
+
+
+def test_what_the_amounts_mean_is_told_beside_the_entry_and_proven_elsewhere():
+    entry = entry_with(bytes(32))
+    euro = openings.Currency("EUR", 2, control=17)
+    extra = openings.pack(entry, None, euro)
+    assert (openings.unpack(extra), openings.currency(extra)) == (entry, euro)
+    assert openings.currency(openings.pack(entry)) is None
+    for wrong in (extra.replace(b'"scale":2', b'"scale":2.0'), extra.replace(b'"control":17', b'"control":"17"')):
+        with pytest.raises(InvalidProof):
+            openings.currency(wrong)

@@ -64,14 +64,17 @@ async def receipt(call: Call) -> Answer:
     """Why the transfer is in the log, for anyone to check offline."""
     witnessed = _grade(call) == WITNESSED
     number = looking.path_id(call)
-    seqs = await call.service.link.seqs(call.principal.tenant, [number])
+    tenant = call.principal.tenant
+    seqs = await call.service.link.seqs(tenant, [number])
     if not seqs:
         raise Problem("not_found", f"this tenant has no transfer {ids.show(number)}")
+    # As it is shown: the leaf of a post or void leaves out what it inherits.
+    ledger = int((await call.service.link.transfers(tenant, [number]))[0]["ledger"])
 
     def extra(entry: bytes) -> bytes:
         commitment = openings.commitment_of(entry)
-        text = call.service.texts.opened(call.principal.tenant, commitment) if any(commitment) else None
-        return openings.pack(entry, text)
+        text = call.service.texts.opened(tenant, commitment) if any(commitment) else None
+        return openings.pack(entry, text, call.service.currencies.of(tenant, ledger))
 
     found = await asyncio.to_thread(call.service.log.receipt, seqs[0], extra, witnessed)
     return 200, TEXT, _PRIVATE, found
