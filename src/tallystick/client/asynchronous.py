@@ -105,7 +105,7 @@ class AsyncClient:
     async def transfer(self, new: NewTransfer, *, key: str | None = None, expires_at: int | None = None) -> Outcome:
         """Make one transfer of any sort. Decided after `expires_at` (ns since the epoch), it is refused."""
         question = questions.transfer(new, self._key(key), expires_at)
-        if not self._bundles:
+        if not self._bundles or question.transfers is None:
             return await self._ask(question)
         if self._bundler is None:
             self._bundler = Bundler(self._api)
@@ -215,6 +215,11 @@ class AsyncClient:
     async def find_transfers(self, transfer_ids: Sequence[str]) -> list[Transfer]:
         """Those of up to 8,190 transfers that were created, in the order asked."""
         return await self._ask(questions.find_transfers(transfer_ids))
+
+    async def find_text(self, commitment: str) -> dict[str, str] | None:
+        """The text that came with a payment, by the commitment that lists and statements show; None if there is none
+        or it was erased. Whoever asks is noted in the log `access`."""
+        return await self._ask(questions.find_text(commitment))
 
     # Lists, page by page
 

@@ -1,5 +1,6 @@
 """Each thing that can be asked: its HTTP request, and how its answer is read. Pure; both clients share it."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
@@ -41,6 +42,8 @@ _IDS = frozenset(
     }
 )
 _encode = msgspec.json.encode
+_COMMITMENT = re.compile(r"[0-9a-fA-F]{64}")
+_text_decoder = msgspec.json.Decoder(dict[str, dict[str, str]])
 _payment_decoder = msgspec.json.Decoder(Payment, strict=False)
 
 
@@ -97,9 +100,10 @@ def request_id(key: str) -> str:
 
 
 def transfer(new: NewTransfer, key: str, expires_at: int | None) -> Question[Outcome]:
-    """One transfer."""
+    """One transfer. What comes with text travels alone."""
     body = _encode(_fields(new))
-    return Question("POST", "/v1/transfers", body, outcome, key, expires_at, b"[%s]" % body)
+    alone = new.metadata is not UNSET or new.metadata_person is not UNSET
+    return Question("POST", "/v1/transfers", body, outcome, key, expires_at, None if alone else b"[%s]" % body)
 
 
 def transfers(several: Iterable[NewTransfer], key: str, expires_at: int | None) -> Question[list[Outcome]]:
@@ -209,6 +213,21 @@ def find_accounts(account_ids: Sequence[str]) -> Question[list[Account]]:
 def find_transfers(transfer_ids: Sequence[str]) -> Question[list[Transfer]]:
     """Those of the transfers that were created."""
     return _look_up("transfers", transfer_ids, Transfer)
+
+
+def find_text(commitment: str) -> Question[dict[str, str] | None]:
+    """The text under a commitment, if it is there."""
+
+    def read(answer: Answer) -> dict[str, str] | None:
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise_problem(answer)
+        return _text_decoder.decode(answer.body)["metadata"]
+
+    if not _COMMITMENT.fullmatch(commitment):
+        raise Invalid("commitment", "must be 64 hex digits, as `metadata_commitment` of a transfer is shown")
+    return Question("GET", f"/v1/metadata/{commitment}", b"", read)
 
 
 def _look_up(noun: str, wanted: Sequence[str], kind: type[T]) -> Question[list[T]]:

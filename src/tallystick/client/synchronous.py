@@ -204,6 +204,11 @@ class Client:
         """Those of up to 8,190 transfers that were created, in the order asked."""
         return self._ask(questions.find_transfers(transfer_ids))
 
+    def find_text(self, commitment: str) -> dict[str, str] | None:
+        """The text that came with a payment, by the commitment that lists and statements show; None if there is none
+        or it was erased. Whoever asks is noted in the log `access`."""
+        return self._ask(questions.find_text(commitment))
+
     # Lists, page by page
 
     def search_transfers(self, chosen: TransferFilter) -> Iterator[ListedTransfer]:

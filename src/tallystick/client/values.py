@@ -49,6 +49,11 @@ class NewTransfer(Struct, frozen=True, kw_only=True):
     timestamp: int | UnsetType = UNSET
     """Only of an imported transfer."""
     metadata_commitment: str | UnsetType = UNSET
+    metadata: dict[str, str] | UnsetType = UNSET
+    """Text that is kept encrypted beside the ledger, which has the commitment to it; of a transfer that is a request of
+    its own."""
+    metadata_person: str | UnsetType = UNSET
+    """The opaque id of whose text it is, who may want it erased; left out, the debit account's."""
 
 
 class NewAccount(Struct, frozen=True, kw_only=True):

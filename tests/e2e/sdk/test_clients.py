@@ -17,6 +17,7 @@ from tallystick.client import (
     Outcome,
     OutcomeUnknown,
     StillUnknown,
+    TransferFilter,
     Unavailable,
 )
 from tallystick.clock import system_entropy
@@ -94,6 +95,34 @@ def test_linked_transfers_are_one_request(client: Client, opened: Opened) -> Non
     told = client.transfers([NewTransfer(amount=6, flags=["linked"], **leg), NewTransfer(amount=6, **leg)])
     assert [each.status for each in told] == ["linked_event_failed", "exceeds_credits"]
     assert [each.transient for each in told] == [False, True]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_text_comes_with_a_payment_and_is_read_again_by_its_commitment(
+    client: Client, asynchronous: Make, opened: Opened, several: bool
+) -> None:
+    alice, shop = opened(), opened()
+    new = NewTransfer(
+        debit_account_id=alice,
+        credit_account_id=shop,
+        amount=7,
+        ledger=LEDGER,
+        code=CODE,
+        metadata={"reference": "Rent, May"},
+        metadata_person="p-1",
+    )
+
+    async def at_once() -> list[Outcome]:  # others may travel together, text never does
+        async with asynchronous() as many:
+            return await asyncio.gather(*(many.transfer(new) for _ in range(3)))
+
+    made = asyncio.run(at_once())[-1] if several else client.transfer(new)
+    assert made.done
+    found = next(each for each in client.search_transfers(TransferFilter(account_id=shop)) if each.id == made.id)
+    assert client.find_text(found.metadata_commitment) == {"reference": "Rent, May"}
+    assert client.find_text("ab" * 32) is None
+    with pytest.raises(Invalid, match="commitment"):
+        client.find_text("../transfers")
 
 
 def test_threads_share_a_client(client: Client, opened: Opened) -> None:
