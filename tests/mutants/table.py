@@ -1613,6 +1613,14 @@ SDK = (
         ("tests/e2e/sdk/test_reading.py",),
     ),
     Mutant(
+        "failed start counts as a crash",
+        "only a crash inside a decision counts against its requests",
+        "src/tallystick/compose/engine.py",
+        "            if self._serving:\n",
+        "            if True:\n",
+        ("tests/e2e/engine/test_engine_process.py",),
+    ),
+    Mutant(
         "currency of another tenant",
         "a receipt says what its amounts mean to its own tenant",
         "src/tallystick/acts/currencies.py",

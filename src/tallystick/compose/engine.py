@@ -74,6 +74,7 @@ class _Engine:
         kernel_cache.activate(settings.kernel_cache or kernel_cache.default_folder())
         self._settings = settings
         self._stopping = False
+        self._serving = False
         self._told_to_stop = threading.Event()
         self._failure: BaseException | None = None
 
@@ -84,14 +85,15 @@ class _Engine:
         crash.parent.mkdir(parents=True, exist_ok=True)
         crash_noted = crash.exists() and crash.stat().st_size > 0
         note = crash.open("a")
-        faulthandler.enable(file=note, all_threads=False)
         try:
             self._serve(crash_noted, note)
         except (SystemExit, KeyboardInterrupt, Fenced):
             raise
         except BaseException as error:
-            note.write(f"{type(error).__name__}: {error}\n")
-            note.flush()
+            # Not of a start: a marker that a kill left, and the note of a start that failed, would make one crash.
+            if self._serving:
+                note.write(f"{type(error).__name__}: {error}\n")
+                note.flush()
             raise
         finally:
             faulthandler.disable()
@@ -148,6 +150,8 @@ class _Engine:
         )
         parts = self._when_it_is_ours(opened)
         note.truncate(0)  # only now has it been counted: a start that fails, or finds the lock held, leaves it
+        faulthandler.enable(file=note, all_threads=False)
+        self._serving = True
         trimming = archiving.Trimming(settings, disk)
         end = EngineEnd(address(settings.data))  # only now: the journal's lock is ours
         gate = SocketGate(end)

@@ -301,7 +301,8 @@ class Simulation:
             self._kill_engine()
         except (Unavailable, OutcomeUnknown) as error:
             self.world.say("the engine ends: {}", error)
-            self._crash_noted = True  # its last words, though no request is to blame
+            if self.engine is not None:
+                self._crash_noted = True  # its last words, though no request is to blame; a start leaves none
             self._kill_engine()
 
     def _crash(self) -> None:
@@ -312,8 +313,8 @@ class Simulation:
 
     def _started(self) -> Engine:
         if self.engine is None:
-            noted, self._crash_noted = self._crash_noted, False
-            self.engine = Engine(self.world, noted)
+            self.engine = Engine(self.world, self._crash_noted)
+            self._crash_noted = False  # counted; a start that fails leaves it
             self.counts["starts"] += 1
             for lane, position in self._journaled_positions(self.engine).items():
                 found = self.engine.decider.positions.get(lane, 0)

@@ -85,6 +85,14 @@ def test_killed_in_the_middle_of_load_it_loses_nothing_and_doubles_nothing(tmp_p
     assert len(pushed) > 90
 
 
+def test_a_start_that_fails_leaves_no_word_of_a_crash(tmp_path):
+    # With the marker that a kill leaves, it would be counted against requests that nobody can blame.
+    (tmp_path / "journal").write_text("no folder")
+    failed = Engine(tmp_path)
+    assert failed.wait() != Exit.DONE
+    assert (tmp_path / "engine" / "crash").read_text() == ""
+
+
 def test_it_stops_cleanly_when_told_to_and_a_second_one_is_refused(tmp_path):
     lane = intake(tmp_path).open_lane(control=False)
     lane.submit(accounts(1, 1, 2).tobytes())

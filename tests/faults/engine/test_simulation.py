@@ -22,6 +22,12 @@ def test_what_was_acknowledged_is_decided_once_and_nothing_seen_is_ever_lost(see
     Simulation(seed).run()
 
 
+@pytest.mark.parametrize("seed", [179575699304589])
+def test_stories_that_found_a_fault_end_well(seed):
+    """Killed while it decided, then two starts on a full disk: that was taken for a crash."""
+    Simulation(seed).run()
+
+
 def test_a_seed_replays_exactly():
     lines = [], []
     first, second = Simulation(7, lines[0].append), Simulation(7, lines[1].append)
