@@ -5,12 +5,13 @@ not reach it. Its pid is kept with the time it was born: a number that another p
 """
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,11 +63,18 @@ class Server(Protocol):
         ...
 
 
+PORTS = range(20_000, 32_000)
+"""Below those that Linux gives to outgoing connections (ip(7), `ip_local_port_range`): one of these could take a port
+before its server, which needs seconds to start, does."""
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nothing listened on a moment ago. Raises `CannotStart`."""
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise CannotStart("no port is free on 127.0.0.1")
 
 
 _children: dict[int, "subprocess.Popen[bytes]"] = {}
