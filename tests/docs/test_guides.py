@@ -1,14 +1,8 @@
 """The guides do what they say: their shell runs in order, each page's in one shell against a running instance with a
 tenant of its own, and where a block of JSON follows, that is what the shell block must have printed."""
 
-import itertools
-import json
 import os
-import signal
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +11,7 @@ from tallystick.clock import system_entropy
 from tallystick.gateway import auth
 from tallystick.lab.instance import TENANT, Instance, pause
 from tests.docs.pages import GUIDES, ROOT, blocks, relative
-from tests.docs.test_snippets import LANGUAGES, MARK, PORT, assert_like, run_block
+from tests.docs.test_snippets import LANGUAGES, run_block, run_shell
 
 FIRST_PAYMENT = ROOT / "docs" / "first-payment.md"
 
@@ -84,40 +78,3 @@ def guide_keys(instance):
 def test_the_shell_blocks_of_a_guide_run_and_print_what_follows_them(page, tmp_path, instance, guide_keys):
     environment = {"TALLY_DATA": str(instance.folder), "TALLY_API_KEY": guide_keys[page]}
     run_shell(page, tmp_path, str(instance.port), environment)
-
-
-def run_shell(page, folder, port, environment):
-    """Run the page's shell blocks in one shell; returns what each printed, held against the JSON that follows it."""
-    shown = [block for block in blocks(page) if block.language in ("sh", "json")]
-    steps = [block for block in shown if block.language == "sh"]
-    script = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true; wait || true' EXIT"]
-    for block in steps:
-        script += [block.text.replace(PORT, port), f"echo; echo '{MARK}'"]
-    shell = subprocess.Popen(
-        ["bash", "-c", "\n".join(script)],
-        cwd=folder,
-        env={
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "TALLY_URL": f"http://127.0.0.1:{port}",
-            **environment,
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        said, complained = shell.communicate(timeout=100)
-    except subprocess.TimeoutExpired:
-        os.killpg(shell.pid, signal.SIGTERM)
-        said, complained = shell.communicate(timeout=20)
-        pytest.fail(f"no end: {said}\n{complained}")
-    assert shell.returncode == 0, f"{said}\n{complained}"
-    printed = said.split(MARK)[:-1]
-    assert len(printed) == len(steps)
-    for block, following in itertools.pairwise(shown):
-        if (block.language, following.language) == ("sh", "json"):
-            text = printed[steps.index(block)].strip()
-            assert_like(json.loads(text), json.loads(following.text), f"{relative(page)}:{following.line}")
-    return printed

@@ -76,22 +76,28 @@ def test_the_shell_blocks_run_one_after_the_other_and_print_what_follows_them(pa
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
+    environment = {"TALLY_DATA": str(tmp_path / "data"), "TALLY_HTTP_PORT": port}
+    printed = run_shell(page, tmp_path, port, environment)
+    if page == README:
+        assert '"credits_posted":"1250"' in "".join(printed[-2].split()), "the balance after the one payment"
+
+
+def run_shell(page, folder, port, environment):
+    """Run the page's shell blocks in one shell; returns what each printed, held against the JSON that follows it."""
     shown = [block for block in blocks(page) if block.language in ("sh", "json")]
     steps = [block for block in shown if block.language == "sh"]
     script = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true; wait || true' EXIT"]
     for block in steps:
         script += [block.text.replace(PORT, port), f"echo; echo '{MARK}'"]
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "TALLY_DATA": str(tmp_path / "data"),
-        "TALLY_HTTP_PORT": port,
-        "TALLY_URL": f"http://127.0.0.1:{port}",
-    }
     shell = subprocess.Popen(
         ["bash", "-c", "\n".join(script)],
-        cwd=tmp_path,
-        env=environment,
+        cwd=folder,
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "TALLY_URL": f"http://127.0.0.1:{port}",
+            **environment,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -110,8 +116,7 @@ def test_the_shell_blocks_run_one_after_the_other_and_print_what_follows_them(pa
         if (block.language, following.language) == ("sh", "json"):
             text = printed[steps.index(block)].strip()
             assert_like(json.loads(text), json.loads(following.text), f"{relative(page)}:{following.line}")
-    if page == README:
-        assert '"credits_posted":"1250"' in "".join(printed[-2].split()), "the balance after the one payment"
+    return printed
 
 
 def assert_like(found, shown, where):
