@@ -41,7 +41,6 @@ FOLDER, LOCK = "audit", "lock"
 EVERY_S = 0.25
 SIGNER_AGAIN_S = 1.0
 WITNESSES_AGAIN_S = 1.0
-NICE = 10
 PROGRESS_EVERY_NS = 1_000_000_000
 
 _log = structlog.get_logger("tallystick.compose.auditor")
