@@ -30,12 +30,13 @@ LEFT_OUT = shutil.ignore_patterns(
 RUN_S_MAX = 900
 UNCHANGED_S_MAX = 3_000
 """All tests of all mutants, one after the other."""
-UNCHANGED_TRIES = 2
-"""What fails once in many runs, on a busy machine, shall not end all the others: it is told, and tried again."""
+TRIES = 2
+"""For a run that proves nothing about a mutant, and for the unchanged tree: what fails once in many runs, on a busy
+machine, shall not end all the others. It is told, and tried again."""
 TEST_S_MAX = 300
 """More than tests have otherwise: the first one may compile the kernel, and a time-out proves nothing."""
-FAILED = 1
-"""pytest's exit code when tests ran and some failed; any other code proves nothing about a mutant."""
+PASSED, FAILED = 0, 1
+"""pytest's exit codes when tests ran; any other code proves nothing about a mutant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,10 @@ def judge(mutant: Mutant, root: Path, folder: Path, places: "SimpleQueue[Path]")
     tree = copy(root, place)
     try:
         apply(mutant, tree)
-        code, output = run_tests(tree, mutant.tests, folder / "caches", mutant.interpreted)
+        for _ in range(TRIES):
+            code, output = run_tests(tree, mutant.tests, folder / "caches", mutant.interpreted)
+            if code in (PASSED, FAILED):
+                break
     except DoesNotApply as error:
         return verdict(False, str(error))
     finally:
@@ -137,7 +141,7 @@ def judge(mutant: Mutant, root: Path, folder: Path, places: "SimpleQueue[Path]")
         places.put(place)
     if code == FAILED:
         return verdict(True, next(_failures(output), "a test failed"))
-    if code == 0:
+    if code == PASSED:
         return verdict(False, "SURVIVED: its tests pass")
     return verdict(False, f"pytest ended with {code}, which proves nothing: {output.strip()[-400:]}")
 
@@ -162,7 +166,7 @@ def run(mutants: Sequence[Mutant], root: Path = ROOT, workers: int = 2) -> int:
         for interpreted in sorted({mutant.interpreted for mutant in mutants}):
             tests = sorted({test for mutant in mutants if mutant.interpreted is interpreted for test in mutant.tests})
             print(f"unchanged{', interpreted' * interpreted}: {len(tests)} test paths", flush=True)
-            for _ in range(UNCHANGED_TRIES):
+            for _ in range(TRIES):
                 code, output = run_tests(whole, tests, folder / "caches", interpreted, UNCHANGED_S_MAX)
                 if code == 0:
                     break
@@ -181,6 +185,7 @@ def run(mutants: Sequence[Mutant], root: Path = ROOT, workers: int = 2) -> int:
     for verdict in left:
         print(
             f"\nnot caught: {verdict.mutant.name}\n  promise: {verdict.mutant.promise}\n  file: {verdict.mutant.file}"
+            f"\n  {verdict.said}"
         )
     print(f"\n{len(verdicts) - len(left)} of {len(verdicts)} mutants caught")
     return 1 if left else 0

@@ -344,8 +344,8 @@ ON_POSTGRESQL = (
         name="durable end ignored on PostgreSQL",
         promise="no reader sees a block whose append has not returned",
         file=POSTGRESQL + "reading.py",
-        old="        return self._end, int(there)\n",
-        new="        return int(there), int(there)\n",
+        old="        self._end = max(self._end, int(durable))\n",
+        new="        self._end = max(self._end, int(there))\n",
         tests=(
             POSTGRESQL_TESTS + "test_a_connection_cut_before_the_answer_is_unknown_and_the_next_writer_finds_the_block",
         ),
