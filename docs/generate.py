@@ -20,7 +20,15 @@ CONFIGURATION_HEAD = """\
 
 <!-- Generated from src/tallystick/settings.py by `make docs`. Do not edit. -->
 
-Each is an environment variable, read once when a process starts. Sizes are bytes, times seconds.
+Each is an environment variable, or a line of the file `tally.toml` in the folder where a process starts, read once
+then. `TALLY_CONFIG` names another file. In it the names are small and without the prefix; the environment goes before
+the file, and an option of a command before both. Sizes are bytes, times seconds.
+
+```toml
+data = "/var/lib/tallystick"
+journal = "postgresql://tally_engine@127.0.0.1/bank?sslmode=verify-full"
+http_port = 7400
+```
 
 | variable | default | bounds | meaning |
 |---|---|---|---|

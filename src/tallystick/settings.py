@@ -1,13 +1,22 @@
 """Every setting, its default and its meaning; the only module that reads the environment.
 
-Environment variables carry the prefix `TALLY_`; docs/configuration.md is generated from here.
+Environment variables carry the prefix `TALLY_`, lines of `tally.toml` do not; docs/configuration.md is generated
+from here.
 """
 
 import os
+import tomllib
 from pathlib import Path
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from tallystick.errors import Invalid
+
+FILE = Path("tally.toml")
+"""Read where a process starts, if it is there."""
+FILE_VARIABLE = "TALLY_CONFIG"
+"""Names another file, which must be there."""
 
 SEGMENT_BYTES_MIN = 6_291_456
 """What surely holds a block of 8,190 outcomes and as many expiries (`records.blocks.BLOCK_SIZE_MAX`)."""
@@ -139,6 +148,21 @@ class Settings(BaseSettings):
         default=None, description="File of 8 bytes by which the wall clock is put off, in ns; for tests only."
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the caller gives comes before the environment, and that before the file.
+
+        Raises `Invalid` for a file that is named and not there, or that is not TOML.
+        """
+        return init_settings, env_settings, _in_file(settings_cls)
+
     @field_validator("journal")
     @classmethod
     def _is_a_journal(cls, value: str) -> str:
@@ -175,6 +199,27 @@ class Settings(BaseSettings):
         return self.keys_file or self.path("keys.json")
 
 
+def settings_file() -> Path:
+    """The file of settings, be it there or not."""
+    return Path(os.environ.get(FILE_VARIABLE) or FILE)
+
+
+def place_of(name: str) -> str:
+    """Where a setting comes from that makes no sense, to be told: its variable, or its line of the file."""
+    variable = f"{Settings.model_config.get('env_prefix')}{name}".upper()
+    return variable if variable in os.environ else f"{name} in {settings_file()}"
+
+
+def _in_file(settings: type[BaseSettings]) -> TomlConfigSettingsSource:
+    path = settings_file()
+    if FILE_VARIABLE in os.environ and not path.is_file():
+        raise Invalid(FILE_VARIABLE, f"there is no file {path}")
+    try:
+        return TomlConfigSettingsSource(settings, path)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Invalid(str(path), f"cannot be read as TOML: {error}") from error
+
+
 CLIENT_VARIABLES = frozenset({"TALLY_URL", "TALLY_API_KEY"})
 """Read by commands that talk to a gateway."""
 
@@ -182,5 +227,5 @@ CLIENT_VARIABLES = frozenset({"TALLY_URL", "TALLY_API_KEY"})
 def unknown_variables() -> list[str]:
     """Environment variables with our prefix that nothing reads: most likely a setting that was misspelt."""
     prefix = str(Settings.model_config.get("env_prefix"))
-    known = {f"{prefix}{name}".upper() for name in Settings.model_fields} | CLIENT_VARIABLES
+    known = {f"{prefix}{name}".upper() for name in Settings.model_fields} | CLIENT_VARIABLES | {FILE_VARIABLE}
     return sorted(name for name in os.environ if name.startswith(prefix) and name not in known)

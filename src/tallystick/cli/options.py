@@ -33,18 +33,23 @@ DEFAULT_URL = "http://127.0.0.1:7400"
 
 
 def settings(**given: Any) -> "Settings":
-    """Settings from the environment, with what was given on the command line in their place.
+    """Settings from the environment and tally.toml, with what was given on the command line in their place.
 
-    Raises `Invalid` naming the environment variable of each setting that makes no sense.
+    Raises `Invalid` naming each setting that makes no sense, and where it stands.
     """
     from pydantic import ValidationError
 
-    from tallystick.settings import Settings
+    from tallystick.settings import Settings, place_of
 
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        faults = [f"TALLY_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()]
+        faults = []
+        for fault in error.errors():
+            name = "_".join(map(str, fault["loc"]))
+            place = f"TALLY_{name.upper()}" if given.get(name) is not None else place_of(name)
+            said = "there is no such setting" if fault["type"] == "extra_forbidden" else fault["msg"]
+            faults.append(f"{place}: {said}")
         raise Invalid("", "settings: " + "; ".join(faults)) from error
 
 
