@@ -465,6 +465,7 @@ SEEN_BY_THE_SIMULATION = (
 POISON_TESTS = ("tests/unit/engine/test_poison.py",)
 TLOG = "src/tallystick/tlog/"
 TLOG_TESTS = ("tests/unit/tlog",)
+TEXT_TESTS = ("tests/e2e/audit/test_metadata.py",)
 AUDITOR_STORIES = ("tests/faults/auditor/test_auditor_power.py",)
 TRANSPARENCY = (
     Mutant(
@@ -498,6 +499,46 @@ TRANSPARENCY = (
         '    return tenant.to_bytes(8, "big") + commitment\n',
         '    return tenant.to_bytes(8, "big")\n',
         ("tests/unit/metadata",),
+    ),
+    Mutant(
+        "equal texts have equal commitments",
+        "equal texts of one request have commitments of their own",
+        "src/tallystick/metadata/sealing.py",
+        'b"salt/%d" % index if index else b"salt"',
+        'b"salt"',
+        ("tests/unit/metadata",),
+    ),
+    Mutant(
+        "texts kept one by one",
+        "of texts that come together all are kept or none",
+        "src/tallystick/metadata/store.py",
+        "                connection.rollback()\n",
+        '                connection.execute("COMMIT")\n',
+        ("tests/unit/metadata",),
+    ),
+    Mutant(
+        "a bundle goes on without its text",
+        "a payment whose text cannot be kept is not made",
+        "src/tallystick/gateway/routes/bundles.py",
+        "_Refused(each.request_id, refused) if isinstance(each, _Asked) and each.texts else each",
+        "each",
+        TEXT_TESTS,
+    ),
+    Mutant(
+        "text of the first leg only",
+        "each leg of a payment commits to its text",
+        "src/tallystick/gateway/routes/payments.py",
+        'promise if move.leg is not None else b""',
+        'promise if move.leg == 0 else b""',
+        TEXT_TESTS,
+    ),
+    Mutant(
+        "text of a batch without its place",
+        "bad text names its field with the index of its transfer",
+        "src/tallystick/gateway/routes/transfers.py",
+        'raise Invalid(f"transfers[{index}].{error.field}"',
+        'raise Invalid(f"transfers.{error.field}"',
+        TEXT_TESTS,
     ),
     Mutant(
         "text of a receipt is believed",
@@ -1747,8 +1788,8 @@ SDK = (
         "bundled metadata lost",
         "a request is the same request alone and in a bundle",
         "src/tallystick/gateway/routes/bundles.py",
-        "            metadata.append(promise)\n",
-        '            metadata.append(b"")\n',
+        "            promises.append(promise)\n",
+        '            promises.append(b"")\n',
         BUNDLE_TESTS,
     ),
     Mutant(

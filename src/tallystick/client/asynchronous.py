@@ -1,7 +1,7 @@
 """The SDK for coroutines: `AsyncClient`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -151,19 +151,32 @@ class AsyncClient:
         number: int | None = None,
         posting_id: str | None = None,
         code: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        metadata_person: str | None = None,
         key: str | None = None,
     ) -> PaymentOutcome:
         """Reverse a payment by new transfers: all that is left of it, or these parts.
 
         `number` is which of the payment's reversals this is; left out, the next one is looked up first. There is one
         of each number: if somebody else made it meanwhile, this is refused, with `field` "number". `posting_id` names
-        the posting of a pending payment that is to be reversed.
+        the posting of a pending payment that is to be reversed. `metadata` is text that comes with it, and
+        `metadata_person` the opaque id of whose it is.
         """
         own = self._key(key)
         if number is None:
             number = questions.next_reversal(await self.find_payment(payment_id), own)
         return await self._ask(
-            questions.resolve(payment_id, "reversals", own, parts, number=number, posting_id=posting_id, code=code)
+            questions.resolve(
+                payment_id,
+                "reversals",
+                own,
+                parts,
+                number=number,
+                posting_id=posting_id,
+                code=code,
+                metadata=metadata,
+                metadata_person=metadata_person,
+            )
         )
 
     async def find_payment(self, payment_id: str) -> Payment | None:

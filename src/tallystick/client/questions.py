@@ -100,10 +100,9 @@ def request_id(key: str) -> str:
 
 
 def transfer(new: NewTransfer, key: str, expires_at: int | None) -> Question[Outcome]:
-    """One transfer. What comes with text travels alone."""
+    """One transfer."""
     body = _encode(_fields(new))
-    alone = new.metadata is not UNSET or new.metadata_person is not UNSET
-    return Question("POST", "/v1/transfers", body, outcome, key, expires_at, None if alone else b"[%s]" % body)
+    return Question("POST", "/v1/transfers", body, outcome, key, expires_at, b"[%s]" % body)
 
 
 def transfers(several: Iterable[NewTransfer], key: str, expires_at: int | None) -> Question[list[Outcome]]:
@@ -151,7 +150,7 @@ def resolve(
     word: str,
     key: str,
     parts: Sequence[Part] | None = None,
-    **more: str | int | None,
+    **more: str | int | Mapping[str, str] | None,
 ) -> Question[PaymentOutcome]:
     """What to do with a payment that was made: post, void, reversals."""
     body: dict[str, Any] = {name: value for name, value in more.items() if value is not None}

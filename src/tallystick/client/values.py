@@ -50,8 +50,7 @@ class NewTransfer(Struct, frozen=True, kw_only=True):
     """Only of an imported transfer."""
     metadata_commitment: str | UnsetType = UNSET
     metadata: dict[str, str] | UnsetType = UNSET
-    """Text that is kept encrypted beside the ledger, which has the commitment to it; of a transfer that is a request of
-    its own."""
+    """Text that is kept encrypted beside the ledger, which has the commitment to it."""
     metadata_person: str | UnsetType = UNSET
     """The opaque id of whose text it is, who may want it erased; left out, the debit account's."""
 
@@ -160,6 +159,10 @@ class NewPayment(Struct, frozen=True, kw_only=True):
     user_data_64: int | UnsetType = UNSET
     limits: list[Limit] | UnsetType = UNSET
     conditions: list[Condition] | UnsetType = UNSET
+    metadata: dict[str, str] | UnsetType = UNSET
+    """Text that comes with the payment, as that of `NewTransfer`; each leg has the commitment to it."""
+    metadata_person: str | UnsetType = UNSET
+    """The opaque id of whose text it is; left out, the debit account's of the first leg."""
 
 
 class Part(Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """What a handler gets, and how a route describes itself to the dispatcher and to OpenAPI."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.requests import Requests
 from tallystick.inquiries.port import Inquiries
+from tallystick.metadata.store import Text
 from tallystick.records.commitments import Opening
 from tallystick.records.openings import Currency
 
@@ -28,8 +29,9 @@ class Acts(Protocol):
 class Texts(Protocol):
     """Text that comes with payments, by its commitment. Calls take milliseconds: never on the event loop."""
 
-    def keep(self, tenant: int, person: str, request_id: int, fields: Mapping[str, str]) -> bytes:
-        """Keep text, encrypted; returns its commitment. **Durable on return.** Raises `Unavailable`."""
+    def keep(self, tenant: int, texts: Sequence[Text]) -> list[bytes]:
+        """Keep texts, encrypted, all or none; returns their commitments. **Durable on return.** Raises
+        `Unavailable`."""
         ...
 
     def opened(self, tenant: int, commitment: bytes) -> dict[str, Opening] | None:

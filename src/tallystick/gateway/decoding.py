@@ -34,8 +34,8 @@ _ZERO = bytes(16)
 _AT = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _FIELD_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`")
 _FIELD_MISSING = re.compile(r"Object missing required field `(.*?)`")
-TRANSFER_FIELDS = len(shapes.TransferIn.__struct_fields__)
-"""How many fields of a transfer's request are the transfer's own; they come first."""
+TRANSFER_FIELDS = shapes.TransferIn.__struct_fields__.index("metadata")
+"""How many fields of a transfer are its event's and its commitment; they come first."""
 
 transfer_decoder = msgspec.json.Decoder(shapes.TransferRequest)
 transfers_decoder = msgspec.json.Decoder(shapes.TransfersRequest)

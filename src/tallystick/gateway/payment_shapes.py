@@ -12,10 +12,12 @@ from tallystick.gateway.shapes import (
     Id,
     Instant,
     Key,
+    Metadata,
     Outcome,
     OutId,
     OutInstant,
     OutNumber,
+    Person,
     documented,
 )
 
@@ -66,6 +68,8 @@ class PaymentRequest(Struct, forbid_unknown_fields=True):
     user_data_64: U64 | UnsetType = UNSET
     limits: Annotated[list[LimitIn], documented("", maxItems=16)] | UnsetType = UNSET
     conditions: Annotated[list[ConditionIn], documented("", maxItems=16)] | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    metadata_person: Person | UnsetType = UNSET
     request_id: Key | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
 
@@ -110,6 +114,8 @@ class ReversalRequest(Struct, forbid_unknown_fields=True):
     code: U16 | UnsetType = UNSET
     value_date: Date | UnsetType = UNSET
     booking_date: Date | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    metadata_person: Person | UnsetType = UNSET
     request_id: Key | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
 

@@ -96,6 +96,8 @@ class TransferIn(Struct, forbid_unknown_fields=True):
     flags: TransferFlags | UnsetType = UNSET
     timestamp: Instant | UnsetType = UNSET
     metadata_commitment: Commitment | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    metadata_person: Person | UnsetType = UNSET
 
 
 class TransferRequest(TransferIn, forbid_unknown_fields=True):
@@ -103,8 +105,6 @@ class TransferRequest(TransferIn, forbid_unknown_fields=True):
 
     request_id: Key | UnsetType = UNSET
     expires_at: Instant | UnsetType = UNSET
-    metadata: Metadata | UnsetType = UNSET
-    metadata_person: Person | UnsetType = UNSET
 
 
 class TransfersRequest(Struct, forbid_unknown_fields=True):

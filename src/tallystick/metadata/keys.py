@@ -4,6 +4,7 @@ No cache, no database, no log of them: a key that is erased must be nowhere. A b
 """
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -36,11 +37,25 @@ class PersonKeys:
             raise Corrupt(f"{path} holds no key")
         return key
 
-    def obtain(self, tenant: int, person: str) -> bytes:
-        """A person's key, made if there is none; durable on return. Raises as `find`."""
-        found = self.find(tenant, person)
-        if found is not None:
-            return found
+    def obtain_all(self, tenant: int, persons: Iterable[str]) -> dict[str, bytes]:
+        """The persons' keys, made where there is none; durable on return. Raises as `find`."""
+        found = {person: self.find(tenant, person) for person in dict.fromkeys(persons)}
+        made = [self._make(tenant, person) for person, key in found.items() if key is None]
+        try:
+            for folder in sorted({each for path in made for each in path.parents[:3]}, reverse=True):
+                _sync(folder)
+        except OSError as error:
+            raise Unavailable(f"keys could not be made durable in {self._folder}: {error.strerror}") from error
+        return {person: key or self._found(tenant, person) for person, key in found.items()}
+
+    def _found(self, tenant: int, person: str) -> bytes:
+        key = self.find(tenant, person)
+        if key is None:
+            raise Unavailable(f"the key in {self._path(tenant, person)} was destroyed just now")
+        return key
+
+    def _make(self, tenant: int, person: str) -> Path:
+        """Make a key; its file is synced, the folders above are not."""
         path = self._path(tenant, person)
         draft = path.with_name(f"{path.name}.{self._entropy(8).hex()}")
         try:
@@ -53,14 +68,9 @@ class PersonKeys:
             with suppress(FileExistsError):  # another process was first: its key is the person's
                 os.link(draft, path)
             draft.unlink()
-            for folder in (path.parent, path.parent.parent, self._folder):
-                _sync(folder)
         except OSError as error:
             raise Unavailable(f"no key could be made in {path.parent}: {error.strerror}") from error
-        key = self.find(tenant, person)
-        if key is None:
-            raise Unavailable(f"the key in {path} was destroyed just now")
-        return key
+        return path
 
     def destroy(self, tenant: int, person: str) -> bool:
         """Destroy a person's key for good: written over, synced, removed. Durable on return; False if there was none.

@@ -18,10 +18,12 @@ from tallystick.records.commitments import SALT_SIZE, Opening
 NONCE_SIZE = 12
 
 
-def openings_of(key: bytes, request_id: int, fields: Mapping[str, str]) -> dict[str, Opening]:
-    """The fields with their salts."""
+def openings_of(key: bytes, request_id: int, index: int, fields: Mapping[str, str]) -> dict[str, Opening]:
+    """The fields with their salts. `index`: which of the request's payments they came with."""
+    # That of the first has no number: it is the same payment alone, in a batch of one, or in a bundle.
+    use = b"salt/%d" % index if index else b"salt"
     return {
-        field: Opening(_derived(key, b"salt", request_id.to_bytes(16, "big") + field.encode(), SALT_SIZE), value)
+        field: Opening(_derived(key, use, request_id.to_bytes(16, "big") + field.encode(), SALT_SIZE), value)
         for field, value in fields.items()
     }
 

@@ -5,8 +5,9 @@ A backup may hold it, and must not hold the keys.
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tallystick.clock import Entropy
@@ -28,6 +29,16 @@ CREATE TABLE IF NOT EXISTS texts (
 ) WITHOUT ROWID"""
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text of one payment. `person`: opaque id of whose it is. `index`: which of its request's payments."""
+
+    person: str
+    request_id: int
+    index: int
+    fields: Mapping[str, str]
+
+
 class MetadataStore:
     """Text by commitment. Safe for threads, one at a time; any number of processes."""
 
@@ -39,19 +50,28 @@ class MetadataStore:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
 
-    def keep(self, tenant: int, person: str, request_id: int, fields: Mapping[str, str]) -> bytes:
-        """Keep the text of a request; returns its commitment, the same for the same request. **Durable on return.**
+    def keep(self, tenant: int, texts: Sequence[Text]) -> list[bytes]:
+        """Keep texts, all or none; returns their commitments, the same for the same. **Durable on return.**
 
-        Raises `Unavailable` if it cannot be kept now; the payment must then not be made with that commitment.
+        Raises `Unavailable` if they cannot be kept now; no payment must then be made with these commitments.
         """
-        key = self._keys.obtain(tenant, person)
-        openings = sealing.openings_of(key, request_id, fields)
+        keys = self._keys.obtain_all(tenant, (text.person for text in texts))
+        rows = [self._row(tenant, text, keys[text.person]) for text in texts]
+        with self._telling() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                connection.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?, ?, ?)", rows)
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.rollback()
+                raise
+        return [row[1] for row in rows]
+
+    def _row(self, tenant: int, text: Text, key: bytes) -> tuple[bytes, bytes, str, bytes]:
+        openings = sealing.openings_of(key, text.request_id, text.index, text.fields)
         commitment = commitments.commit_all(openings)
         sealed = sealing.seal(key, self._entropy(sealing.NONCE_SIZE), tenant, commitment, openings)
-        row = (tenant.to_bytes(8, "big"), commitment, person, sealed)
-        with self._telling() as connection:
-            connection.execute("INSERT OR IGNORE INTO texts VALUES (?, ?, ?, ?)", row)
-        return commitment
+        return tenant.to_bytes(8, "big"), commitment, text.person, sealed
 
     def opened(self, tenant: int, commitment: bytes) -> dict[str, Opening] | None:
         """The openings under a commitment; None if there are none here, or the person's key was destroyed.

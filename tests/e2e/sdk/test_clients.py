@@ -20,6 +20,7 @@ from tallystick.client import (
     TransferFilter,
     Unavailable,
 )
+from tallystick.client.reading import ListedTransfer
 from tallystick.clock import system_entropy
 from tallystick.lab import bench_sdk, journal_check
 from tallystick.lab.instance import Instance
@@ -112,13 +113,19 @@ def test_text_comes_with_a_payment_and_is_read_again_by_its_commitment(
         metadata_person="p-1",
     )
 
-    async def at_once() -> list[Outcome]:  # others may travel together, text never does
-        async with asynchronous() as many:
-            return await asyncio.gather(*(many.transfer(new) for _ in range(3)))
+    chosen = TransferFilter(account_id=shop)
 
-    made = asyncio.run(at_once())[-1] if several else client.transfer(new)
+    async def at_once() -> tuple[Outcome, list[ListedTransfer]]:  # they travel together
+        async with asynchronous() as many:
+            outcomes = await asyncio.gather(*(many.transfer(new) for _ in range(3)))
+            return outcomes[-1], [each async for each in many.search_transfers(chosen)]
+
+    if several:
+        made, listed = asyncio.run(at_once())
+    else:
+        made, listed = client.transfer(new), list(client.search_transfers(chosen))
     assert made.done
-    found = next(each for each in client.search_transfers(TransferFilter(account_id=shop)) if each.id == made.id)
+    found = next(each for each in listed if each.id == made.id)
     assert client.find_text(found.metadata_commitment) == {"reference": "Rent, May"}
     assert client.find_text("ab" * 32) is None
     with pytest.raises(Invalid, match="commitment"):

@@ -8,10 +8,10 @@ import sqlite3
 import pytest
 
 from tallystick.clock import system_entropy
-from tallystick.errors import Corrupt, Invalid, InvalidProof, Unavailable
+from tallystick.errors import Corrupt, Invalid, InvalidProof, TallystickError, Unavailable
 from tallystick.metadata.fields import check_fields, check_person
 from tallystick.metadata.keys import PersonKeys
-from tallystick.metadata.store import MetadataStore
+from tallystick.metadata.store import MetadataStore, Text
 from tallystick.records import commitments
 from tallystick.records.commitments import Opening
 
@@ -28,6 +28,15 @@ def store(tmp_path):
     return store_in(tmp_path)
 
 
+def keep(store, person, request_id, fields):
+    (commitment,) = store.keep(TENANT, [Text(person, request_id, 0, fields)])
+    return commitment
+
+
+def obtain(keys, tenant=TENANT):
+    return keys.obtain_all(tenant, [PERSON])[PERSON]
+
+
 def all_bytes(folder):
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
@@ -42,11 +51,11 @@ def test_a_commitment_is_an_hmac_of_field_and_value():
 
 
 def test_text_is_kept_under_a_commitment_that_a_retry_has_again(store, tmp_path):
-    commitment = store.keep(TENANT, PERSON, 1, FIELDS)
-    assert store.keep(TENANT, PERSON, 1, FIELDS) == commitment
-    assert store_in(tmp_path).keep(TENANT, PERSON, 1, FIELDS) == commitment
-    assert store.keep(TENANT, PERSON, 2, FIELDS) != commitment
-    assert store.keep(TENANT, "other", 1, FIELDS) != commitment
+    commitment = keep(store, PERSON, 1, FIELDS)
+    assert keep(store, PERSON, 1, FIELDS) == commitment
+    assert keep(store_in(tmp_path), PERSON, 1, FIELDS) == commitment
+    assert keep(store, PERSON, 2, FIELDS) != commitment
+    assert keep(store, "other", 1, FIELDS) != commitment
     found = store.opened(TENANT, commitment)
     assert {field: opening.value for field, opening in found.items()} == FIELDS
     commitments.check(commitment, found)
@@ -54,8 +63,34 @@ def test_text_is_kept_under_a_commitment_that_a_retry_has_again(store, tmp_path)
     assert store.opened(TENANT, bytes(32)) is None
 
 
+def test_equal_texts_of_one_request_have_commitments_of_their_own_and_are_kept_together(store, tmp_path):
+    texts = [Text(person, 1, index, FIELDS) for index, person in enumerate((PERSON, PERSON, "p-1"))]
+    several = store.keep(TENANT, texts)
+    assert len(set(several)) == 3
+    assert store.keep(TENANT, texts) == several
+    assert keep(store, PERSON, 1, FIELDS) == several[0]  # the first of them, alone
+    for commitment in several:
+        assert {field: opening.value for field, opening in store.opened(TENANT, commitment).items()} == FIELDS
+    assert store.erase(TENANT, PERSON) == 2
+    assert [store.opened(TENANT, each) is None for each in several] == [True, True, False]
+
+
+def test_of_texts_that_come_together_all_are_kept_or_none(store, tmp_path):
+    with sqlite3.connect(tmp_path / "texts.db") as database:
+        database.execute("CREATE TABLE texts (tenant, commitment, person, sealed)")
+        database.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON texts WHEN NEW.person = 'p-2'"
+            " BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+        )
+    with pytest.raises(TallystickError):
+        store.keep(TENANT, [Text(person, 1, index, FIELDS) for index, person in enumerate(("p-1", "p-2"))])
+    with sqlite3.connect(tmp_path / "texts.db") as database:
+        assert database.execute("SELECT count(*) FROM texts").fetchone() == (0,)
+    assert store.keep(TENANT, [Text("p-1", 1, 0, FIELDS)]), "it cannot be used again"
+
+
 def test_another_value_field_or_salt_does_not_open_it(store):
-    commitment = store.keep(TENANT, PERSON, 1, FIELDS)
+    commitment = keep(store, PERSON, 1, FIELDS)
     found = store.opened(TENANT, commitment)
     salt = found["debtor"].salt
     for wrong in (
@@ -69,14 +104,14 @@ def test_another_value_field_or_salt_does_not_open_it(store):
 
 
 def test_nothing_stands_there_in_clear(store, tmp_path):
-    store.keep(TENANT, PERSON, 1, FIELDS)
+    keep(store, PERSON, 1, FIELDS)
     left = all_bytes(tmp_path)
     for value in FIELDS.values():
         assert value.encode() not in left
 
 
 def test_a_text_that_was_changed_or_moved_is_not_shown(store, tmp_path):
-    first, second = store.keep(TENANT, PERSON, 1, FIELDS), store.keep(TENANT, PERSON, 2, {"reference": "x"})
+    first, second = keep(store, PERSON, 1, FIELDS), keep(store, PERSON, 2, {"reference": "x"})
     with sqlite3.connect(tmp_path / "texts.db") as database:
         database.execute(
             "UPDATE texts SET sealed = (SELECT sealed FROM texts WHERE commitment = ?) WHERE commitment = ?",
@@ -88,7 +123,7 @@ def test_a_text_that_was_changed_or_moved_is_not_shown(store, tmp_path):
 
 def test_an_erased_person_cannot_be_opened_any_more_and_others_can(store, tmp_path):
     """Attack 16: with all that is left, and with a backup of before that has no keys."""
-    theirs, other = store.keep(TENANT, PERSON, 1, FIELDS), store.keep(TENANT, "p-1", 2, FIELDS)
+    theirs, other = keep(store, PERSON, 1, FIELDS), keep(store, "p-1", 2, FIELDS)
     keys = PersonKeys(tmp_path / "keys", system_entropy)
     key = keys.find(TENANT, PERSON)
     salt = store.opened(TENANT, theirs)["debtor"].salt
@@ -105,7 +140,7 @@ def test_an_erased_person_cannot_be_opened_any_more_and_others_can(store, tmp_pa
     assert key not in left
     assert salt not in left
     # A key that the person gets later opens nothing of before.
-    store.keep(TENANT, PERSON, 3, FIELDS)
+    keep(store, PERSON, 3, FIELDS)
     with pytest.raises(Corrupt):
         store.opened(TENANT, theirs)
 
@@ -113,7 +148,7 @@ def test_an_erased_person_cannot_be_opened_any_more_and_others_can(store, tmp_pa
 def test_after_erasure_a_guess_cannot_be_checked_against_the_commitment(store, tmp_path):
     """Attack 17: the guess is right, and each 32 bytes that are left are tried as salt."""
     fields = {"debtor": "Ada Lovelace"}
-    commitment = store.keep(TENANT, PERSON, 1, fields)
+    commitment = keep(store, PERSON, 1, fields)
     salt = store.opened(TENANT, commitment)["debtor"].salt
     guess = lambda tried: hmac.digest(tried, b"debtor\0Ada Lovelace", "sha256") == commitment  # noqa: E731
     assert guess(salt)  # whoever has it knows at once
@@ -127,9 +162,9 @@ def test_after_erasure_a_guess_cannot_be_checked_against_the_commitment(store, t
 
 def test_a_key_is_for_its_owner_alone_and_one_of_two_that_are_made_at_once(tmp_path):
     keys = PersonKeys(tmp_path / "keys", system_entropy)
-    key = keys.obtain(TENANT, PERSON)
-    assert PersonKeys(tmp_path / "keys", system_entropy).obtain(TENANT, PERSON) == key
-    assert keys.obtain(TENANT + 1, PERSON) != key
+    key = obtain(keys)
+    assert obtain(PersonKeys(tmp_path / "keys", system_entropy)) == key
+    assert obtain(keys, TENANT + 1) != key
     files = [path for path in (tmp_path / "keys").rglob("*") if path.is_file()]
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     assert PERSON not in "".join(map(str, files))
@@ -141,7 +176,7 @@ def test_a_key_is_for_its_owner_alone_and_one_of_two_that_are_made_at_once(tmp_p
 def test_where_text_cannot_be_kept_that_is_said(tmp_path):
     (tmp_path / "keys").write_text("in the way")
     with pytest.raises(Unavailable):
-        store_in(tmp_path).keep(TENANT, PERSON, 1, FIELDS)
+        keep(store_in(tmp_path), PERSON, 1, FIELDS)
 
 
 @pytest.mark.parametrize(

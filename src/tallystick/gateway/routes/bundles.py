@@ -12,13 +12,14 @@ from typing import TypeAlias
 from msgspec import UNSET, Raw
 from msgspec.structs import astuple
 
-from tallystick.errors import Invalid
-from tallystick.gateway import answering, decoding, headers, problems, shapes
+from tallystick.errors import Invalid, Unavailable
+from tallystick.gateway import answering, decoding, headers, problems, shapes, texts
 from tallystick.gateway.answering import JSON, TRANSFER, Answer
 from tallystick.gateway.auth import PAY
 from tallystick.gateway.calls import Call, Route
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.routes.transfers import SLICE
+from tallystick.metadata.store import Text
 from tallystick.records.commands import COMMANDS_MAX, EVENT_SIZE, fingerprint, frame, pack_one
 
 _NOT_HERE = ("idempotency-key", "expires-at")
@@ -26,11 +27,13 @@ _NOT_HERE = ("idempotency-key", "expires-at")
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """One request of the bundle, understood. `metadata`: 32 bytes for each event, or nothing."""
+    """One request of the bundle, understood. `promises`: each event's commitment, or nothing; `texts` are by the
+    index of their event, and their commitments take their place among the promises once they are kept."""
 
     request_id: int
     events: bytes
-    metadata: bytes
+    promises: list[bytes]
+    texts: dict[int, Text]
     expires_at: int
 
 
@@ -67,6 +70,7 @@ async def create(call: Call) -> Answer:
     commands = sum(len(member.events) // EVENT_SIZE for member in members if isinstance(member, _Asked))
     if commands > COMMANDS_MAX:
         raise Invalid("requests", f"have {commands:,} commands; a bundle may have {COMMANDS_MAX:,} in all")
+    members = await _with_texts_kept(call, members)
     under_way: list[_Submitted | _Refused] = []
     for index, member in enumerate(members):
         under_way.append(_submit(call, member, wait_s) if isinstance(member, _Asked) else member)
@@ -101,34 +105,56 @@ def _member(part: Raw) -> _Member:
         request_id = headers.request_id({}, asked.request_id)
         decoding.count_in_bounds(len(asked.transfers), "transfers")
         keys = decoding.set_count(astuple(asked))
-        events, metadata = [], []
+        events, promises = [], []
+        told: dict[int, Text] = {}
         for index, transfer in enumerate(asked.transfers):
             fields = astuple(transfer)
             keys += decoding.set_count(fields)
-            event, promise = decoding.transfer_event(fields, request_id, index, f"transfers[{index}].")
+            at = f"transfers[{index}]."
+            event, promise = decoding.transfer_event(fields[: decoding.TRANSFER_FIELDS], request_id, index, at)
             events.append(event)
-            metadata.append(promise)
+            promises.append(promise)
+            text = texts.of_transfer(transfer, promise, request_id, index, at)
+            if text is not None:
+                told[index] = text
+                keys += len(text.fields)
         decoding.refuse_repeated_keys(body, keys)
         expires_at = 0 if asked.expires_at is UNSET else decoding.unsigned(asked.expires_at, "expires_at")
     except Invalid as error:
         return _Refused(request_id, problems.invalid(error))
-    promises = b"".join(one or bytes(32) for one in metadata) if any(metadata) else b""
-    return _Asked(request_id, b"".join(events), promises, expires_at)
+    return _Asked(request_id, b"".join(events), promises, told, expires_at)
+
+
+async def _with_texts_kept(call: Call, members: list[_Member]) -> list[_Member]:
+    """The members once all their texts are kept, with one sync; where that fails, those with text are refused."""
+    asked = [each for each in members if isinstance(each, _Asked) and each.texts]
+    try:
+        kept = iter(await texts.keep(call, [text for each in asked for text in each.texts.values()]))
+    except Unavailable as error:
+        refused = problems.unavailable(str(error))
+        return [
+            _Refused(each.request_id, refused) if isinstance(each, _Asked) and each.texts else each for each in members
+        ]
+    for each in asked:
+        for index in each.texts:
+            each.promises[index] = next(kept)
+    return members
 
 
 def _submit(call: Call, asked: _Asked, wait_s: float) -> _Submitted | _Refused:
     service, tenant = call.service, call.principal.tenant
     count = len(asked.events) // EVENT_SIZE
     now_ns = service.clock.wall_ns()
+    metadata = texts.joined(asked.promises)
     # Exactly the bytes of the request that comes alone, or its fingerprint would be another.
     if count == 1:
         commands, digest = pack_one(
-            asked.events, TRANSFER.kind, tenant, asked.request_id, now_ns, asked.expires_at, asked.metadata
+            asked.events, TRANSFER.kind, tenant, asked.request_id, now_ns, asked.expires_at, metadata
         )
     else:
-        digest = fingerprint(TRANSFER.kind, count, asked.events, asked.metadata)
+        digest = fingerprint(TRANSFER.kind, count, asked.events, metadata)
         commands = frame(
-            asked.events, TRANSFER.kind, tenant, asked.request_id, now_ns, asked.expires_at, asked.metadata
+            asked.events, TRANSFER.kind, tenant, asked.request_id, now_ns, asked.expires_at, metadata
         ).tobytes()
     payments = service.requests.payments
     try:

@@ -13,7 +13,7 @@ from msgspec.structs import astuple
 
 from tallystick import ids
 from tallystick.errors import Invalid
-from tallystick.gateway import answering, decoding, headers, payments, shapes
+from tallystick.gateway import answering, decoding, headers, payments, shapes, texts
 from tallystick.gateway import payment_shapes as told
 from tallystick.gateway.answering import JSON, TRANSFER, Answer
 from tallystick.gateway.auth import PAY, READ
@@ -24,6 +24,7 @@ from tallystick.gateway.routes import looking
 from tallystick.gateway.routes.looking import Row, wide
 from tallystick.gateway.submitting import SUBMIT_PROBLEMS, rows_of
 from tallystick.gateway.undecided import NOT_KNOWN
+from tallystick.metadata.store import Text
 from tallystick.records.commands import AccountFlag, TransferFlag
 
 MARKS_AT_ONCE = 16
@@ -40,8 +41,9 @@ async def create(call: Call) -> Answer:
     """Make a payment."""
     asked, request_id, own_id = _understood(call, _payment_decoder)
     moves = payments.payment(asked, own_id)
+    text = texts.found(asked.metadata, asked.metadata_person, asked.legs[0].debit_account_id, request_id)
     await _check_limited(call, payments.checked_accounts(asked))
-    return await _make(call, asked, own_id, request_id, moves)
+    return await _make(call, asked, own_id, request_id, moves, text)
 
 
 async def post(call: Call) -> Answer:
@@ -63,6 +65,7 @@ async def void(call: Call) -> Answer:
 async def reverse(call: Call) -> Answer:
     """Reverse a payment, whole or in part."""
     asked, request_id, own_id = _understood(call, _reversal_decoder)
+    text = texts.found(asked.metadata, asked.metadata_person, UNSET, request_id)
     payment_id = looking.path_id(call)
     legs = [_found(row) for row in await _legs(call, payment_id)]
     if asked.posting_id is UNSET:
@@ -76,7 +79,8 @@ async def reverse(call: Call) -> Answer:
         raise Invalid("number", f"is too high: this payment has had {len(marks)} reversals")
     before = await _reversed(call, marks, len(legs))
     left = [max(0, amount - back) for amount, back in zip(moved, before, strict=True)]
-    return await _make(call, asked, own_id, request_id, payments.reversal(asked, payment_id, own_id, legs, left))
+    moves = payments.reversal(asked, payment_id, own_id, legs, left)
+    return await _make(call, asked, own_id, request_id, moves, text)
 
 
 async def get_one(call: Call) -> Answer:
@@ -122,6 +126,8 @@ def _keys(asked: Any) -> int:
     """How many keys the body has, as far as they were not left out."""
     if isinstance(asked, list):
         return sum(map(_keys, asked))
+    if isinstance(asked, dict):
+        return len(asked)
     if not isinstance(asked, msgspec.Struct):
         return 0
     fields = astuple(asked)
@@ -204,9 +210,13 @@ def _leg(row: Row, back: int) -> told.LegOut:
     )
 
 
-async def _make(call: Call, asked: _Shape, own_id: int, request_id: int, moves: list[Move]) -> Answer:
-    """Have the chain decided, and answer about it as one thing."""
-    digest, rows = await rows_of(call, TRANSFER, payments.chain(moves), b"", request_id, asked.expires_at)
+async def _make(
+    call: Call, asked: _Shape, own_id: int, request_id: int, moves: list[Move], text: Text | None = None
+) -> Answer:
+    """Have the chain decided, and answer about it as one thing. Each leg commits to the text, which is kept first."""
+    promises = await texts.keep(call, [] if text is None else [text])
+    metadata = texts.joined(promise if move.leg is not None else b"" for promise in promises for move in moves)
+    digest, rows = await rows_of(call, TRANSFER, payments.chain(moves), metadata, request_id, asked.expires_at)
     if rows is NOT_KNOWN:
         return answering.not_decided(request_id, digest, TRANSFER)
     places = [(move.id, move.place, move.leg) for move in moves]

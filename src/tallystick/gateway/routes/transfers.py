@@ -10,14 +10,14 @@ from msgspec.structs import astuple
 from tallystick import ids
 from tallystick.acts.port import ACCESS
 from tallystick.errors import Invalid
-from tallystick.gateway import decoding, headers, shapes
+from tallystick.gateway import decoding, headers, shapes, texts
 from tallystick.gateway.answering import BINARY, JSON, REVIEW, TRANSFER, Answer, Outstanding
 from tallystick.gateway.auth import CONTROL, PAY, READ
 from tallystick.gateway.calls import Call, Route
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.routes import looking
 from tallystick.gateway.submitting import SUBMIT_PROBLEMS, batch, single
-from tallystick.metadata.fields import check_fields, check_person
+from tallystick.metadata.store import Text
 from tallystick.records.commands import EVENT_SIZE, Opcode
 
 SLICE = 256
@@ -39,23 +39,12 @@ def create_one(call: Call) -> Outstanding | Awaitable[Answer]:
 
 async def _create_with_text(call: Call, asked: shapes.TransferRequest, fields: tuple[Any, ...]) -> Answer:
     """A transfer with text: that is kept first, then the payment made with the commitment to it."""
-    if asked.metadata is UNSET:
-        raise Invalid("metadata_person", "means something only beside metadata")
-    decoding.refuse_repeated_keys(call.body, decoding.set_count(fields) + len(asked.metadata))
-    check_fields(asked.metadata, "metadata")
     request_id = headers.request_id(call.headers, asked.request_id or None)
     event, promise = decoding.transfer_event(fields[: decoding.TRANSFER_FIELDS], request_id, 0)
-    if promise:
-        raise Invalid("metadata_commitment", "cannot stand beside metadata, whose commitment is made here")
-    if asked.metadata_person is not UNSET:
-        person = asked.metadata_person
-        check_person(person, "metadata_person")
-    elif asked.debit_account_id is not UNSET:
-        person = ids.show(ids.parse(asked.debit_account_id))
-    else:
-        raise Invalid("metadata_person", "is missing, and there is no debit_account_id to take in its place")
-    texts, tenant = call.service.texts, call.principal.tenant
-    promise = await asyncio.to_thread(texts.keep, tenant, person, request_id, asked.metadata)
+    text = texts.of_transfer(asked, promise, request_id, 0)
+    assert text is not None
+    decoding.refuse_repeated_keys(call.body, decoding.set_count(fields) + len(text.fields))
+    (promise,) = await texts.keep(call, [text])
     outstanding = single(call, TRANSFER, event, promise, request_id, asked.expires_at)
     return outstanding.answer(await outstanding.rows)
 
@@ -84,20 +73,26 @@ async def create_batch(call: Call) -> Answer:
     keys = decoding.set_count(astuple(asked))
     events = []
     metadata = []
+    told: dict[int, Text] = {}
     for index, transfer in enumerate(asked.transfers):
         fields = astuple(transfer)
         keys += decoding.set_count(fields)
         try:
-            event, promise = decoding.transfer_event(fields, request_id, index)
+            event, promise = decoding.transfer_event(fields[: decoding.TRANSFER_FIELDS], request_id, index)
+            text = texts.of_transfer(transfer, promise, request_id, index)
         except Invalid as error:
             raise Invalid(f"transfers[{index}].{error.field}", error.message) from error
         events.append(event)
         metadata.append(promise)
+        if text is not None:
+            told[index] = text
+            keys += len(text.fields)
         if index % SLICE == SLICE - 1:
             await asyncio.sleep(0)
     decoding.refuse_repeated_keys(body, keys)
-    promises = b"".join(one or bytes(32) for one in metadata) if any(metadata) else b""
-    return await batch(call, TRANSFER, b"".join(events), promises, request_id, asked.expires_at)
+    for index, promise in zip(told, await texts.keep(call, list(told.values())), strict=True):
+        metadata[index] = promise
+    return await batch(call, TRANSFER, b"".join(events), texts.joined(metadata), request_id, asked.expires_at)
 
 
 async def get_one(call: Call) -> Answer:
