@@ -2157,6 +2157,14 @@ TOOLS = tuple(
             ("tests/unit/doctor",),
         ),
         (
+            "doctor passes over an archive that lacks what was signed",
+            "an archive that ends before what was signed is to be fixed",
+            "doctor/folder.py",
+            "    if entries < signed:",
+            "    if entries < 0:",
+            ("tests/unit/doctor",),
+        ),
+        (
             "doctor passes over a clock behind",
             "a clock behind the journal is to be fixed",
             "doctor/machine.py",

@@ -142,15 +142,20 @@ class Trimming:
                 return
 
 
-def _refuse_shorter_than_signed(settings: Settings, disk: Disk, end: int) -> None:
-    """What was signed is out there: a journal that ends before it would decide other entries under those numbers."""
+def signed_size(settings: Settings, disk: Disk) -> int:
+    """How many entries the log was signed up to, by the signer's own record; 0 before the first. Raises `Corrupt`."""
     data = slots.read(settings.path(FOLDER, SIGNED), disk)
     if data is None:
-        return
+        return 0
     try:
-        signed = parse_checkpoint(data.decode()).size
+        return parse_checkpoint(data.decode()).size
     except (InvalidProof, UnicodeDecodeError) as error:
         raise Corrupt(f"{settings.path(FOLDER, SIGNED)} is no checkpoint: {error}") from error
+
+
+def _refuse_shorter_than_signed(settings: Settings, disk: Disk, end: int) -> None:
+    """What was signed is out there: a journal that ends before it would decide other entries under those numbers."""
+    signed = signed_size(settings, disk)
     if signed > end:
         raise Corrupt(
             f"the log was signed up to entry {signed}, but the journal ends at {end}: deciding on would fork it. Set "

@@ -17,9 +17,11 @@ from pathlib import Path
 import urllib3
 import urllib3.exceptions
 
+from tallystick.archive.files import FileArchiveReader
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock
 from tallystick.compose import moved
+from tallystick.compose.archiving import signed_size
 from tallystick.compose.journals import Place
 from tallystick.doctor import folder, machine
 from tallystick.doctor.finding import Finding, look, to_fix
@@ -100,6 +102,7 @@ def _folder(settings: Settings) -> Iterator[Finding]:
     yield from folder.moved(mark.read_text().strip() if mark.exists() else None, mark)
     damaged = _register(settings, "scrub-damaged")
     yield folder.scrub(damaged - 1 if damaged else None)
+    yield _archive(settings)
     yield folder.crashes(_register(settings, "crashes"))
     yield folder.lanes(len(lane_folders(settings.path("intake"), SystemDisk())))
     path, problem, scopes = settings.keys_path, "", []
@@ -108,6 +111,20 @@ def _folder(settings: Settings) -> Iterator[Finding]:
     except TallystickError as error:
         problem = str(error)
     yield folder.keys(path, path.stat().st_mode if path.exists() else None, scopes, problem)
+
+
+def _archive(settings: Settings) -> Finding:
+    where, problem, entries = settings.archive_of_shard, "", 0
+    if where is None:
+        return folder.archive(None, 0, 0, "", same_disk=False)
+    signed = signed_size(settings, SystemDisk())  # before the archive, which is ahead of it while both grow
+    try:
+        entries = FileArchiveReader(where, SystemDisk()).end().next_seq
+    except TallystickError as error:
+        problem = str(error)
+    there = next(path for path in (where.absolute(), *where.absolute().parents) if path.exists())
+    same_disk = settings.data.exists() and there.stat().st_dev == settings.data.stat().st_dev
+    return folder.archive(str(where), entries, signed, problem, same_disk)
 
 
 def _register(settings: Settings, name: str) -> int:

@@ -31,6 +31,25 @@ def scrub(damaged_entry: int | None) -> Finding:
     return fine("scrub", "no damage found so far")
 
 
+def archive(where: str | None, entries: int, signed: int, problem: str, same_disk: bool) -> Finding:
+    """Whether a journal restored from a backup could go on: only an archive has what was signed after the backup.
+
+    `entries`: how far the archive reaches; `signed`: how far the log was signed.
+    """
+    if where is None:
+        fix = "set TALLY_ARCHIVE to a folder on another disk: without it, what was signed since the last backup is lost"
+        return look("archive", "there is none, so a restored journal may not go on: that would fork the log", fix)
+    if problem:
+        return to_fix("archive", problem, f"see docs/backup.md; until {where} is in order nothing new is signed")
+    if entries < signed:
+        fix = "`tally up` copies what is missing before it signs on; if this stays so, is it the right folder?"
+        return to_fix("archive", f"{where} ends at entry {entries:,}, and {signed:,} are signed", fix)
+    if same_disk:
+        fix = "let TALLY_ARCHIVE be on another disk, best another machine: this one takes both with it"
+        return look("archive", f"{where} is on the disk of the data folder", fix)
+    return fine("archive", f"{entries:,} entries in {where}")
+
+
 def crashes(count: int) -> Finding:
     """Whether the same requests crashed the engine."""
     if count:

@@ -7,7 +7,7 @@ import pytest
 
 from tallystick.cli import main
 from tallystick.cli.exits import Exit
-from tallystick.lab.instance import Instance
+from tallystick.lab.instance import Instance, pause
 
 
 def run(capsys, monkeypatch, data, port):
@@ -33,6 +33,12 @@ def test_a_running_platform_is_examined_without_a_key_and_disturbed_by_nothing(i
     assert found["engine"]["level"] == found["gateway"]["level"] == "fine"
     assert found["clock"]["what"] == "fits the journal"
     assert found["keys"]["level"] == "fine"
+    assert (found["archive"]["level"], "TALLY_ARCHIVE" in found["archive"]["fix"]) == ("look", True)
+    monkeypatch.setenv("TALLY_ARCHIVE", str(instance.folder / "no-archive"))
+    while instance.api().ask("GET", "/v1/log/checkpoint").status != 200:
+        pause(0.05)
+    code, found = run(capsys, monkeypatch, instance.folder, instance.port)
+    assert (code, found["archive"]["level"]) == (Exit.REFUSED, "fix")  # something was signed, and is not there
     assert not (instance.folder / ".doctor").exists()
     assert {path: path.stat().st_mtime_ns for path in instance.folder.glob("journal/*")}.keys() == before.keys()
 
