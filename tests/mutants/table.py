@@ -168,8 +168,8 @@ PROJECTING = (
     Mutant(
         "a read without end",
         "a long read is bounded",
-        READING,
-        "        return self._clock.monotonic_ns() > self._deadline_ns\n",
+        "src/tallystick/projector/sqlite.py",
+        "        return self._deadline_ns is not None and self._clock.monotonic_ns() > self._deadline_ns\n",
         "        return False\n",
         READING_TESTS,
     ),
@@ -1966,8 +1966,8 @@ AROUND = (
         PROJECTION,
         "            decided_at = self._recorder.record(*rows_from(part, self.next_seq), decided_at)\n",
         "            decided_at = self._recorder.record(*rows_from(part, self.next_seq), decided_at)\n"
-        '            self.connection.execute("COMMIT")\n'
-        '            self.connection.execute("BEGIN IMMEDIATE")\n',
+        '            self.tables.execute("COMMIT")\n'
+        '            self.tables.execute("BEGIN IMMEDIATE")\n',
         ("tests/unit/projector/test_projection.py",),
     ),
     Mutant(

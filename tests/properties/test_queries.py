@@ -7,6 +7,7 @@ import pytest
 from tallystick.engine import lookups
 from tallystick.projector import queries
 from tallystick.projector.projection import Projection
+from tallystick.projector.sqlite import SqliteTables
 from tallystick.records import objects
 from tallystick.records.changes import ChangeEventType
 from tallystick.records.endings import Ending
@@ -48,7 +49,7 @@ def compare(journal, accounts, seed, questions=400):
     """Asks at random, and returns what the journal says and the projection."""
     rng = random.Random(seed)
     folded = Folded(journal)
-    projection = Projection(None, journal)
+    projection = Projection(SqliteTables(None), journal)
     projection.catch_up()
     found = 0
     for _ in range(questions):
@@ -56,11 +57,11 @@ def compare(journal, accounts, seed, questions=400):
         times = [change.timestamp for owner, change in folded.changes if owner == tenant]
         times += [account["timestamp"] for (owner, _), account in folded.accounts.items() if owner == tenant]
         asked = filters(rng, name, times, [*accounts[tenant], 5])
-        answer = getattr(queries, name)(projection.connection, tenant, asked)
+        answer = getattr(queries, name)(projection.tables, tenant, asked)
         assert answer == getattr(folded, name)(tenant, asked), (name, tenant, asked)
         found += len(answer) > 0
     assert found > questions / 3
-    endings = projection.connection.execute("SELECT seq, ending FROM transfers WHERE ending").fetchall()
+    endings = projection.tables.execute("SELECT seq, ending FROM transfers WHERE ending").fetchall()
     assert dict(endings) == folded.endings
     return folded, projection
 
@@ -81,8 +82,8 @@ def test_every_query_gives_what_the_journal_of_a_real_engine_says(seed):
         numbers = [number for owner, number in folded.accounts if owner == tenant]
         rows, extra = lookups.accounts(history.shard.decider, tenant, numbers)
         known = [objects.account(row, more) for row, more in zip(rows, extra, strict=True)]
-        assert queries.query_accounts(projection.connection, tenant, QueryFilter()) == known
-        shown = queries.query_transfers(projection.connection, tenant, QueryFilter())
+        assert queries.query_accounts(projection.tables, tenant, QueryFilter()) == known
+        shown = queries.query_transfers(projection.tables, tenant, QueryFilter())
         rows = lookups.transfers(history.shard.decider, tenant, [each.id for each in shown])
         assert shown == [objects.transfer(row) for row in rows]
         assert len(shown) > 50
@@ -91,11 +92,11 @@ def test_every_query_gives_what_the_journal_of_a_real_engine_says(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_how_often_the_projection_catches_up_makes_no_difference(seed, monkeypatch):
     history = RandomHistory(seed, steps=300)
-    whole = Projection(None, history.writer.journal)
+    whole = Projection(SqliteTables(None), history.writer.journal)
     whole.catch_up()
     # One block a commit, and nothing remembered between them: every pending transfer and account is read again.
     monkeypatch.setattr("tallystick.projector.projection.ENTRIES_AT_ONCE", 1)
     monkeypatch.setattr("tallystick.projector.standing.ACCOUNTS_KEPT", 0)
-    pieces = Projection(None, history.writer.journal)
+    pieces = Projection(SqliteTables(None), history.writer.journal)
     pieces.catch_up()
-    assert list(pieces.connection.iterdump()) == list(whole.connection.iterdump())
+    assert list(pieces.tables.connection.iterdump()) == list(whole.tables.connection.iterdump())

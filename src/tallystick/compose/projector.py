@@ -41,18 +41,23 @@ def run(settings: Settings) -> None:
     run_folder = settings.path("run")
     disk.make_folder(run_folder)
     with alone(disk, run_folder, projecting.NAME):
-        path = projecting.prepare(disk, settings.path(projecting.FOLDER_NAME), _log.warning)
+        kept = projecting.Kept.of(settings)
         key = load_or_make_key(disk, settings, system_entropy)
 
         def read_journal() -> JournalReader:
             return Place.of(settings).reader(disk)
 
         journal = read_journal()
-        projection = Projection(path, journal)
+        projection = Projection(kept.writer(disk, _log.warning), journal)
         walk = Walk(projecting.NAME, Follower(journal, projection, clock, COMMITTED_AT_ONCE), run_folder, clock)
         reached = Reached()
         server = ServerEnd(
-            projecting.NAME, where, lambda: Reader(path, key, clock, reached, read_journal()), clock, walk.fail, WORKERS
+            projecting.NAME,
+            where,
+            lambda: Reader(kept.reader(clock), key, clock, reached, read_journal()),
+            clock,
+            walk.fail,
+            WORKERS,
         )
         _log.info("projector ready", next_seq=projection.next_seq, end=journal.end())
         try:

@@ -9,19 +9,18 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from sqlite3 import Connection
 from typing import TypeVar
 
 import structlog
 
 from tallystick.blockfile.disk import Disk
-from tallystick.compose import projecting
-from tallystick.compose.projecting import FILE_NAME
+from tallystick.compose.projecting import Kept
 from tallystick.errors import Invalid, Unavailable
 from tallystick.journal.port import JournalReader
 from tallystick.projector import queries
+from tallystick.projector.port import Tables
 from tallystick.projector.projection import Projection
-from tallystick.projector.schema import telling
+from tallystick.projector.sqlite import SqliteTables
 from tallystick.records.changes import AccountBalance, ChangeEvent
 from tallystick.records.filters import AccountFilter, ChangeEventsFilter, QueryFilter
 from tallystick.records.objects import Account, Transfer
@@ -29,7 +28,7 @@ from tallystick.records.objects import Account, Transfer
 _log = structlog.get_logger("tallystick.compose.querying")
 _Filter = TypeVar("_Filter", AccountFilter, QueryFilter, ChangeEventsFilter)
 _Found = TypeVar("_Found")
-_Query = Callable[[Connection, int, _Filter], list[_Found]]
+_Query = Callable[[Tables, int, _Filter], list[_Found]]
 
 
 class Queries:
@@ -39,8 +38,7 @@ class Queries:
         """`folder` is the projection's, made when first asked; None: kept in memory. The journal is read apart."""
         self._open_journal = open_journal
         self._disk = disk
-        self._folder = folder
-        self._path = None if folder is None else folder / FILE_NAME
+        self._kept = None if folder is None else Kept(folder)
         self._journal: JournalReader | None = None
         self._projection: Projection | None = None
         self._turn = threading.Lock()
@@ -55,10 +53,11 @@ class Queries:
         asked.check()
         if not 0 <= tenant < 1 << 64:
             raise Invalid("tenant", "must be between 0 and 2^64 - 1")
-        with self._turn, telling(self._path):
+        with self._turn:
             projection = self._opened()
             projection.catch_up()
-            return query(projection.connection, tenant, asked)
+            with projection.tables.telling():
+                return query(projection.tables, tenant, asked)
 
     async def ask_aio(self, query: "_Query[_Filter, _Found]", tenant: int, asked: _Filter) -> list[_Found]:
         """The same, without blocking the event loop."""
@@ -70,10 +69,10 @@ class Queries:
         if self._closed:
             raise Unavailable(_CLOSED)
         if self._projection is None:
-            if self._folder is not None:
-                projecting.prepare(self._disk, self._folder, _log.warning)
             self._journal = self._journal or self._open_journal()
-            self._projection = Projection(self._path, self._journal)
+            kept = self._kept
+            tables = SqliteTables(None) if kept is None else kept.writer(self._disk, _log.warning)
+            self._projection = Projection(tables, self._journal)
         return self._projection
 
     def close(self) -> None:

@@ -101,7 +101,7 @@ def verify(settings: Settings, progress: Progress | None = None) -> Rebuilt:
         )
         difference = first_difference(reader, saved, anew, progress)
         if difference is None:
-            difference = projecting.difference(settings.path(projecting.FOLDER_NAME), reader)
+            difference = projecting.difference(projecting.Kept.of(settings), reader, clock)
     seconds = (clock.monotonic_ns() - started) / 1e9
     return Rebuilt(saved.next_seq, seconds, keeper.covered, difference, tuple(dict.fromkeys(notes)))
 

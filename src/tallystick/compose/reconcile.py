@@ -43,8 +43,8 @@ def reconcile(settings: Settings, progress: Progress) -> Reconciled:
 
     Raises `Invalid` if there is no projection, `Corrupt` if the journal is damaged.
     """
-    path = settings.path(projecting.FOLDER_NAME, projecting.FILE_NAME)
-    if not path.exists():
+    kept = projecting.Kept.of(settings)
+    if not kept.exists():
         raise Invalid("", f"{settings.data} holds no projection; `tally up projector` makes one")
     clock = SystemClock()
     started, seen = clock.monotonic_ns(), 0
@@ -54,11 +54,8 @@ def reconcile(settings: Settings, progress: Progress) -> Reconciled:
         seen = done
         progress(done, of)
 
-    journal = Place.of(settings).reader(SystemDisk())
-    try:
-        difference = first_difference(path, journal, told)
-    finally:
-        journal.close()
+    with closing(Place.of(settings).reader(SystemDisk())) as journal, closing(kept.reader(clock)) as tables:
+        difference = first_difference(tables, journal, told)
     return Reconciled(seen, (clock.monotonic_ns() - started) / 1e9, difference)
 
 
@@ -70,14 +67,12 @@ def rebuild(settings: Settings, progress: Progress) -> Reconciled:
     disk, clock = SystemDisk(), SystemClock()
     Place.of(settings).refuse_empty(disk)
     started = clock.monotonic_ns()
-    run_folder, folder = settings.path("run"), settings.path(projecting.FOLDER_NAME)
+    run_folder, kept = settings.path("run"), projecting.Kept.of(settings)
     disk.make_folder(run_folder)
     with alone(disk, run_folder, projecting.NAME):
-        for name in disk.list(folder):
-            disk.remove(folder / name)
-        path = projecting.prepare(disk, folder, lambda said: None)
+        kept.remove(disk)
         journal = Place.of(settings).reader(disk)
-        projection = Projection(path, journal)
+        projection = Projection(kept.writer(disk, lambda said: None), journal)
         try:
             follower = Follower(journal, projection, clock, COMMITTED_AT_ONCE)
             while not follower.step():

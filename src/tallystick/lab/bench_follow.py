@@ -27,6 +27,7 @@ from tallystick.journal.files import FileJournalReader
 from tallystick.journal.follow import Cursor, Follower, slices
 from tallystick.lab.results import Result, median, ratio
 from tallystick.projector.projection import COMMITTED_AT_ONCE, Projection
+from tallystick.projector.sqlite import SqliteTables
 from tallystick.records.commands import ACCOUNT_EVENT, COMMANDS_MAX, TRANSFER_EVENT, Kind
 from tallystick.records.entries import TRANSFER_WORK
 from tallystick.statuses import CREATED, STORED_MASK
@@ -205,7 +206,7 @@ def _main(data: Path, target: Path) -> None:
         pass
     read_s = (_clock.monotonic_ns() - started) / 1e9
     wall, cpu = _clock.monotonic_ns(), _clock.cpu_ns()
-    projection = Projection(target / FILE_NAME, journal)
+    projection = Projection(SqliteTables(target / FILE_NAME), journal)
     first = projection.next_seq
     follower = Follower(journal, projection, _clock, COMMITTED_AT_ONCE)
     while not follower.step():

@@ -10,6 +10,7 @@ from tallystick.journal.files import FileJournalReader
 from tallystick.lab.simulated_world import JOURNAL, World
 from tallystick.projector import queries
 from tallystick.projector.projection import Projection
+from tallystick.projector.sqlite import SqliteTables
 from tallystick.records import objects
 from tallystick.records.filters import QueryFilter
 
@@ -18,7 +19,7 @@ class Projector:
     """One life of the process."""
 
     def __init__(self, world: World) -> None:
-        self._projection = Projection(None, FileJournalReader(JOURNAL, world.disk.another_process()))
+        self._projection = Projection(SqliteTables(None), FileJournalReader(JOURNAL, world.disk.another_process()))
 
     def step(self) -> int:
         """Take in what is durable; returns the seq after it."""
@@ -26,14 +27,14 @@ class Projector:
 
     def compare(self, decider: Decider, tenant: int) -> None:
         """All that it shows of a tenant is what the engine shows. Raises `AssertionError` that names the first."""
-        connection = self._projection.connection
-        accounts = queries.query_accounts(connection, tenant, QueryFilter())
+        tables = self._projection.tables
+        accounts = queries.query_accounts(tables, tenant, QueryFilter())
         rows, extra = lookups.accounts(decider, tenant, [account.id for account in accounts])
         assert len(rows) == len(accounts), f"the projector has {len(accounts)} accounts of tenant {tenant}"
         for mine, row, more in zip(accounts, rows, extra, strict=True):
             theirs = objects.account(row, more)
             assert mine == theirs, f"the projector shows {mine}, the engine {theirs}"
-        transfers = queries.query_transfers(connection, tenant, QueryFilter())
+        transfers = queries.query_transfers(tables, tenant, QueryFilter())
         found = lookups.transfers(decider, tenant, [transfer.id for transfer in transfers])
         assert len(found) == len(transfers), f"the projector has {len(transfers)} transfers of tenant {tenant}"
         for shown, row in zip(transfers, found, strict=True):

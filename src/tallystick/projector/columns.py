@@ -1,6 +1,6 @@
-"""Numbers as SQLite keeps them, a column at a time.
+"""Numbers as the tables keep them, a column at a time.
 
-A u128 is a 16-byte big-endian blob, so that its order is that of the numbers. A u64 is SQLite's signed integer with
+A u128 is a 16-byte big-endian blob, so that its order is that of the numbers. A u64 is the signed integer with
 the same 64 bits, and is only ever compared for equality. A client's own field that is zero, which no filter can
 ask for, is NULL and so costs neither room nor an index entry.
 """
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+OWN_FIELDS = ("user_data_128", "user_data_64", "user_data_32")
+"""What a client may write into accounts and transfers for itself."""
 Words = npt.NDArray[np.uint64]
 _SIGN = 1 << 63
 _MODULUS = 1 << 64
@@ -37,13 +39,13 @@ def blobs_or_null(lo: Words, hi: Words) -> list[bytes | None]:
 
 
 def signed(values: npt.NDArray[Any]) -> list[int]:
-    """Unsigned numbers as SQLite's integers."""
+    """Unsigned numbers as signed integers."""
     found: list[int] = values.astype(np.uint64).view(np.int64).tolist()
     return found
 
 
 def signed_or_null(values: npt.NDArray[Any]) -> list[int | None]:
-    """Unsigned numbers as SQLite's integers, zero as NULL."""
+    """Unsigned numbers as signed integers, zero as NULL."""
     if not values.any():
         return [None] * len(values)
     return [value or None for value in signed(values)]

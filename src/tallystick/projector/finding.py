@@ -6,12 +6,12 @@ A range of amounts is no order of seqs: where few rows have such an amount they 
 have, walking meets one soon.
 """
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tallystick.projector import columns
+from tallystick.projector.port import Tables
 from tallystick.projector.searching import Condition, Wanted, of_tenant
 
 WINDOW = 65_536
@@ -45,7 +45,7 @@ class Page(NamedTuple):
 
 
 def page(
-    connection: sqlite3.Connection,
+    tables: Tables,
     tenant: int,
     sought: Sought,
     wanted: Wanted,
@@ -59,17 +59,17 @@ def page(
     first, end = bounds
     wanted = wanted._replace(columns=f"t.seq, {wanted.columns}")
     if sought.amounts is not None:
-        seqs = _few_with_amount(connection, tenant, sought.amounts)
+        seqs = _few_with_amount(tables, tenant, sought.amounts)
         if seqs is not None:
-            return _of_these(connection, tenant, sought, wanted, seqs, bounds, limit, oldest_first)
-    walks = _walks(connection, tenant, sought, bounds)
+            return _of_these(tables, tenant, sought, wanted, seqs, bounds, limit, oldest_first)
+    walks = _walks(tables, tenant, sought, bounds)
     rows: list[tuple[Any, ...]] = []
     size = WINDOW
     while first < end:
         window = (first, min(end, first + size)) if oldest_first else (max(first, end - size), end)
         began_s = elapsed_s()
         found = [
-            row for walk in walks for row in _window(connection, sought, walk, wanted, window, limit + 1, oldest_first)
+            row for walk in walks for row in _window(tables, sought, walk, wanted, window, limit + 1, oldest_first)
         ]
         found.sort(key=lambda row: row[0], reverse=not oldest_first)
         rows += found
@@ -87,15 +87,15 @@ def page(
 
 
 def _walks(
-    connection: sqlite3.Connection, tenant: int, sought: Sought, bounds: tuple[int, int]
+    tables: Tables, tenant: int, sought: Sought, bounds: tuple[int, int]
 ) -> list[tuple[Condition, list[Condition]]]:
     """Along which indexes to go, and what is to be met besides: one walk, or one for each side of an account."""
     conditions = list(sought.conditions)
     if not conditions and not sought.sides:
         conditions = [of_tenant(sought.table, tenant)]
-    best = _rarest(connection, sought.table, conditions, bounds)
+    best = _rarest(tables, sought.table, conditions, bounds)
     if sought.sides:
-        of_account = sum(_count(connection, sought.table, side, bounds) for side in sought.sides)
+        of_account = sum(_count(tables, sought.table, side, bounds) for side in sought.sides)
         if best is None or of_account <= best[1]:
             return [(side, conditions) for side in sought.sides]
         assert best is not None
@@ -107,17 +107,17 @@ def _walks(
 
 
 def _rarest(
-    connection: sqlite3.Connection, table: str, conditions: list[Condition], bounds: tuple[int, int]
+    tables: Tables, table: str, conditions: list[Condition], bounds: tuple[int, int]
 ) -> tuple[Condition, int] | None:
     if not conditions:
         return None
-    counted = [(condition, _count(connection, table, condition, bounds)) for condition in conditions]
+    counted = [(condition, _count(tables, table, condition, bounds)) for condition in conditions]
     return min(counted, key=lambda each: each[1])
 
 
-def _count(connection: sqlite3.Connection, table: str, condition: Condition, bounds: tuple[int, int]) -> int:
+def _count(tables: Tables, table: str, condition: Condition, bounds: tuple[int, int]) -> int:
     """How many rows meet it, up to a bound: about a millisecond."""
-    [count] = connection.execute(
+    [count] = tables.execute(
         f"SELECT count(*) FROM (SELECT 1 FROM {table} t INDEXED BY {condition.index} "
         f"WHERE {condition.terms} AND t.seq >= ? AND t.seq < ? LIMIT ?)",
         (*condition.values, *bounds, _COUNTED_MAX),
@@ -126,7 +126,7 @@ def _count(connection: sqlite3.Connection, table: str, condition: Condition, bou
 
 
 def _window(
-    connection: sqlite3.Connection,
+    tables: Tables,
     sought: Sought,
     walk: tuple[Condition, list[Condition]],
     wanted: Wanted,
@@ -138,7 +138,7 @@ def _window(
     terms = [along.terms, *(each.terms for each in others), *(term for term, _ in sought.filters)]
     values = [*along.values, *(value for each in others for value in each.values)]
     values += [value for _, each in sought.filters for value in each]
-    return connection.execute(
+    return tables.execute(
         f"SELECT {wanted.columns} FROM {sought.table} t INDEXED BY {along.index} {wanted.joins} "
         f"WHERE {' AND '.join(terms)} AND t.seq >= ? AND t.seq < ? "
         f"ORDER BY t.seq {'ASC' if oldest_first else 'DESC'} LIMIT ?",
@@ -146,9 +146,9 @@ def _window(
     ).fetchall()
 
 
-def _few_with_amount(connection: sqlite3.Connection, tenant: int, amounts: tuple[int, int]) -> list[int] | None:
+def _few_with_amount(tables: Tables, tenant: int, amounts: tuple[int, int]) -> list[int] | None:
     """The seqs of all rows with such an amount; None if they are many."""
-    found = connection.execute(
+    found = tables.execute(
         "SELECT seq FROM transfers INDEXED BY transfers_by_amount "
         "WHERE tenant = ? AND amount_key BETWEEN ? AND ? LIMIT ?",
         (columns.to_signed(tenant), *amounts, AMOUNTS_SORTED_MAX + 1),
@@ -157,7 +157,7 @@ def _few_with_amount(connection: sqlite3.Connection, tenant: int, amounts: tuple
 
 
 def _of_these(
-    connection: sqlite3.Connection,
+    tables: Tables,
     tenant: int,
     sought: Sought,
     wanted: Wanted,
@@ -177,7 +177,7 @@ def _of_these(
     for at in range(0, len(seqs), 500):
         part = seqs[at : at + 500]
         marks = ", ".join("?" * len(part))
-        found = connection.execute(
+        found = tables.execute(
             f"SELECT {wanted.columns} FROM transfers t {wanted.joins} WHERE t.seq IN ({marks}) "
             f"AND {' AND '.join(['1 = 1', *terms])}",
             (*part, *values),

@@ -5,7 +5,6 @@ rows come in order of seq; so any stretch is a merge of a few short reads. Their
 missing in any of the tables shows in what is read, and is `Corrupt`.
 """
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import merge
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 
 from tallystick.errors import Corrupt
 from tallystick.projector import columns
+from tallystick.projector.port import Tables
 from tallystick.records.changes import ChangeEventType
 from tallystick.records.commands import Opcode, TransferFlag
 
@@ -74,24 +74,24 @@ class Line:
     value: int | None = None
 
 
-def account(connection: sqlite3.Connection, tenant: int, account_id: bytes) -> Account | None:
+def account(tables: Tables, tenant: int, account_id: bytes) -> Account | None:
     """The account, if there is one."""
-    row = connection.execute(_ACCOUNT, (columns.to_signed(tenant), account_id)).fetchone()
+    row = tables.execute(_ACCOUNT, (columns.to_signed(tenant), account_id)).fetchone()
     return None if row is None else Account(*row)
 
 
-def between(connection: sqlite3.Connection, of: Account, first: int, end: int, limit: int) -> list[Line]:
+def between(tables: Tables, of: Account, first: int, end: int, limit: int) -> list[Line]:
     """The account's lines with `first` ≤ seq < `end`, at most `limit`, in order.
 
     Raises `Corrupt` if their numbers do not follow each other.
     """
     bounds = (of.seq, first, end, limit)
     sources: list[Iterator[Line]] = [
-        map(_debited, connection.execute(_TRANSFERS.format("debit", "credit"), bounds)),
-        map(_credited, connection.execute(_TRANSFERS.format("credit", "debit"), bounds)),
-        map(_debit_resolved, connection.execute(_RESOLUTIONS.format("debit", "credit"), bounds)),
-        map(_credit_resolved, connection.execute(_RESOLUTIONS.format("credit", "debit"), bounds)),
-        map(_noted, connection.execute(_NOTES, bounds)),
+        map(_debited, tables.execute(_TRANSFERS.format("debit", "credit"), bounds)),
+        map(_credited, tables.execute(_TRANSFERS.format("credit", "debit"), bounds)),
+        map(_debit_resolved, tables.execute(_RESOLUTIONS.format("debit", "credit"), bounds)),
+        map(_credit_resolved, tables.execute(_RESOLUTIONS.format("credit", "debit"), bounds)),
+        map(_noted, tables.execute(_NOTES, bounds)),
     ]
     if first <= of.seq < end:
         sources.append(iter([Line(of.seq, 1, of.opened_at, _OPENING, balances=NOTHING)]))
@@ -102,27 +102,27 @@ def between(connection: sqlite3.Connection, of: Account, first: int, end: int, l
     return found
 
 
-def last_before(connection: sqlite3.Connection, of: Account, end: int) -> tuple[int, Balances]:
+def last_before(tables: Tables, of: Account, end: int) -> tuple[int, Balances]:
     """Number of the account's last line with seq < `end`, and its balances after it; 0 if it was opened later."""
     if end <= of.seq:
         return 0, NOTHING
     sequence, moved_at, balances = 1, of.seq, NOTHING
     for statement, debited in _LAST:
-        row = connection.execute(statement, (of.seq, end)).fetchone()
+        row = tables.execute(statement, (of.seq, end)).fetchone()
         if row is not None:
             sequence = max(sequence, row[1])
             if row[0] > moved_at:
                 moved_at, balances = row[0], _balances(row[2], debited)
-    row = connection.execute(_LAST_NOTE, (of.seq, end)).fetchone()
+    row = tables.execute(_LAST_NOTE, (of.seq, end)).fetchone()
     return max(sequence, row[1] if row else 0), balances
 
 
-def first_from(connection: sqlite3.Connection, end: int, at_ns: int) -> int:
+def first_from(tables: Tables, end: int, at_ns: int) -> int:
     """The first seq (of any tenant's) that was decided at `at_ns` or later; `end` if none of those before it was."""
     low, high = 0, end
     while low < high:
         middle = (low + high) // 2
-        found = [row for row in (connection.execute(each, (middle,)).fetchone() for each in _NEXT) if row is not None]
+        found = [row for row in (tables.execute(each, (middle,)).fetchone() for each in _NEXT) if row is not None]
         if not found:
             high = middle
             continue

@@ -1,10 +1,9 @@
 """What of a batch of entries moves money: transfers, expiries, approvals and rejections, as columns in their order.
 
 What a post or a void left open is filled in from its pending transfer, wherever that stands: in this batch or in the
-file. Which balances change by how much follows from the type alone (`records.changes.ChangeEventType`).
+tables. Which balances change by how much follows from the type alone (`records.changes.ChangeEventType`).
 """
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from tallystick.errors import Corrupt
 from tallystick.projector import columns, standing
+from tallystick.projector.port import Tables
 from tallystick.records.changes import ChangeEventType
 from tallystick.records.commands import AccountFlag, Kind, Opcode, TransferFlag
 from tallystick.records.endings import Ending
@@ -132,11 +132,9 @@ class Movements:
                     yield 2 * at + side, bool(closes[at])
 
 
-def movements(
-    work: npt.NDArray[np.void], details: npt.NDArray[np.void], connection: sqlite3.Connection
-) -> tuple[Movements, Movements]:
+def movements(work: npt.NDArray[np.void], details: npt.NDArray[np.void], tables: Tables) -> tuple[Movements, Movements]:
     """Those among these entries (`WORK`, dense) that move money; and approvals that move none: those of what was asked
-    as a pending transfer, and is from then on just that. Raises `Corrupt` if they do not fit the file."""
+    as a pending transfer, and is from then on just that. Raises `Corrupt` if they do not fit the tables."""
     created = work["status"] == STORED_MASK
     kind = work["kind"]
     opcode = work.view(CONTROL_WORK)["opcode"]
@@ -174,15 +172,15 @@ def movements(
         **{name: t[name][chosen].astype(np.uint64) for name in _AS_ASKED},
     )
     if (type_ > ChangeEventType.TWO_PHASE_PENDING).any():
-        return _inherited(found, connection)
+        return _inherited(found, tables)
     return found, found.those(np.zeros(len(found), np.bool_))
 
 
-def _inherited(found: Movements, connection: sqlite3.Connection) -> tuple[Movements, Movements]:
+def _inherited(found: Movements, tables: Tables) -> tuple[Movements, Movements]:
     """The movements with what comes from the pending transfers that they resolve, and apart from them the approvals
     that move nothing."""
     resolving = np.flatnonzero(found.type > ChangeEventType.TWO_PHASE_PENDING)
-    pending = _pending(found, resolving, connection)
+    pending = _pending(found, resolving, tables)
     for name in ("debit_account_id", "credit_account_id"):
         for half in (f"{name}_lo", f"{name}_hi"):
             getattr(found, half)[resolving] = pending[half]
@@ -207,7 +205,7 @@ def _inherited(found: Movements, connection: sqlite3.Connection) -> tuple[Moveme
     return found, unmoved
 
 
-def _pending(found: Movements, resolving: npt.NDArray[np.intp], connection: sqlite3.Connection) -> dict[str, Column]:
+def _pending(found: Movements, resolving: npt.NDArray[np.intp], tables: Tables) -> dict[str, Column]:
     """Of each movement in `resolving`, the columns of the pending transfer that it is about."""
     asked = found.pending_seq[resolving]
     pending = {name: np.zeros(len(resolving), np.uint64) for name in _INHERITED}
@@ -219,13 +217,13 @@ def _pending(found: Movements, resolving: npt.NDArray[np.intp], connection: sqli
         raise Corrupt(f"entry {found.seq[resolving[wrong][0]]} resolves what is no pending transfer")
     for name in _INHERITED:
         pending[name][here] = getattr(found, name)[places[here]]
-    _read(connection, asked, np.flatnonzero(~here), pending)
+    _read(tables, asked, np.flatnonzero(~here), pending)
     if (pending["tenant"] != found.tenant[resolving]).any():
         raise Corrupt(f"an entry from {found.seq[resolving[0]]} on resolves another tenant's pending transfer")
     return pending
 
 
-def _read(connection: sqlite3.Connection, seqs: Column, places: npt.NDArray[np.intp], into: dict[str, Column]) -> None:
+def _read(tables: Tables, seqs: Column, places: npt.NDArray[np.intp], into: dict[str, Column]) -> None:
     """Read the pending transfers `seqs[places]` of earlier batches into the columns, at `places`."""
     wanted, which = np.unique(seqs[places], return_inverse=True)
     read = {name: np.zeros(len(wanted), np.uint64) for name in _INHERITED}
@@ -233,7 +231,7 @@ def _read(connection: sqlite3.Connection, seqs: Column, places: npt.NDArray[np.i
     at = {seq: place for place, seq in enumerate(left)}
     for start in range(0, len(left), _READ_AT_ONCE):
         part = left[start : start + _READ_AT_ONCE]
-        for row in connection.execute(_PENDING.format(",".join("?" * len(part))), part):
+        for row in tables.execute(_PENDING.format(",".join("?" * len(part))), part):
             place = at.pop(row[0])
             for name, number in zip(_READ, row[1:], strict=True):
                 if isinstance(number, bytes):

@@ -1,22 +1,19 @@
-"""The projection: the file, how far it has come, and how it follows the journal.
+"""The projection: the tables, how far it has come, and how it follows the journal.
 
 Blocks are written many at a time, the cursor in the same commit as their effect; so it may be stopped at any line and
 goes on where it was. It reads what is durable and nothing beyond.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from tallystick.errors import Unavailable
 from tallystick.journal.follow import ENTRIES_AT_ONCE as ENTRIES_AT_ONCE
 from tallystick.journal.follow import Cursor, catch_up, rows_from
 from tallystick.journal.port import JournalReader
+from tallystick.projector.port import WritableTables
 from tallystick.projector.recording import Recorder
-from tallystick.projector.schema import connect, telling
 from tallystick.records.blocks import EntryBlock
 
-LOG_BYTES_MAX = 1 << 30
-"""Of SQLite's write-ahead log; a commit of a projector that catches up may write a good part of this."""
 COMMITTED_AT_ONCE = 262_144
 """Entries of a commit of a projector that catches up. An index by account is touched everywhere by every commit, so the
 fewer commits, the fewer of its pages are written again and again."""
@@ -39,20 +36,16 @@ def _parts(blocks: Sequence[EntryBlock]) -> Iterator[Sequence[EntryBlock]]:
 class Projection:
     """One shard's tables. Not safe for concurrent calls."""
 
-    def __init__(self, path: Path | None, journal: JournalReader) -> None:
-        """The file at `path`, made if it is not there; None: in memory. Its folder must exist.
-
-        Raises `Corrupt` if it is none of ours, `Unavailable` if it cannot be opened.
-        """
-        self._path = path
+    def __init__(self, tables: WritableTables, journal: JournalReader) -> None:
+        """The tables become the projection's, to be closed by it. Raises as they do."""
         self._journal = journal
-        self.connection = connect(path)
-        self._recorder = Recorder(self.connection)
-        with telling(path):
+        self.tables = tables
+        self._recorder = Recorder(tables)
+        with tables.telling():
             self._load_cursor()
 
     def _load_cursor(self) -> None:
-        row = self.connection.execute("SELECT next_seq, decided_at, block_hash FROM cursor").fetchone()
+        row = self.tables.execute("SELECT next_seq, decided_at, block_hash FROM cursor").fetchone()
         self.next_seq: int
         self._decided_at: int
         self._block_hash: bytes | None
@@ -67,9 +60,9 @@ class Projection:
         return catch_up(self._journal, self, ENTRIES_AT_ONCE)
 
     def cursor(self) -> Cursor:
-        """How far it has come, as the file says."""
+        """How far it has come, as the tables say."""
         known = self.next_seq
-        with telling(self._path):
+        with self.tables.telling():
             self._load_cursor()
         if self.next_seq != known:
             self._recorder.forget()  # somebody else wrote
@@ -77,42 +70,28 @@ class Projection:
 
     def take(self, blocks: Sequence[EntryBlock], after: Cursor) -> None:
         """Write what these blocks say, and `after` as the cursor, in one commit (`journal.follow.Effects`)."""
-        with telling(self._path):
-            self.connection.execute("BEGIN IMMEDIATE")
+        with self.tables.telling():
             try:
-                self._write(blocks, after)
-                self.connection.execute("COMMIT")
+                with self.tables.writing():
+                    self._write(blocks, after)
             except BaseException:
-                if self.connection.in_transaction:
-                    self.connection.execute("ROLLBACK")
                 self._recorder.forget()
                 self._load_cursor()
                 raise
-            self._trim_log()
-
-    def _trim_log(self) -> None:
-        """Begin SQLite's log anew where it has grown: by itself it does that in a moment without readers only, and
-        readers that follow closely on each other leave none. New ones need no log once all of it is in the file."""
-        if self._path is None:
-            return
-        log = self._path.with_name(self._path.name + "-wal")
-        if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
-            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # a reader that stays only delays it
 
     def _write(self, blocks: Sequence[EntryBlock], after: Cursor) -> None:
-        if self.connection.execute("SELECT next_seq FROM cursor").fetchone() != (self.next_seq,):
+        if self.tables.execute("SELECT next_seq FROM cursor").fetchone() != (self.next_seq,):
             # A library's queries and a projector on one folder: what is remembered here is no longer so.
-            raise Unavailable(f"{self._path}: another process wrote to it; this one looks again")
+            raise Unavailable("another process wrote to the projection; this one looks again")
         decided_at = self._decided_at
         for part in _parts(blocks):
             decided_at = self._recorder.record(*rows_from(part, self.next_seq), decided_at)
-        self.connection.execute(
+        self.tables.execute(
             "UPDATE cursor SET next_seq = ?, decided_at = ?, block_hash = ?",
             (after.next_seq, decided_at, after.block_hash),
         )
         self.next_seq, self._decided_at, self._block_hash = after.next_seq, decided_at, after.block_hash
 
     def close(self) -> None:
-        """Let go of the file. The journal's reader is the caller's."""
-        with telling(self._path):
-            self.connection.close()
+        """Let go of the tables. The journal's reader is the caller's."""
+        self.tables.close()

@@ -1,15 +1,12 @@
 """What the projector answers to gateways: balances, statements, searches, totals; each from one moment of the tables.
 
-A reader has a connection of its own, read only, and each answer one transaction, so it sees one commit of the follower
+A reader has tables of its own, read only, and each answer one transaction, so it sees one commit of the follower
 and holds up none. A question that names a position waits for it a little. Every statement may be interrupted when the
 time of its asker is over.
 """
 
-import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,7 +19,7 @@ from tallystick.inquiries.reads import POSITION_WAIT_S, Asked, Read
 from tallystick.journal.port import JournalReader
 from tallystick.projector import columns, cursors, lines, printing
 from tallystick.projector.finding import AMOUNT_KEY_MAX, Sought, page
-from tallystick.projector.schema import telling
+from tallystick.projector.port import Tables
 from tallystick.projector.searching import Condition, Wanted
 from tallystick.projector.shown import ACCOUNT, TRANSFER
 from tallystick.records.commands import AccountFlag, Side, TransferFlag
@@ -30,9 +27,6 @@ from tallystick.records.endings import Ending
 
 SEARCH_S = 0.1
 """How long a page of a search may take before it ends early."""
-INSTRUCTIONS = 50_000
-"""Of SQLite, between two looks at the clock: about a millisecond."""
-CACHE_KIB = 16_384
 _FROZEN = {0: "none", Side.DEBITS: "debits", Side.CREDITS: "credits", Side.BOTH: "both"}
 _STATES = {
     int(Ending.OPEN): "open",
@@ -66,27 +60,17 @@ class Reached:
 class Reader:
     """One worker's connection. See `inquiries.port.Handler`."""
 
-    def __init__(self, path: Path, key: bytes, clock: Clock, reached: Reached, journal: JournalReader) -> None:
-        """`key` signs cursors; the `journal` becomes this reader's, for its end. There must be a file at `path`."""
-        self._path = path
+    def __init__(self, tables: Tables, key: bytes, clock: Clock, reached: Reached, journal: JournalReader) -> None:
+        """`key` signs cursors; the `tables` become this reader's, and the `journal`, for its end."""
+        self._tables = tables
         self._key = key
         self._clock = clock
         self._reached = reached
         self._journal = journal
-        self._deadline_ns = 0
-        with telling(path):
-            self._connection = sqlite3.connect(
-                f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-            self._connection.set_progress_handler(self._is_late, INSTRUCTIONS)
-
-    def _is_late(self) -> bool:
-        return self._clock.monotonic_ns() > self._deadline_ns
 
     def close(self) -> None:
-        """Let go of file and journal."""
-        self._connection.close()
+        """Let go of tables and journal."""
+        self._tables.close()
         self._journal.close()
 
     def __call__(self, operation: str, tenant: int, body: bytes, left_s: float) -> bytes:
@@ -99,10 +83,13 @@ class Reader:
         except msgspec.DecodeError as error:
             raise Invalid("", f"the question cannot be understood: {error}") from error
         began_ns = self._clock.monotonic_ns()
-        self._deadline_ns = began_ns + round(left_s * 1e9)
         self._wait(asked.position, min(left_s, POSITION_WAIT_S))
-        with telling(self._path), self._one_moment() as position:
-            return reads.encode(answer(self, _Moment(self._connection, tenant, position), asked))
+        left_s -= (self._clock.monotonic_ns() - began_ns) / 1e9
+        with self._tables.telling(), self._tables.at_one_moment(max(left_s, 0.0)):
+            [position] = self._tables.execute("SELECT next_seq FROM cursor").fetchone()
+            if position < asked.position:  # what was reached and not on disk yet may be lost with the database's server
+                raise Unavailable(f"position {asked.position} is not reached again yet; try again")
+            return reads.encode(answer(self, _Moment(self._tables, tenant, position), asked))
 
     def _wait(self, position: int, seconds: float) -> None:
         if position and not self._reached.wait(position, 0):
@@ -111,15 +98,6 @@ class Reader:
                 raise Invalid("Tally-Position", f"is past the journal's end, {end}")
             if not self._reached.wait(position, seconds):
                 raise Unavailable(f"position {position} is not reached yet; try again")
-
-    @contextmanager
-    def _one_moment(self) -> Any:
-        self._connection.execute("BEGIN")
-        try:
-            yield self._connection.execute("SELECT next_seq FROM cursor").fetchone()[0]
-        finally:
-            with suppress(sqlite3.Error):
-                self._connection.execute("COMMIT")
 
     def _elapsed_since(self) -> Callable[[], float]:
         began_ns = self._clock.monotonic_ns()
@@ -144,10 +122,10 @@ class Reader:
                 raise Invalid("at_position", f"is past the end, {position}")
             position = asked.at_position
         elif asked.at_ns is not None:
-            position = lines.first_from(moment.connection, position, asked.at_ns + 1)
+            position = lines.first_from(moment.tables, position, asked.at_ns + 1)
         if account.seq >= position:
             raise NotFound(f"account {asked.account_id.hex()} was opened later")
-        sequence, balances = lines.last_before(moment.connection, account, position)
+        sequence, balances = lines.last_before(moment.tables, account, position)
         out = reads.BalanceOut(
             account_id=asked.account_id.hex(),
             ledger=account.ledger,
@@ -162,12 +140,12 @@ class Reader:
         """A page of an account's lines."""
         account = moment.account(asked.account_id)
         question, position, place = self._continued(moment, asked)
-        connection = moment.connection
+        tables = moment.tables
         until = asked.until_ns
-        end = position if until is None else lines.first_from(connection, position, until)
-        first = lines.first_from(connection, end, asked.since_ns) if place is None and asked.since_ns else place or 0
-        sequence, opening = lines.last_before(connection, account, first)
-        found = lines.between(connection, account, first, end, asked.limit + 1)
+        end = position if until is None else lines.first_from(tables, position, until)
+        first = lines.first_from(tables, end, asked.since_ns) if place is None and asked.since_ns else place or 0
+        sequence, opening = lines.last_before(tables, account, first)
+        found = lines.between(tables, account, first, end, asked.limit + 1)
         if found and found[0].sequence != sequence + 1:
             raise Corrupt(f"line {sequence} of account {asked.account_id.hex()} is followed by {found[0].sequence}")
         following = found[asked.limit :]
@@ -183,14 +161,14 @@ class Reader:
     def transfers(self, moment: "_Moment", asked: reads.TransfersAsked) -> Read:
         """A page of transfers."""
         question, position, place = self._continued(moment, asked)
-        connection, tenant = moment.connection, moment.tenant
-        end = position if asked.until_ns is None else lines.first_from(connection, position, asked.until_ns)
-        first = lines.first_from(connection, end, asked.since_ns) if asked.since_ns else 0
+        tables, tenant = moment.tables, moment.tenant
+        end = position if asked.until_ns is None else lines.first_from(tables, position, asked.until_ns)
+        first = lines.first_from(tables, end, asked.since_ns) if asked.since_ns else 0
         if place is not None:
             first, end = (max(first, place), end) if asked.oldest_first else (first, min(end, place))
         sought = _sought_transfers(moment, asked)
         found = page(
-            connection, tenant, sought, _TRANSFER, (first, end), asked.limit, asked.oldest_first,
+            tables, tenant, sought, _TRANSFER, (first, end), asked.limit, asked.oldest_first,
             self._elapsed_since(), SEARCH_S,
         )  # fmt: skip
         cursor = "" if found.place is None else cursors.make(self._key, tenant, question, position, found.place)
@@ -204,7 +182,7 @@ class Reader:
         conditions = _own_conditions("accounts", moment.tenant, asked)
         sought = Sought("accounts", conditions, [], [])
         found = page(
-            moment.connection, moment.tenant, sought, _ACCOUNT, (place or 0, position), asked.limit, True,
+            moment.tables, moment.tenant, sought, _ACCOUNT, (place or 0, position), asked.limit, True,
             self._elapsed_since(), SEARCH_S,
         )  # fmt: skip
         cursor = "" if found.place is None else cursors.make(self._key, moment.tenant, question, position, found.place)
@@ -214,7 +192,7 @@ class Reader:
 
     def totals(self, moment: "_Moment", asked: reads.TotalsAsked) -> Read:
         """Trial balances."""
-        rows = moment.connection.execute(
+        rows = moment.tables.execute(
             "SELECT * FROM totals WHERE tenant = ? AND (? = 0 OR ledger = ?) ORDER BY ledger, code",
             (columns.to_signed(moment.tenant), asked.ledger, asked.ledger),
         ).fetchall()
@@ -225,14 +203,14 @@ class Reader:
 class _Moment:
     """What one answer sees: a tenant's rows as of the cursor."""
 
-    def __init__(self, connection: sqlite3.Connection, tenant: int, position: int) -> None:
-        self.connection = connection
+    def __init__(self, tables: Tables, tenant: int, position: int) -> None:
+        self.tables = tables
         self.tenant = tenant
         self.position = position
 
     def account(self, account_id: bytes) -> lines.Account:
         """The account. Raises `NotFound`."""
-        found = lines.account(self.connection, self.tenant, account_id)
+        found = lines.account(self.tables, self.tenant, account_id)
         if found is None:
             raise NotFound(f"this tenant has no account {account_id.hex()}")
         return found
@@ -329,7 +307,7 @@ def _account(row: tuple[Any, ...], moment: _Moment, position: int) -> reads.Acco
     seq, number, _, _, _, _, own, u64, u32, ledger, code, flags, timestamp, limit, frozen = row
     # Of the first page's position, though later pages come from a later commit.
     account = lines.Account(seq, ledger, code, timestamp, 0)
-    sequence, balances = lines.last_before(moment.connection, account, position)
+    sequence, balances = lines.last_before(moment.tables, account, position)
     return reads.AccountFound(
         id=number.hex(),
         debits_pending=str(balances[0]),

@@ -5,11 +5,8 @@ balances are folded from the entries once more, in plain numbers. A row that is 
 What no entry says by itself (balances after each line, endings) is left to `verification`, which makes all anew.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +16,7 @@ from tallystick.errors import Corrupt
 from tallystick.journal.follow import Cursor, rows_from, slices
 from tallystick.journal.port import JournalReader
 from tallystick.projector import columns
-from tallystick.projector.schema import telling
+from tallystick.projector.port import Tables
 from tallystick.records.commands import Kind, Opcode, TransferFlag
 from tallystick.records.entries import ACCOUNT_WORK, CONTROL_WORK, TRANSFER_WORK, WORK
 from tallystick.statuses import STORED_MASK
@@ -36,25 +33,24 @@ _TWO_PHASE = _PENDING | _POST | _VOID
 DEBITS_PENDING, DEBITS_POSTED, CREDITS_PENDING, CREDITS_POSTED, LINES = range(5)
 
 
-def first_difference(path: Path, journal: JournalReader, progress: Progress | None = None) -> str | None:
-    """The first difference between the projection at `path` and its journal, in words; None if there is none.
+def first_difference(tables: Tables, journal: JournalReader, progress: Progress | None = None) -> str | None:
+    """The first difference between the projection in `tables` and its journal, in words; None if there is none.
 
     As of its own cursor, in one read transaction, so it may be followed meanwhile. Raises `Corrupt` if the journal
-    itself does not fit, `Unavailable` if the file cannot be read.
+    itself does not fit, `Unavailable` if the tables cannot be read.
     """
-    with telling(path), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-        connection.execute("BEGIN")
-        [end] = connection.execute("SELECT next_seq FROM cursor").fetchone()
+    with tables.telling(), tables.at_one_moment():
+        [end] = tables.execute("SELECT next_seq FROM cursor").fetchone()
         if end > journal.end():
             return f"it has entries up to {end:,}, but the journal ends at {journal.end():,}"
-        return _Reconciling(connection).run(journal, end, progress or (lambda done, of: None))
+        return _Reconciling(tables).run(journal, end, progress or (lambda done, of: None))
 
 
 class _Reconciling:
     """One walk along the journal."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
         self._accounts: dict[Key, list[int]] = {}
         self._pending: dict[int, tuple[Key, Key, int, bool]] = {}
         """By seq: both accounts, the amount, and whether it was asked as a pending one."""
@@ -82,7 +78,7 @@ class _Reconciling:
             ("transfers", self._transfers(work, details, made & (kind == Kind.TRANSFER))),
             ("resolutions and notes", _seqs(work, made & ((kind == Kind.CONTROL) | (kind == Kind.EXPIRY)))),
         ):
-            kept = self._connection.execute(_KEPT[table], span * _KEPT[table].count("BETWEEN"))
+            kept = self._tables.execute(_KEPT[table], span * _KEPT[table].count("BETWEEN"))
             for row, expected in zip_longest(kept, wanted):
                 if row != expected:
                     return f"{table} holds {_shown(row)}, the journal says {_shown(expected)}"
@@ -107,7 +103,7 @@ class _Reconciling:
             d["debit_sequence"].tolist(),
             d["credit_sequence"].tolist(),
             d["pending_seq"].tolist(),
-            columns.pieces(t["metadata"], 32),
+            (None if each == bytes(32) else each for each in columns.pieces(t["metadata"], 32)),
             strict=True,
         )
 
@@ -183,7 +179,7 @@ class _Reconciling:
 
     def _accounts_differ(self) -> str | None:
         count = 0
-        for tenant, number, *kept, lines in self._connection.execute(_BALANCES):
+        for tenant, number, *kept, lines in self._tables.walk(_BALANCES):
             whole = int.from_bytes(number, "big")
             key = (columns.unsigned(tenant), whole & 0xFFFFFFFFFFFFFFFF, whole >> 64)
             standing = [*(int.from_bytes(each, "big") for each in kept), lines]
@@ -194,13 +190,13 @@ class _Reconciling:
 
     def _totals_differ(self) -> str | None:
         sums: dict[tuple[Any, ...], list[int]] = {}
-        for *group, dp, ds, cp, cs in self._connection.execute(_GROUPED):
+        for *group, dp, ds, cp, cs in self._tables.walk(_GROUPED):
             total = sums.setdefault(tuple(group), [0] * 5)
             for at, number in enumerate((1, *(int.from_bytes(each, "big") for each in (dp, ds, cp, cs)))):
                 total[at] += number
         kept = {
             tuple(row[:3]): [row[3], *(int.from_bytes(each, "big") for each in row[4:])]
-            for row in self._connection.execute("SELECT * FROM totals")
+            for row in self._tables.execute("SELECT * FROM totals")
         }
         for key in sums.keys() | kept.keys():
             if sums.get(key) != kept.get(key):
@@ -226,7 +222,7 @@ _KEPT = {
     "accounts": "SELECT seq, tenant, id, ledger, code FROM accounts WHERE seq BETWEEN ? AND ? ORDER BY seq",
     "transfers": (
         "SELECT seq, tenant, decided_at, id, amount, debit_sequence, credit_sequence, coalesce(pending_seq, 0), "
-        "coalesce(metadata, zeroblob(32)) FROM transfers WHERE seq BETWEEN ? AND ? ORDER BY seq"
+        "metadata FROM transfers WHERE seq BETWEEN ? AND ? ORDER BY seq"
     ),
     "resolutions and notes": (
         "SELECT seq FROM resolutions WHERE seq BETWEEN ? AND ? UNION SELECT seq FROM notes "

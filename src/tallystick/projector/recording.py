@@ -3,7 +3,6 @@
 Refused commands leave no row. An entry that does not fit what is there raises `Corrupt`.
 """
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from tallystick.errors import Corrupt
 from tallystick.projector import columns
 from tallystick.projector.movements import CLOSED, Column, Movements, movements
+from tallystick.projector.port import WritableTables
 from tallystick.projector.standing import Slots, Standing, kept
 from tallystick.projector.totals import Totals
 from tallystick.records.commands import AccountFlag, Kind, Opcode
@@ -24,9 +24,9 @@ from tallystick.statuses import STORED_MASK
 
 @dataclass
 class Recorder:
-    """Writes batches through one connection, inside whatever that has begun."""
+    """Writes batches into the tables, inside whatever that has begun."""
 
-    connection: sqlite3.Connection
+    tables: WritableTables
     standing: Standing = field(default_factory=Standing)
     totals: Totals = field(default_factory=Totals)
     _last: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -41,13 +41,13 @@ class Recorder:
         if len(times) and (int(times[0]) <= decided_at or (times[1:] <= times[:-1]).any()):
             raise Corrupt(f"timestamps do not increase from entry {work['seq'][0]} on")
         self._open(work)
-        found, unmoved = movements(work, details, self.connection)
+        found, unmoved = movements(work, details, self.tables)
         notes = self._note(work, details, unmoved)
         self._number(found, notes)
         return int(times[-1]) if len(times) else decided_at
 
     def forget(self) -> None:
-        """Drop what is remembered of the file, which was rolled back."""
+        """Drop what is remembered of the tables, which were rolled back."""
         self.standing.forget()
         self.totals.forget()
         self._last.clear()
@@ -79,8 +79,8 @@ class Recorder:
             strict=False,  # what repeats has no end
         )
         try:
-            self.connection.executemany(_INSERT["accounts"], rows)
-        except sqlite3.IntegrityError as error:
+            self.tables.insert("accounts", rows)
+        except Corrupt as error:
             raise Corrupt(f"an account from entry {a['seq'][chosen[0]]} on is opened twice") from error
         keys = np.empty((len(chosen), 3), "<u8")
         keys[:, 0], keys[:, 1], keys[:, 2] = tenant, lo, hi
@@ -90,13 +90,13 @@ class Recorder:
             self.standing.add(*row)
         for number in self._groups(tenant, kinds).tolist():
             self.totals.opened(number)
-        self.totals.write(self.connection)
+        self.totals.write(self.tables)
 
     def _number(self, found: Movements, notes: "_Notes") -> None:
         """Apply what moves money; count all that concerns an account as its lines; store how the accounts stand."""
         if not len(found) and not len(notes):
             return
-        slots = self.standing.find(self.connection, found.keys())
+        slots = self.standing.find(self.tables, found.keys())
         if (self.standing.seqs[slots] > np.repeat(found.seq, 2).astype(np.int64)).any():
             raise Corrupt(f"an entry from {found.seq[0]} on moves money of an account that is opened later")
         sequences = np.stack([found.debit_sequence, found.credit_sequence], axis=1).reshape(-1).astype(np.int64)
@@ -108,8 +108,8 @@ class Recorder:
         )
         if len(found):
             self._move(found, slots)
-        self.standing.write(self.connection, used)
-        self.totals.write(self.connection)
+        self.standing.write(self.tables, used)
+        self.totals.write(self.tables)
 
     def _move(self, found: Movements, slots: Slots) -> None:
         changes = found.changes()
@@ -123,7 +123,7 @@ class Recorder:
             self._insert_transfers(found, transfers, slots, *_of(transfers, sides))
         if len(others):
             self._insert_resolutions(found, others, slots, *_of(others, sides))
-        self.connection.executemany("UPDATE transfers SET ending = ? WHERE seq = ?", found.ended_before())
+        self.tables.update("transfers", ("ending",), found.ended_before())
 
     def _groups(self, tenants: Column, kinds: Slots) -> Slots:
         """For each account, by tenant, ledger and code, the number of its totals."""
@@ -134,7 +134,7 @@ class Recorder:
         _, first, which = np.unique(mixed, return_index=True, return_inverse=True)
         if (rows != rows[first][which]).any():  # two mixed to one number: never seen, but ids are chosen by clients
             _, first, which = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-        numbers = [self.totals.number(self.connection, tuple(row)) for row in rows[first].tolist()]
+        numbers = [self.totals.number(self.tables, tuple(row)) for row in rows[first].tolist()]
         return np.array(numbers, np.int64)[which.reshape(-1)]
 
     def _insert_transfers(self, found: Movements, at: Slots, slots: Slots, *sides: list[Any]) -> None:
@@ -169,7 +169,7 @@ class Recorder:
             _commitments(column("metadata")),
             strict=True,
         )
-        self.connection.executemany(_INSERT["transfers"], rows)
+        self.tables.insert("transfers", rows)
 
     def _insert_resolutions(self, found: Movements, at: Slots, slots: Slots, *sides: list[Any]) -> None:
         accounts = self.standing.seqs[slots]
@@ -186,7 +186,7 @@ class Recorder:
             found.credit_sequence[at].tolist(),
             strict=True,
         )
-        self.connection.executemany(_INSERT["resolutions"], rows)
+        self.tables.insert("resolutions", rows)
 
     def _flags(self, found: Movements, slots: Slots) -> npt.NDArray[np.int64]:
         """The flags of each movement's accounts after it, by turns; remembers the last of each."""
@@ -223,7 +223,7 @@ class Recorder:
             slot = self._slot(key, int(c["seq"]))
             value = int(c["value_lo"]) | int(c["value_hi"]) << 64
             kept_value = columns.blob(value) if c["opcode"] == Opcode.CREDIT_LIMIT else value
-            self.connection.execute(statement, (kept_value, int(self.standing.seqs[slot])))
+            self.tables.execute(statement, (kept_value, int(self.standing.seqs[slot])))
             notes.lines.append((slot, int(c["seq"]), int(details["debit_sequence"][at])))
             notes.rows.append((int(c["timestamp"]), int(c["opcode"]), columns.blob(value)))
         keys = unmoved.keys()
@@ -234,12 +234,13 @@ class Recorder:
                 seq = int(unmoved.seq[at])
                 notes.lines.append((self._slot(key, seq), seq, sequence))
                 notes.rows.append((int(unmoved.decided_at[at]), int(Opcode.APPROVE), pending))
-        for (slot, *line), row in zip(notes.lines, notes.rows, strict=True):
-            self.connection.execute(_INSERT["notes"], (int(self.standing.seqs[slot]), *line, *row))
+        if len(notes):
+            each = zip(notes.lines, notes.rows, strict=True)
+            self.tables.insert("notes", ((int(self.standing.seqs[slot]), *line, *row) for (slot, *line), row in each))
         return notes
 
     def _slot(self, key: bytes, seq: int) -> int:
-        slot = int(self.standing.find(self.connection, [key])[0])
+        slot = int(self.standing.find(self.tables, [key])[0])
         if self.standing.seqs[slot] > seq:
             raise Corrupt(f"entry {seq} is about an account that is opened later")
         return slot
@@ -261,7 +262,7 @@ class Recorder:
 
     def _last_timestamp(self, table: str, tenant: int) -> int:
         if (table, tenant) not in self._last:
-            row = self.connection.execute(_LAST.format(table), (tenant,)).fetchone()
+            row = self.tables.execute(_LAST.format(table), (tenant,)).fetchone()
             self._last[table, tenant] = row[0] if row else 0
         return self._last[table, tenant]
 
@@ -283,7 +284,7 @@ class _Notes:
 
 
 def amount_keys(lo: Column, hi: Column) -> list[int]:
-    """Amounts as numbers of SQLite; the largest one where they do not fit."""
+    """Amounts as signed numbers of 64 bits; the largest one where they do not fit."""
     found: list[int] = np.where((hi == 0) & (lo < _AMOUNT_KEY_MAX), lo, _AMOUNT_KEY_MAX).tolist()
     return found
 
@@ -306,15 +307,6 @@ def _of(at: Slots, lists: Iterable[list[Any]]) -> Iterator[list[Any]]:
 _ODD = np.int64(0x9E3779B97F4A7C15 - (1 << 64))
 _AMOUNT_KEY_MAX = np.uint64((1 << 63) - 1)
 _OWN = ("user_data_128_lo", "user_data_128_hi", "user_data_64", "user_data_32")
-_INSERT = {
-    table: f"INSERT INTO {table} VALUES ({', '.join('?' * count)})"
-    for table, count in (
-        ("accounts", 17),
-        ("transfers", 25),
-        ("resolutions", 12),
-        ("notes", 6),
-    )
-}
 _LAST = "SELECT timestamp FROM {0} INDEXED BY {0}_by_tenant WHERE tenant = ? ORDER BY seq DESC LIMIT 1"
 _CONTROLS = {
     int(Opcode.FREEZE): "UPDATE accounts SET frozen = frozen | ? WHERE seq = ?",

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tallystick.errors import Corrupt, Unavailable
+from tallystick.projector.columns import OWN_FIELDS
 
 VERSION = 2
 """2: lines with their number in each account, metadata, amounts that can be searched, totals."""
@@ -123,7 +124,6 @@ CREATE TABLE cursor (
     block_hash BLOB NOT NULL            -- of the block that it came in
 )"""
 
-OWN_FIELDS = ("user_data_128", "user_data_64", "user_data_32")
 INDEXES = {
     "accounts_by_id": "CREATE UNIQUE INDEX accounts_by_id ON accounts (tenant, id)",
     "accounts_by_tenant": "CREATE INDEX accounts_by_tenant ON accounts (tenant)",

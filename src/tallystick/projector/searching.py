@@ -4,12 +4,12 @@ A range of timestamps becomes a range of rows by bisection, since a tenant's row
 filter names several fields, the search goes along the one that the fewest rows have.
 """
 
-import sqlite3
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tallystick.projector import columns
-from tallystick.projector.schema import OWN_FIELDS
+from tallystick.projector.columns import OWN_FIELDS
+from tallystick.projector.port import Tables
 from tallystick.records.filters import LIMIT_MAX, AccountFilter, AccountFilterFlag, QueryFilter, QueryFilterFlag
 
 ROW_LAST = (1 << 63) - 1
@@ -44,9 +44,9 @@ class Search:
     reversed: bool
     limit: int
 
-    def statement(self, connection: sqlite3.Connection, wanted: Wanted) -> tuple[str, list[Any]]:
+    def statement(self, tables: Tables, wanted: Wanted) -> tuple[str, list[Any]]:
         """SQL and its values."""
-        along = self._along(connection)
+        along = self._along(tables)
         terms = " AND ".join(condition.terms for condition in self.conditions)
         values: list[Any] = [value for condition in self.conditions for value in condition.values]
         order = "DESC" if self.reversed else "ASC"
@@ -56,32 +56,32 @@ class Search:
             [*values, self.first, self.last, self.limit],
         )
 
-    def rows(self, connection: sqlite3.Connection, wanted: Wanted) -> list[tuple[Any, ...]]:
+    def rows(self, tables: Tables, wanted: Wanted) -> list[tuple[Any, ...]]:
         """What is found, in order."""
-        return connection.execute(*self.statement(connection, wanted)).fetchall()
+        return tables.execute(*self.statement(tables, wanted)).fetchall()
 
-    def _along(self, connection: sqlite3.Connection) -> Condition:
+    def _along(self, tables: Tables) -> Condition:
         """The condition that the fewest rows meet; the first one where all meet many."""
         bound = 1024
         while len(self.conditions) > 1 and bound <= _COUNTED_MAX:
-            counts = [self._count(connection, condition, bound) for condition in self.conditions]
+            counts = [self._count(tables, condition, bound) for condition in self.conditions]
             if min(counts) < bound:
                 return self.conditions[counts.index(min(counts))]
             bound *= 128
         return self.conditions[0]
 
-    def _count(self, connection: sqlite3.Connection, condition: Condition, bound: int) -> int:
+    def _count(self, tables: Tables, condition: Condition, bound: int) -> int:
         sql = (
             f"SELECT count(*) FROM (SELECT 1 FROM {self.table} t INDEXED BY {condition.index} "
             f"WHERE {condition.terms} AND t.seq BETWEEN ? AND ? LIMIT ?)"
         )
-        [count] = connection.execute(sql, [*condition.values, self.first, self.last, bound]).fetchone()
+        [count] = tables.execute(sql, [*condition.values, self.first, self.last, bound]).fetchone()
         return int(count)
 
 
-def searches_of_account(connection: sqlite3.Connection, tenant: int, asked: AccountFilter, seq: int) -> list[Search]:
+def searches_of_account(tables: Tables, tenant: int, asked: AccountFilter, seq: int) -> list[Search]:
     """One search for each side of the account (`seq`: its row) that the filter asks for."""
-    span = rows_between(connection, "transfers", "timestamp", tenant, asked.timestamp_min, asked.timestamp_max)
+    span = rows_between(tables, "transfers", "timestamp", tenant, asked.timestamp_min, asked.timestamp_max)
     found = []
     for side, flag in (("debit", AccountFilterFlag.DEBITS), ("credit", AccountFilterFlag.CREDITS)):
         if asked.flags & flag:
@@ -92,9 +92,9 @@ def searches_of_account(connection: sqlite3.Connection, tenant: int, asked: Acco
     return found
 
 
-def search_of_tenant(connection: sqlite3.Connection, table: str, tenant: int, asked: QueryFilter) -> Search:
+def search_of_tenant(tables: Tables, table: str, tenant: int, asked: QueryFilter) -> Search:
     """The search of accounts or transfers that the filter asks for."""
-    span = rows_between(connection, table, "timestamp", tenant, asked.timestamp_min, asked.timestamp_max)
+    span = rows_between(tables, table, "timestamp", tenant, asked.timestamp_min, asked.timestamp_max)
     conditions = _fields(table, tenant, asked) or [of_tenant(table, tenant)]
     backwards = bool(asked.flags & QueryFilterFlag.REVERSED)
     return Search(table, conditions, *span, backwards, min(asked.limit, LIMIT_MAX))
@@ -117,26 +117,24 @@ def _fields(table: str, tenant: int, asked: AccountFilter | QueryFilter) -> list
     return found
 
 
-def rows_between(
-    connection: sqlite3.Connection, table: str, column: str, tenant: int, least: int, most: int
-) -> tuple[int, int]:
+def rows_between(tables: Tables, table: str, column: str, tenant: int, least: int, most: int) -> tuple[int, int]:
     """The rows of the tenant whose `column` (ns) lies in the range, both ends included; 0 leaves an end open."""
-    first = _first_row_from(connection, table, column, tenant, least) if least else 0
-    last = _first_row_from(connection, table, column, tenant, most + 1) - 1 if most else ROW_LAST
+    first = _first_row_from(tables, table, column, tenant, least) if least else 0
+    last = _first_row_from(tables, table, column, tenant, most + 1) - 1 if most else ROW_LAST
     return first, last
 
 
-def _first_row_from(connection: sqlite3.Connection, table: str, column: str, tenant: int, timestamp: int) -> int:
+def _first_row_from(tables: Tables, table: str, column: str, tenant: int, timestamp: int) -> int:
     """The tenant's first row whose `column` is at least `timestamp`; the one after its last if there is none."""
     sql = (
         f"SELECT seq, {column} FROM {table} INDEXED BY {table}_by_tenant WHERE tenant = ? AND seq >= ? "
         "ORDER BY seq LIMIT 1"
     )
-    [end] = connection.execute("SELECT next_seq FROM cursor").fetchone()
+    [end] = tables.execute("SELECT next_seq FROM cursor").fetchone()
     low, high = 0, int(end)
     while low < high:
         middle = (low + high) // 2
-        row = connection.execute(sql, (columns.to_signed(tenant), middle)).fetchone()
+        row = tables.execute(sql, (columns.to_signed(tenant), middle)).fetchone()
         if row is None or row[1] >= timestamp:
             high = middle
         else:

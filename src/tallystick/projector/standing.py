@@ -6,7 +6,6 @@ and a column for each side, so that sums of 2^31 of them cannot overflow; a carr
 below zero or past 2^128 − 1, which no journal of ours holds.
 """
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from tallystick.errors import Corrupt
 from tallystick.projector import columns
+from tallystick.projector.port import WritableTables
 
 ACCOUNTS_KEPT = 131_072
 """Accounts remembered from batch to batch, about 400 bytes each; beyond that all are forgotten, and read again."""
@@ -71,18 +71,19 @@ class Standing:
         slot = self._slot(key, seq, flags, 1, ledger, code)  # which may replace the array of balances
         self.balances[:, slot] = 0
 
-    def find(self, connection: sqlite3.Connection, keys: list[bytes]) -> Slots:
+    def find(self, tables: WritableTables, keys: list[bytes]) -> Slots:
         """The slots of these accounts. Raises `Corrupt` for one that was never opened."""
         found = list(map(self.slots.get, keys))
         if None in found:
-            self._read(connection, {key for key, slot in zip(keys, found, strict=True) if slot is None})
+            self._read(tables, {key for key, slot in zip(keys, found, strict=True) if slot is None})
             found = list(map(self.slots.get, keys))
         return np.array(found, np.int64)
 
-    def _read(self, connection: sqlite3.Connection, keys: Iterable[bytes]) -> None:
-        for key in sorted(keys):
-            tenant, number = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
-            row = connection.execute(_ACCOUNT, (columns.to_signed(tenant), columns.blob(number))).fetchone()
+    def _read(self, tables: WritableTables, keys: Iterable[bytes]) -> None:
+        wanted = sorted(keys)
+        ids = [(int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")) for key in wanted]
+        found = tables.find("accounts", _ACCOUNT, [(columns.to_signed(each), columns.blob(id)) for each, id in ids])
+        for key, (tenant, number), row in zip(wanted, ids, found, strict=True):
             if row is None:
                 raise Corrupt(f"account {number} of tenant {tenant} moves money, but no entry opened it")
             slot = self._slot(key, *row[:5])
@@ -158,12 +159,13 @@ class Standing:
                 raise Corrupt("a balance falls below zero or passes 2^128 - 1: entries are missing, doubled or wrong")
         return after, used
 
-    def write(self, connection: sqlite3.Connection, used: Slots) -> None:
+    def write(self, tables: WritableTables, used: Slots) -> None:
         """Store how these accounts stand, each named once."""
         used = used[np.argsort(self.seqs[used])]  # neighbours in the file one after the other
         numbers = [kept(self.balances[at * LIMBS : (at + 1) * LIMBS, used]) for at in range(BALANCES)]
-        connection.executemany(
-            _STORE,
+        tables.update(
+            "accounts",
+            _STORED,
             zip(
                 *numbers,
                 self.flags[used].tolist(),
@@ -176,11 +178,5 @@ class Standing:
             self.forget()
 
 
-_ACCOUNT = (
-    "SELECT seq, flags, lines, ledger, code, debits_pending, debits_posted, credits_pending, credits_posted "
-    "FROM accounts INDEXED BY accounts_by_id WHERE tenant = ? AND id = ?"
-)
-_STORE = (
-    "UPDATE accounts SET debits_pending = ?, debits_posted = ?, credits_pending = ?, credits_posted = ?, flags = ?, "
-    "lines = ? WHERE seq = ?"
-)
+_ACCOUNT = "seq, flags, lines, ledger, code, debits_pending, debits_posted, credits_pending, credits_posted"
+_STORED = ("debits_pending", "debits_posted", "credits_pending", "credits_posted", "flags", "lines")

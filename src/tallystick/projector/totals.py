@@ -4,7 +4,6 @@ In a batch there are few such groups and many movements, so the changes are summ
 the sums become Python numbers. A sum of balances may pass 2^128, so it is kept in 24 bytes.
 """
 
-import sqlite3
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,11 +11,12 @@ import numpy.typing as npt
 
 from tallystick.errors import Corrupt
 from tallystick.projector import columns
+from tallystick.projector.port import Tables
 from tallystick.projector.standing import BALANCES, LIMBS, Limbs, Slots
 
 SUM_BYTES = 24
 Group = tuple[int, int, int]
-"""Tenant, as SQLite keeps it; ledger; code of the account."""
+"""Tenant, as the tables keep it; ledger; code of the account."""
 
 
 @dataclass
@@ -33,11 +33,11 @@ class Totals:
         for each in (self.numbers, self._accounts, self._sums, self._changed):
             each.clear()
 
-    def number(self, connection: sqlite3.Connection, group: Group) -> int:
+    def number(self, tables: Tables, group: Group) -> int:
         """The group's number here."""
         found = self.numbers.get(group)
         if found is None:
-            row = connection.execute(_READ, group).fetchone() or (0, *(bytes(SUM_BYTES),) * BALANCES)
+            row = tables.execute(_READ, group).fetchone() or (0, *(bytes(SUM_BYTES),) * BALANCES)
             found = self.numbers[group] = len(self._accounts)
             self._accounts.append(row[0])
             self._sums.append([int.from_bytes(each, "big") for each in row[1:]])
@@ -62,14 +62,15 @@ class Totals:
                     raise Corrupt("the sum of a ledger's balances falls below zero: entries are missing or wrong")
             self._changed.add(number)
 
-    def write(self, connection: sqlite3.Connection) -> None:
+    def write(self, tables: Tables) -> None:
         """Store the groups that changed."""
         rows = []
         for group, number in self.numbers.items():
             if number in self._changed:
                 sums = [each.to_bytes(SUM_BYTES, "big") for each in self._sums[number]]
                 rows.append((*group, self._accounts[number], *sums))
-        connection.executemany(_WRITE, rows)
+        for row in rows:
+            tables.execute(_WRITE, row)
         self._changed.clear()
 
 

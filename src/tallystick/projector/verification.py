@@ -5,14 +5,12 @@ SQLite keeps no checksums, so a byte that changed on the disk may give a wrong a
 
 from collections.abc import Iterator
 from itertools import zip_longest
-from pathlib import Path
-from sqlite3 import Connection
 from typing import Any
 
 from tallystick.errors import Corrupt
 from tallystick.journal.port import JournalReader
+from tallystick.projector.port import Tables, WritableTables
 from tallystick.projector.projection import Projection
-from tallystick.projector.schema import telling
 from tallystick.records.blocks import EntryBlock
 
 TABLES = ("accounts", "transfers", "resolutions", "notes", "totals", "cursor")
@@ -37,44 +35,33 @@ class _UpTo:
             yield block
 
 
-def first_difference(path: Path, journal: JournalReader, scratch: Path) -> str | None:
-    """The first difference between the projection at `path` and its journal, in words; None if there is none.
+def first_difference(kept: Tables, journal: JournalReader, scratch: WritableTables) -> str | None:
+    """The first difference between the projection in `kept` and its journal, in words; None if there is none.
 
-    It is compared as of its own cursor. `scratch` is the file to make the other in, which must not be there yet; the
-    caller removes it. Raises `Corrupt` if the journal itself does not fit, `Unavailable` if the disk is full.
+    It is compared as of its own cursor with one made anew in `scratch`, which must be empty. Both are the caller's.
+    Raises `Corrupt` if the journal itself does not fit, `Unavailable` if the disk is full.
     """
     try:
-        kept = Projection(path, journal)
+        with kept.telling(), scratch.telling(), kept.at_one_moment():
+            [end] = kept.execute("SELECT next_seq FROM cursor").fetchone()
+            Projection(scratch, _UpTo(journal, end)).catch_up()
+            return _compare(kept, scratch)
     except Corrupt as error:
         return str(error)
-    try:
-        anew = Projection(scratch, _UpTo(journal, kept.next_seq))
-        try:
-            anew.catch_up()
-            return _compare(path, kept.connection, anew.connection)
-        finally:
-            anew.close()
-    finally:
-        kept.close()
 
 
-def _compare(path: Path, kept: Connection, anew: Connection) -> str | None:
-    try:
-        with telling(path):
-            [said] = kept.execute("PRAGMA integrity_check(1)").fetchone()  # indexes too
-            if said != "ok":
-                return f"{path}: {said}"
-            for table in TABLES:
-                for row, wanted in zip_longest(_rows(kept, table), _rows(anew, table)):
-                    if row != wanted:
-                        return f"{path}: {table} holds {_shown(row)}, the journal says {_shown(wanted)}"
-    except Corrupt as error:
-        return str(error)
+def _compare(kept: Tables, anew: Tables) -> str | None:
+    if damage := kept.damage():
+        return damage
+    for table in TABLES:
+        for row, wanted in zip_longest(_rows(kept, table), _rows(anew, table)):
+            if row != wanted:
+                return f"{table} holds {_shown(row)}, the journal says {_shown(wanted)}"
     return None
 
 
-def _rows(connection: Connection, table: str) -> Iterator[tuple[Any, ...]]:
-    return connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3")
+def _rows(tables: Tables, table: str) -> Iterator[tuple[Any, ...]]:
+    return tables.walk(f"SELECT * FROM {table} ORDER BY 1, 2, 3")
 
 
 def _shown(row: tuple[Any, ...] | None) -> str:

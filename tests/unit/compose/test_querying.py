@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -178,8 +179,10 @@ def test_a_projection_of_an_earlier_version_is_made_again_and_that_is_said(tmp_p
     connection.close()
     (tmp_path / "projection.db-wal").write_bytes(b"its log")
     said = []
-    assert projecting.prepare(SystemDisk(), tmp_path, said.append) == path
+    kept = projecting.Kept(tmp_path)
+    with closing(kept.writer(SystemDisk(), said.append)) as tables:
+        assert tables.execute("SELECT next_seq FROM cursor").fetchone() == (0,)
     assert "earlier version" in said[0]
-    assert list(tmp_path.iterdir()) == []
-    projecting.prepare(SystemDisk(), tmp_path, said.append)
+    assert not (tmp_path / "projection.db-wal").exists()
+    kept.writer(SystemDisk(), said.append).close()
     assert len(said) == 1

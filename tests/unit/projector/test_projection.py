@@ -14,11 +14,13 @@ from tallystick.journal.follow import Cursor
 from tallystick.journal.memory import MemoryJournalReader
 from tallystick.projector import queries
 from tallystick.projector.projection import Projection
+from tallystick.projector.sqlite import SqliteTables
 from tallystick.records.changes import ChangeEventType
 from tallystick.records.commands import AccountFlag, Kind, Opcode, Side, TransferFlag
 from tallystick.records.filters import AccountFilter, ChangeEventsFilter, QueryFilter
 from tallystick.statuses import TransferStatus
 from tests.unit.projector.histories import RandomHistory, Writer
+from tests.unit.projector.places import rows_of
 
 PENDING, POST, VOID = (
     int(TransferFlag.PENDING),
@@ -36,11 +38,11 @@ def writer():
     return writer
 
 
-def projected(writer):
+def projected(place, writer):
     writer.seal()
-    projection = Projection(None, writer.journal)
+    projection = Projection(place.open(), writer.journal)
     projection.catch_up()
-    return projection.connection
+    return projection.tables
 
 
 def compacted(path, into):
@@ -51,9 +53,9 @@ def compacted(path, into):
     return into.read_bytes()
 
 
-def test_two_that_write_to_one_file_by_turns_leave_what_one_would(tmp_path):
+def test_two_that_write_to_one_file_by_turns_leave_what_one_would(files, tmp_path):
     journal = RandomHistory(1, steps=300).writer.journal
-    both = [Projection(tmp_path / "shared.db", EndingAt(journal, 0)) for _ in range(2)]
+    both = [Projection(files.open("shared"), EndingAt(journal, 0)) for _ in range(2)]
     for end in range(0, journal.end() + 1, 7):
         one = both[end % 2]
         one._journal = EndingAt(journal, end)
@@ -62,23 +64,23 @@ def test_two_that_write_to_one_file_by_turns_leave_what_one_would(tmp_path):
     both[0].catch_up()
     for one in both:
         one.close()
-    alone = Projection(tmp_path / "alone.db", journal)
+    alone = Projection(files.open("alone"), journal)
     alone.catch_up()
     alone.close()
     shared = compacted(tmp_path / "shared.db", tmp_path / "shared.compacted")
     assert shared == compacted(tmp_path / "alone.db", tmp_path / "alone.compacted")
 
 
-def test_a_deleted_projection_is_made_again_byte_for_byte(tmp_path):
+def test_a_deleted_projection_is_made_again_byte_for_byte(files, tmp_path):
     journal = RandomHistory(1, steps=300).writer.journal
-    live = Projection(tmp_path / "live.db", EndingAt(journal, 0))
+    live = Projection(files.open("live"), EndingAt(journal, 0))
     for end in range(0, journal.end() + 1, 7):  # taken in as a running ledger would, a little at a time
         live._journal = EndingAt(journal, end)
         live.catch_up()
     live._journal = journal
     live.catch_up()
     live.close()
-    again = Projection(tmp_path / "again.db", journal)
+    again = Projection(files.open("again"), journal)
     again.catch_up()
     again.close()
     first = compacted(tmp_path / "live.db", tmp_path / "live.compacted")
@@ -105,25 +107,22 @@ class Stop(Exception):
     """What ends a process in the middle."""
 
 
-def test_a_projection_that_stops_at_any_statement_goes_on_where_it_was(tmp_path, monkeypatch):
+def test_a_projection_that_stops_at_any_statement_goes_on_where_it_was(files, monkeypatch):
     monkeypatch.setattr("tallystick.projector.projection.ENTRIES_AT_ONCE", 1)
     journal = RandomHistory(2, steps=300, accounts=3).writer.journal
-    whole = Projection(None, journal)
+    whole = Projection(files.open(), journal)
     whole.catch_up()
-    path = tmp_path / "projection.db"
     for stops in itertools.count():
-        projection = Projection(path, journal)
-        projection._recorder.connection = projection.connection = Stopping(projection.connection, stops)
+        projection = Projection(files.open("stopped"), journal)
+        projection.tables.connection = Stopping(projection.tables.connection, stops)
         try:
             projection.catch_up()
             break
         except Stop:
             pass  # the next one goes one statement further
         finally:
-            projection.connection.close()
-    found = sqlite3.connect(path)
-    assert list(found.iterdump()) == list(whole.connection.iterdump())
-    found.close()
+            projection.tables.connection.close()
+    assert rows_of(files.open("stopped")) == rows_of(whole.tables)
     assert stops > 40
 
 
@@ -151,53 +150,53 @@ class Stopping:
         return getattr(self._connection, name)
 
 
-def test_only_what_is_durable_is_taken_in(writer):
+def test_only_what_is_durable_is_taken_in(place, writer):
     writer.transfer(10, 1, 2, 5)
-    projection = Projection(None, writer.journal)
+    projection = Projection(place.open(), writer.journal)
     assert projection.catch_up() == 3
-    assert queries.query_transfers(projection.connection, 1, QueryFilter()) == []
+    assert queries.query_transfers(projection.tables, 1, QueryFilter()) == []
     writer.seal()
     assert projection.catch_up() == 5
-    assert [each.id for each in queries.query_transfers(projection.connection, 1, QueryFilter())] == [10]
+    assert [each.id for each in queries.query_transfers(projection.tables, 1, QueryFilter())] == [10]
 
 
-def test_it_reads_a_journal_in_files_beside_the_writer(tmp_path, writer):
+def test_it_reads_a_journal_in_files_beside_the_writer(place, tmp_path, writer):
     kept = writer.journal.kept
     journal = FileJournal.open(tmp_path / "journal", SystemDisk(), 1_048_576)
     reader = FileJournalReader(tmp_path / "journal", SystemDisk())
-    projection = Projection(tmp_path / "projection.db", reader)
+    projection = Projection(place.open("projection"), reader)
     assert projection.catch_up() == 0
     block = kept.blocks[0]
     journal.append([block[:128], b"", block[128:]], 0, journal.epoch)
     assert projection.catch_up() == 3
-    assert [each.id for each in queries.query_accounts(projection.connection, 1, QueryFilter())] == [1, 2]
+    assert [each.id for each in queries.query_accounts(projection.tables, 1, QueryFilter())] == [1, 2]
     for each in (projection, reader, journal):
         each.close()
 
 
-def test_balances_of_two_to_the_power_of_128_minus_one_are_exact(writer):
+def test_balances_of_two_to_the_power_of_128_minus_one_are_exact(place, writer):
     most = 2**128 - 1
     writer.transfer(10, 1, 2, most - 1, flags=PENDING)
     writer.transfer(11, 1, 2, 1)
     pending = writer.transfer(12, 1, 2, 1, flags=PENDING)
     writer.transfer(13, 0, 0, 1, flags=POST, pending_seq=pending, pending_id=12)
-    connection = projected(writer)
-    account = queries.query_accounts(connection, 1, QueryFilter())[0]
+    tables = projected(place, writer)
+    account = queries.query_accounts(tables, 1, QueryFilter())[0]
     assert (account.debits_pending, account.debits_posted) == (most - 1, 2)
     assert [
         (each.debits_pending, each.debits_posted)
-        for each in queries.get_account_balances(connection, 1, AccountFilter(account_id=1))
+        for each in queries.get_account_balances(tables, 1, AccountFilter(account_id=1))
     ] == [(most - 1, 0), (most - 1, 1), (most, 1), (most - 1, 2)]
 
 
-def test_an_expiry_is_a_change_and_leaves_no_balance_and_no_transfer(writer):
+def test_an_expiry_is_a_change_and_leaves_no_balance_and_no_transfer(place, writer):
     pending = writer.transfer(10, 1, 2, 5, flags=PENDING, timeout=1)
     writer.entry(Kind.EXPIRY, pending_seq=pending, moved=5, pending_id=10, debit_account_id=1, credit_account_id=2)
-    connection = projected(writer)
-    assert [each.id for each in queries.query_transfers(connection, 1, QueryFilter())] == [10]
-    balances = queries.get_account_balances(connection, 1, AccountFilter(account_id=1))
+    tables = projected(place, writer)
+    assert [each.id for each in queries.query_transfers(tables, 1, QueryFilter())] == [10]
+    balances = queries.get_account_balances(tables, 1, AccountFilter(account_id=1))
     assert [each.debits_pending for each in balances] == [5]
-    changes = queries.get_change_events(connection, 1, ChangeEventsFilter())
+    changes = queries.get_change_events(tables, 1, ChangeEventsFilter())
     assert [(each.type, each.transfer_id, each.debit_account_debits_pending) for each in changes] == [
         (ChangeEventType.TWO_PHASE_PENDING, 10, 5),
         (ChangeEventType.TWO_PHASE_EXPIRED, 10, 0),
@@ -206,7 +205,7 @@ def test_an_expiry_is_a_change_and_leaves_no_balance_and_no_transfer(writer):
     assert changes[1].timestamp > changes[0].timestamp
 
 
-def test_an_approval_posts_what_was_asked_as_plain_and_leaves_open_what_was_asked_as_pending(writer):
+def test_an_approval_posts_what_was_asked_as_plain_and_leaves_open_what_was_asked_as_pending(place, writer):
     reviewed = {"flag_bits_effective": PENDING, "timeout_effective": 900}
     plain = writer.transfer(10, 1, 2, 5, **reviewed)
     asked_as_pending = writer.transfer(11, 1, 2, 7, flags=PENDING, **reviewed)
@@ -214,17 +213,17 @@ def test_an_approval_posts_what_was_asked_as_plain_and_leaves_open_what_was_aske
     writer.control(Opcode.APPROVE, 0, 10, pending_seq=plain, moved=5)
     writer.control(Opcode.APPROVE, 0, 11, pending_seq=asked_as_pending)
     writer.transfer(12, 0, 0, 3, flags=POST, pending_id=11, pending_seq=asked_as_pending)
-    connection = projected(writer)
+    tables = projected(place, writer)
     assert [
         (each.type, each.transfer_id, each.debit_account_debits_pending, each.debit_account_debits_posted)
-        for each in queries.get_change_events(connection, 1, ChangeEventsFilter())
+        for each in queries.get_change_events(tables, 1, ChangeEventsFilter())
     ] == [
         (ChangeEventType.TWO_PHASE_PENDING, 10, 5, 0),
         (ChangeEventType.TWO_PHASE_PENDING, 11, 12, 0),
         (ChangeEventType.TWO_PHASE_POSTED, 10, 7, 5),
         (ChangeEventType.TWO_PHASE_POSTED, 12, 0, 8),
     ]
-    shown = queries.query_transfers(connection, 1, QueryFilter())
+    shown = queries.query_transfers(tables, 1, QueryFilter())
     assert [(each.id, each.flags, each.timeout) for each in shown] == [
         (10, PENDING, 900),
         (11, PENDING, 900),
@@ -232,56 +231,56 @@ def test_an_approval_posts_what_was_asked_as_plain_and_leaves_open_what_was_aske
     ]
 
 
-def test_an_account_that_is_closed_and_reopened_has_those_flags_in_between(writer):
+def test_an_account_that_is_closed_and_reopened_has_those_flags_in_between(place, writer):
     closing = PENDING | int(TransferFlag.CLOSING_DEBIT)
     for number in (10, 12):
         pending = writer.transfer(number, 1, 2, 0, flags=closing)
         writer.transfer(number + 1, 0, 0, 0, flags=VOID, pending_seq=pending, pending_id=number)
     writer.transfer(14, 2, 1, 1)
-    connection = projected(writer)
-    changes = queries.get_change_events(connection, 1, ChangeEventsFilter())
+    tables = projected(place, writer)
+    changes = queries.get_change_events(tables, 1, ChangeEventsFilter())
     closed = AccountFlag.HISTORY | AccountFlag.CLOSED
     assert [each.debit_account_flags for each in changes[:4]] == [closed, AccountFlag.HISTORY] * 2
     assert changes[4].credit_account_flags == AccountFlag.HISTORY
     assert {each.credit_account_flags for each in changes[:4]} == {AccountFlag(0)}
-    assert queries.query_accounts(connection, 1, QueryFilter())[0].flags == AccountFlag.HISTORY
+    assert queries.query_accounts(tables, 1, QueryFilter())[0].flags == AccountFlag.HISTORY
 
 
-def test_freezes_and_limits_show_on_the_account_as_they_add_up(writer):
+def test_freezes_and_limits_show_on_the_account_as_they_add_up(place, writer):
     writer.control(Opcode.FREEZE, 1, Side.DEBITS)
     writer.control(Opcode.FREEZE, 1, Side.BOTH)
     writer.control(Opcode.UNFREEZE, 1, Side.DEBITS)
     writer.control(Opcode.CREDIT_LIMIT, 1, 2**100)
     writer.control(Opcode.FREEZE, 2, Side.BOTH, status=4)  # refused
-    first, second = queries.query_accounts(projected(writer), 1, QueryFilter())
+    first, second = queries.query_accounts(projected(place, writer), 1, QueryFilter())
     assert (first.frozen, first.credit_limit) == (Side.CREDITS, 2**100)
     assert (second.frozen, second.credit_limit) == (Side(0), 0)
 
 
-def test_two_tenants_with_the_same_ids_see_nothing_of_each_other():
+def test_two_tenants_with_the_same_ids_see_nothing_of_each_other(place):
     writer = Writer()
     for tenant in (1, 2**64 - 1):
         writer.account(1, tenant)
         writer.account(2, tenant)
     writer.transfer(10, 1, 2, 5, tenant=1, user_data_64=3)
     writer.transfer(10, 2, 1, 7, tenant=2**64 - 1, user_data_64=3)
-    connection = projected(writer)
+    tables = projected(place, writer)
     for tenant, amount in ((1, 5), (2**64 - 1, 7), (2, None)):
         expected = [] if amount is None else [amount]
         asked = AccountFilter(account_id=1)
-        assert [each.amount for each in queries.get_account_transfers(connection, tenant, asked)] == expected
+        assert [each.amount for each in queries.get_account_transfers(tables, tenant, asked)] == expected
         asked = QueryFilter(user_data_64=3)
-        assert [each.amount for each in queries.query_transfers(connection, tenant, asked)] == expected
-        changes = queries.get_change_events(connection, tenant, ChangeEventsFilter())
+        assert [each.amount for each in queries.query_transfers(tables, tenant, asked)] == expected
+        changes = queries.get_change_events(tables, tenant, ChangeEventsFilter())
         assert [each.transfer_amount for each in changes] == expected
 
 
-def test_refused_commands_leave_nothing(writer):
+def test_refused_commands_leave_nothing(place, writer):
     writer.transfer(10, 1, 2, 5, status=int(TransferStatus.EXCEEDS_CREDITS), moved=0)
     writer.account(3, status=13)
-    connection = projected(writer)
-    assert queries.query_transfers(connection, 1, QueryFilter()) == []
-    assert len(queries.query_accounts(connection, 1, QueryFilter())) == 2
+    tables = projected(place, writer)
+    assert queries.query_transfers(tables, 1, QueryFilter()) == []
+    assert len(queries.query_accounts(tables, 1, QueryFilter())) == 2
 
 
 def misfits():
@@ -346,23 +345,23 @@ def misfits():
 
 @pytest.mark.parametrize("misfit", misfits(), ids=lambda misfit: misfit.__name__)
 @pytest.mark.parametrize("entries_at_once", [1, 65_536])
-def test_an_entry_that_does_not_fit_is_corrupt_and_stops_it_there(writer, misfit, entries_at_once, monkeypatch):
+def test_an_entry_that_does_not_fit_is_corrupt_and_stops_it_there(place, writer, misfit, entries_at_once, monkeypatch):
     monkeypatch.setattr("tallystick.projector.projection.ENTRIES_AT_ONCE", entries_at_once)
-    projection = Projection(None, writer.journal)
+    projection = Projection(place.open(), writer.journal)
     projection.catch_up()
-    before = list(projection.connection.iterdump())
+    before = rows_of(projection.tables)
     misfit(writer)
     writer.seal()
     for _ in range(2):
         with pytest.raises(Corrupt):
             projection.catch_up()
     if entries_at_once > 1:
-        assert list(projection.connection.iterdump()) == before
+        assert rows_of(projection.tables) == before
         assert projection.next_seq == 3
 
 
-def test_another_journal_is_no_continuation(writer):
-    projection = Projection(None, writer.journal)
+def test_another_journal_is_no_continuation(place, writer):
+    projection = Projection(place.open(), writer.journal)
     projection.catch_up()
     other = Writer()
     other.account(7)
@@ -375,46 +374,46 @@ def test_another_journal_is_no_continuation(writer):
         projection.catch_up()
 
 
-def test_a_journal_that_ends_before_the_cursor_is_corrupt(writer):
-    projection = Projection(None, writer.journal)
+def test_a_journal_that_ends_before_the_cursor_is_corrupt(place, writer):
+    projection = Projection(place.open(), writer.journal)
     projection.catch_up()
     projection._journal = Writer().journal
     with pytest.raises(Corrupt, match="the journal ends at 0"):
         projection.catch_up()
 
 
-def test_a_file_that_is_no_projection_is_refused_and_left_alone(tmp_path, writer):
+def test_a_file_that_is_no_projection_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "projection.db"
     path.write_bytes(b"not a database, but something of value" * 100)
     with pytest.raises(Corrupt, match="delete it"):
-        Projection(path, writer.journal)
+        SqliteTables(path)
     assert path.read_bytes().startswith(b"not a database")
     other = tmp_path / "other.db"
     with sqlite3.connect(other) as connection:
         connection.execute("CREATE TABLE somebody_elses (value)")
     connection.close()
     with pytest.raises(Corrupt, match="is no projection of version 2"):
-        Projection(other, writer.journal)
+        SqliteTables(other)
 
 
-def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path, writer):
+def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path):
     with pytest.raises(Unavailable):
-        Projection(tmp_path / "nowhere" / "projection.db", writer.journal)
+        SqliteTables(tmp_path / "nowhere" / "projection.db")
 
 
-def test_what_is_remembered_of_accounts_is_bounded(monkeypatch):
+def test_what_is_remembered_of_accounts_is_bounded(place, monkeypatch):
     monkeypatch.setattr("tallystick.projector.standing.ACCOUNTS_KEPT", 5)
     monkeypatch.setattr("tallystick.projector.projection.ENTRIES_AT_ONCE", 1)
     history = RandomHistory(3, steps=100)
-    projection = Projection(None, history.writer.journal)
+    projection = Projection(place.open(), history.writer.journal)
     projection.catch_up()
     assert len(projection._recorder.standing.slots) <= 20
     assert np.count_nonzero([len(numbers) > 5 for numbers in history.accounts.values()]) == 3
 
 
-def test_two_that_write_to_one_file_take_in_each_entry_once(tmp_path, writer):
+def test_two_that_write_to_one_place_take_in_each_entry_once(place, writer):
     writer.seal()
-    first, second = (Projection(tmp_path / "projection.db", writer.journal) for _ in range(2))
+    first, second = (Projection(place.open("projection"), writer.journal) for _ in range(2))
     first.catch_up()
     writer.transfer(10, 1, 2, 5)
     writer.seal()
@@ -426,7 +425,7 @@ def test_two_that_write_to_one_file_take_in_each_entry_once(tmp_path, writer):
     writer.seal()
     second.catch_up()
     first.catch_up()
-    assert len(queries.query_transfers(first.connection, 1, QueryFilter())) == 2
+    assert len(queries.query_transfers(first.tables, 1, QueryFilter())) == 2
 
 
 def left_out(writer):
@@ -449,8 +448,8 @@ def a_freeze_left_out(writer):
 
 @pytest.mark.parametrize("misfit", [left_out, counted_twice, a_freeze_left_out])
 @pytest.mark.parametrize("apart", [False, True])
-def test_a_line_of_an_account_that_is_missing_is_found_by_its_number(writer, misfit, apart):
-    projection = Projection(None, writer.journal)
+def test_a_line_of_an_account_that_is_missing_is_found_by_its_number(place, writer, misfit, apart):
+    projection = Projection(place.open(), writer.journal)
     if apart:
         writer.seal()
         projection.catch_up()
@@ -460,10 +459,10 @@ def test_a_line_of_an_account_that_is_missing_is_found_by_its_number(writer, mis
         projection.catch_up()
 
 
-def test_totals_are_the_sums_of_the_accounts(tmp_path):
-    connection = projected(RandomHistory(4, steps=400).writer)
+def test_totals_are_the_sums_of_the_accounts(place):
+    tables = projected(place, RandomHistory(4, steps=400).writer)
     sums = {}
-    rows = connection.execute(
+    rows = tables.execute(
         "SELECT tenant, ledger, code, debits_pending, debits_posted, credits_pending, credits_posted FROM accounts"
     )
     for tenant, ledger, code, *balances in rows:
@@ -472,16 +471,16 @@ def test_totals_are_the_sums_of_the_accounts(tmp_path):
             kept[at] += balance
     found = {
         tuple(row[:3]): [row[3], *(int.from_bytes(each, "big") for each in row[4:])]
-        for row in connection.execute("SELECT * FROM totals")
+        for row in tables.execute("SELECT * FROM totals")
     }
     assert found == sums
     assert any(sum(each[1:]) for each in sums.values())
 
 
 def test_a_log_that_has_grown_is_begun_anew_in_the_pause_between_two_commits(tmp_path, writer, monkeypatch):
-    monkeypatch.setattr("tallystick.projector.projection.LOG_BYTES_MAX", 100_000)
+    monkeypatch.setattr("tallystick.projector.sqlite.LOG_BYTES_MAX", 100_000)
     path = tmp_path / "projection.db"
-    projection = Projection(path, writer.journal)
+    projection = Projection(SqliteTables(path), writer.journal)
     reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     for number in range(30):
         reader.execute("BEGIN")

@@ -3,7 +3,6 @@
 import csv
 import io
 import itertools
-import sqlite3
 import threading
 
 import msgspec
@@ -27,14 +26,14 @@ PENDING, POST = int(TransferFlag.PENDING), int(TransferFlag.POST_PENDING_TRANSFE
 
 
 class Asking:
-    """A projection in a file, and a reader of it."""
+    """A projection, and a reader of it."""
 
-    def __init__(self, folder, journal):
-        self.path = folder / "projection.db"
-        self.projection = Projection(self.path, journal)
+    def __init__(self, place, journal):
+        self.place = place
+        self.projection = Projection(place.open("asked"), journal)
         self.reached = Reached()
         self.catch_up()
-        self.reader = Reader(self.path, KEY, SystemClock(), self.reached, journal)
+        self.reader = Reader(place.reader("asked"), KEY, SystemClock(), self.reached, journal)
 
     def catch_up(self):
         self.reached.move(self.projection.catch_up())
@@ -74,8 +73,8 @@ def history():
 
 
 @pytest.fixture(scope="module")
-def asking(history, tmp_path_factory):
-    asking = Asking(tmp_path_factory.mktemp("projector"), history.journal)
+def asking(history, lasting_place):
+    asking = Asking(lasting_place, history.journal)
     yield asking
     asking.close()
 
@@ -248,8 +247,8 @@ def writer():
 
 
 @pytest.fixture
-def small(writer, tmp_path):
-    asking = Asking(tmp_path, writer.journal)
+def small(writer, place):
+    asking = Asking(place, writer.journal)
     yield asking
     asking.close()
 
@@ -349,20 +348,22 @@ def test_a_position_that_does_not_come_in_time_is_unavailable_and_one_past_the_e
         small("balance", account_id=blob(1), position=writer.journal.end() + 1)
 
 
-def test_a_long_read_ends_when_its_askers_time_is_over(writer, small):
+def test_a_long_read_ends_when_its_askers_time_is_over(writer, files):
+    small = Asking(files, writer.journal)
     for number in range(10, 400):
         writer.transfer(number, 1, 2, 5)
     writer.seal()
     small.catch_up()
-    small.reader._connection.set_progress_handler(small.reader._is_late, 1)
+    small.reader._tables.connection.set_progress_handler(small.reader._tables._is_late, 1)
     with pytest.raises(Unavailable, match="interrupted"):
         small("transfers", limit=1000, left_s=1e-9)
     assert len(small("transfers", limit=1000).transfers) == 390
+    small.close()
 
 
 @pytest.mark.parametrize(
     ("table", "where"),
-    [("transfers", "seq = (SELECT seq FROM transfers LIMIT 1 OFFSET 2)"), ("notes", "1"), ("resolutions", "1"),
+    [("transfers", "seq = (SELECT seq FROM transfers LIMIT 1 OFFSET 2)"), ("notes", "1 = 1"), ("resolutions", "1 = 1"),
      ("transfers", "seq = (SELECT max(seq) FROM transfers)")],
 )  # fmt: skip
 def test_a_line_that_is_missing_in_the_tables_is_found_by_its_number(writer, small, table, where):
@@ -375,10 +376,7 @@ def test_a_line_that_is_missing_in_the_tables_is_found_by_its_number(writer, sma
     writer.seal()
     small.catch_up()
     assert len(small("statement", account_id=blob(1)).lines) == 10
-    connection = sqlite3.connect(small.path)
-    assert connection.execute(f"DELETE FROM {table} WHERE {where}").rowcount == 1
-    connection.commit()
-    connection.close()
+    assert small.place.change("asked", f"DELETE FROM {table} WHERE {where}") == 1
     for limit in (100, 1, 3):
         with pytest.raises(Corrupt, match="line"):
             list(small.pages("statement", account_id=blob(1), limit=limit))

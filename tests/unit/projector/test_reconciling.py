@@ -1,6 +1,6 @@
 """A projection that is not what its journal says is found out without making it again, and what differs is named."""
 
-import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -15,32 +15,31 @@ def journal():
     return EngineHistory(5, 150).journal
 
 
-@pytest.fixture
-def path(tmp_path, journal):
-    projection = Projection(tmp_path / "projection.db", journal)
-    projection.catch_up()
-    projection.close()
-    return tmp_path / "projection.db"
+def project(place, name, journal):
+    """Make one; returns how far it is."""
+    with closing(Projection(place.open(name), journal)) as projection:
+        return projection.catch_up()
+
+
+def difference(place, name, journal, progress=None):
+    with closing(place.reader(name)) as tables:
+        return first_difference(tables, journal, progress)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_one_that_was_left_alone_has_no_difference(tmp_path, seed):
-    for number, journal in enumerate((EngineHistory(seed, 80).journal, RandomHistory(seed, 300).writer.journal)):
-        projection = Projection(tmp_path / f"{number}.db", journal)
-        projection.catch_up()
-        projection.close()
-        assert first_difference(tmp_path / f"{number}.db", journal) is None
+def test_one_that_was_left_alone_has_no_difference(place, seed):
+    for name, journal in (("e", EngineHistory(seed, 80).journal), ("r", RandomHistory(seed, 300).writer.journal)):
+        project(place, name, journal)
+        assert difference(place, name, journal) is None
 
 
-def test_it_is_compared_as_of_its_cursor_and_says_how_far_it_is(tmp_path):
+def test_it_is_compared_as_of_its_cursor_and_says_how_far_it_is(place):
     history = RandomHistory(5, steps=150)
-    projection = Projection(tmp_path / "projection.db", history.writer.journal)
-    projection.catch_up()
-    end = projection.next_seq
+    end = project(place, "projection", history.writer.journal)
     history.writer.account(10**6)
     history.writer.seal()
     told = []
-    assert first_difference(tmp_path / "projection.db", history.writer.journal, lambda *each: told.append(each)) is None
+    assert difference(place, "projection", history.writer.journal, lambda *each: told.append(each)) is None
     assert told[-1] == (end, end)
 
 
@@ -61,9 +60,7 @@ def test_it_is_compared_as_of_its_cursor_and_says_how_far_it_is(tmp_path):
         ("UPDATE cursor SET next_seq = 1000000", "but the journal ends"),
     ],
 )
-def test_what_was_changed_is_named(path, journal, statement, named):
-    connection = sqlite3.connect(path)
-    assert connection.execute(statement).rowcount > 0
-    connection.commit()
-    connection.close()
-    assert named in first_difference(path, journal)
+def test_what_was_changed_is_named(place, journal, statement, named):
+    project(place, "projection", journal)
+    assert place.change("projection", statement) > 0
+    assert named in difference(place, "projection", journal)

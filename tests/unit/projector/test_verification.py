@@ -1,11 +1,15 @@
 """A projection that differs from its journal is found out, whatever differs, and named."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
+from tallystick.clock import SystemClock
+from tallystick.compose import projecting
 from tallystick.projector.projection import Projection
 from tallystick.projector.schema import INDEXES
+from tallystick.projector.sqlite import SqliteTables
 from tallystick.projector.verification import first_difference
 from tests.unit.projector.histories import RandomHistory
 
@@ -16,21 +20,22 @@ def history():
 
 
 @pytest.fixture
-def path(tmp_path, history):
-    projection = Projection(tmp_path / "projection.db", history.writer.journal)
-    projection.catch_up()
-    projection.close()
-    return tmp_path / "projection.db"
+def made(place, history):
+    """A projection by the name of `made`."""
+    with closing(Projection(place.open("made"), history.writer.journal)) as projection:
+        projection.catch_up()
+    return place
 
 
-def difference(path, history, tmp_path):
-    return first_difference(path, history.writer.journal, tmp_path / "scratch.db")
+def difference(place, history):
+    with closing(place.reader("made")) as tables, closing(SqliteTables(None)) as scratch:
+        return first_difference(tables, history.writer.journal, scratch)
 
 
-def test_one_that_was_left_alone_has_no_difference_even_if_the_journal_went_on(path, history, tmp_path):
+def test_one_that_was_left_alone_has_no_difference_even_if_the_journal_went_on(made, history):
     history.writer.account(10**6)
     history.writer.seal()
-    assert difference(path, history, tmp_path) is None
+    assert difference(made, history) is None
 
 
 @pytest.mark.parametrize(
@@ -45,15 +50,20 @@ def test_one_that_was_left_alone_has_no_difference_even_if_the_journal_went_on(p
         ("UPDATE cursor SET block_hash = zeroblob(32)", "cursor holds"),
     ],
 )
-def test_a_row_that_was_changed_is_named(path, history, tmp_path, statement, named):
-    connection = sqlite3.connect(path)
-    assert connection.execute(statement).rowcount > 0
-    connection.commit()
-    connection.close()
-    assert named in difference(path, history, tmp_path)
+def test_a_row_that_was_changed_is_named(made, history, statement, named):
+    assert made.change("made", statement) > 0
+    assert named in difference(made, history)
 
 
-def test_an_index_that_does_not_fit_its_table_is_found(path, history, tmp_path):
+@pytest.fixture
+def path(files, history):
+    """The file of a projection by the name of `made`."""
+    with closing(Projection(files.open("made"), history.writer.journal)) as projection:
+        projection.catch_up()
+    return files.path("made")
+
+
+def test_an_index_that_does_not_fit_its_table_is_found(path, files, history):
     connection = sqlite3.connect(path)
     # The rows are right, the index lost its own: a search would miss them.
     connection.execute("PRAGMA writable_schema = ON")
@@ -68,9 +78,9 @@ def test_an_index_that_does_not_fit_its_table_is_found(path, history, tmp_path):
     connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'transfers_by_code'", (kept,))
     connection.commit()
     connection.close()
-    assert "transfers_by_code" in difference(path, history, tmp_path)
+    assert "transfers_by_code" in difference(files, history)
 
 
-def test_bytes_that_are_no_database_are_a_difference_too(path, history, tmp_path):
-    path.write_bytes(b"\xff" * 8192)
-    assert "delete it" in difference(path, history, tmp_path)
+def test_bytes_that_are_no_database_are_a_difference_too(files, history):
+    files.path("projection").write_bytes(b"\xff" * 8192)
+    assert "delete it" in projecting.difference(projecting.Kept(files.folder), history.writer.journal, SystemClock())
