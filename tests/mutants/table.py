@@ -2395,10 +2395,10 @@ FOLLOWERS = (
     Mutant(
         "refused payment told as done",
         "a notification says what was decided",
-        "src/tallystick/notifier/telling.py",
+        "src/tallystick/telling.py",
         "!= int(TransferStatus.EXISTS))] = _NUMBER[Type.TRANSFER_REFUSED]",
         "!= int(TransferStatus.EXISTS))] = _NUMBER[Type.TRANSFER_CREATED]",
-        ("tests/unit/notifier/test_telling.py",),
+        ("tests/unit/test_telling.py",),
     ),
     Mutant(
         "a question is worked on for nobody",
@@ -2459,7 +2459,7 @@ FOLLOWERS = (
     Mutant(
         "webhook id without nonce",
         "after a restore what is decided anew is told under new ids",
-        "src/tallystick/notifier/telling.py",
+        "src/tallystick/notifier/notifications.py",
         "seq.to_bytes(8) + nonce",
         "seq.to_bytes(8)",
         ("tests/unit/notifier/test_copying.py",),

@@ -7,8 +7,8 @@ from typing import Any
 
 from tallystick.notifier import schedule
 from tallystick.notifier.file import File
+from tallystick.notifier.notifications import Notification, webhook_id
 from tallystick.notifier.schedule import Next, Reply
-from tallystick.notifier.telling import Notification, webhook_id
 from tallystick.webhooks.shapes import AttemptOut, DeliveryDetail, DeliveryOut
 
 ATTEMPTS_SHOWN = 50

@@ -13,7 +13,7 @@ from tallystick.clock import Clock, Entropy
 from tallystick.errors import Invalid
 from tallystick.inquiries.port import NotFound
 from tallystick.journal.port import JournalReader
-from tallystick.notifier import telling
+from tallystick.notifier import notifications
 from tallystick.notifier.deliveries import STATES, Deliveries
 from tallystick.notifier.file import File, signed
 from tallystick.notifier.making import Making
@@ -174,7 +174,7 @@ class Desk:
         if self._deliveries.tests_waiting(found.number) >= TESTS_MAX:
             raise Invalid("id", f"has {TESTS_MAX} tests waiting already; wait until they are delivered")
         now_ns, webhook_id = self._clock.wall_ns(), f"msg_{self._entropy(16).hex()}"
-        body = telling.body(Type.WEBHOOK_TEST, now_ns, {"subscription_id": ids.show(found.id)})
+        body = notifications.body(Type.WEBHOOK_TEST, now_ns, {"subscription_id": ids.show(found.id)})
         with self._file.commit(durable=True):
             self._deliveries.make_test(found.number, webhook_id, Type.WEBHOOK_TEST, body, now_ns)
         return self._detail(found, webhook_id)

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from tallystick import telling
 from tallystick.clock import Clock
 from tallystick.journal.follow import Cursor, rows_from
 from tallystick.journal.port import JournalReader
-from tallystick.notifier import telling
 from tallystick.notifier.deliveries import Deliveries
 from tallystick.notifier.file import File
+from tallystick.notifier.notifications import Notification, notifications
 from tallystick.notifier.subscriptions import Subscription, Subscriptions
-from tallystick.notifier.telling import Notification
 from tallystick.records.entries import WORK
 
 FRESH_MAX = 10_000
@@ -182,6 +182,6 @@ class _Chosen:
         """What is told of them."""
         new = [place for place in places.tolist() if place not in self._told]
         if new:
-            made = telling.notifications(telling.rows_at(self._work, np.array(new)), self._types[new])
+            made = notifications(telling.rows_at(self._work, np.array(new)), self._types[new])
             self._told.update(zip(new, made, strict=True))
         return [self._told[place] for place in places.tolist()]

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tallystick import ids
+from tallystick import ids, telling
 from tallystick.clock import Entropy
 from tallystick.errors import Invalid
-from tallystick.notifier import telling
 from tallystick.notifier.addresses import check_url
 from tallystick.notifier.file import File, signed, unsigned
 from tallystick.webhooks import signing, types

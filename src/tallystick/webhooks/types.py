@@ -1,6 +1,6 @@
 """What webhooks tell of: one table of types. Never rename or reuse one; docs/webhooks.md is held against it.
 
-A type is decided by the journal's entry alone (`notifier.telling`), and each entry is told of under one type at most:
+A type is decided by the journal's entry alone (`telling`), and each entry is told of under one type at most:
 seals are not, nor what did nothing because it `exists` already.
 """
 

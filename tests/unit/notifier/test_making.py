@@ -4,7 +4,7 @@ import pytest
 
 from tallystick.errors import Invalid, Unavailable
 from tallystick.notifier.deliveries import State
-from tallystick.notifier.telling import webhook_id
+from tallystick.notifier.notifications import webhook_id
 from tests.unit.notifier.world import OTHER, TENANT, Notifier, Payments
 
 

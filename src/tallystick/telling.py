@@ -1,17 +1,15 @@
-"""From entries to notifications: which type an entry has, and the thin JSON that tells of it.
+"""What is told of an entry outside, by webhook or through a broker: which type it has, and a few of its fields.
 
 Only the entry is looked at, the part that a receipt shows. Its details stay here: what screening thought of a payment,
-or how many sales a shop makes, is nothing for a request that crosses the internet (ADR 0004). A receiver that wants
-more asks for it by id, with its key.
+or how many sales a shop makes, is nothing for what leaves the platform (ADR 0004). Who wants more asks for it by id,
+with a key.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -46,21 +44,22 @@ _STATUSES = {
         (Kind.CONTROL, ControlStatus),
     )
 }
-_encode = msgspec.json.Encoder().encode
 _SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Notification:
-    """What is told of one entry, the same to every subscription."""
+class Told:
+    """What is told of one entry, to everybody the same."""
 
     seq: int
     tenant: int
     type: Type
+    timestamp_ns: int
+    """When it was decided."""
     nonce: bytes
     """16 random bytes of the entry, which no other entry has."""
-    body: bytes
-    """The JSON, as it is signed and sent, each time."""
+    data: dict[str, Any]
+    """Texts and small whole numbers, by the names of `webhooks.types.TABLE`."""
 
 
 def types_of(work: npt.NDArray[np.void]) -> npt.NDArray[np.uint8]:
@@ -92,24 +91,24 @@ def types_of(work: npt.NDArray[np.void]) -> npt.NDArray[np.uint8]:
     return found
 
 
-def notifications(work: npt.NDArray[np.void], types: npt.NDArray[np.uint8]) -> list[Notification]:
+def told(work: npt.NDArray[np.void], types: npt.NDArray[np.uint8]) -> list[Told]:
     """One for each of these entries (`WORK`), whose `types` are known and not `NONE`, in their order."""
     kinds = np.where(work["kind"] == Kind.EXPIRY, np.uint8(Kind.TRANSFER), work["kind"])
-    found: list[Notification | None] = [None] * len(work)
+    found: list[Told | None] = [None] * len(work)
     for kind, tell in ((Kind.TRANSFER, _transfers), (Kind.ACCOUNT, _accounts), (Kind.CONTROL, _controls)):
         places = np.flatnonzero(kinds == kind)
         if not len(places):
             continue
-        rows, told = rows_at(work, places), [ORDER[number] for number in types[places].tolist()]
+        rows, names = rows_at(work, places), [ORDER[number] for number in types[places].tolist()]
         heads = zip(
             places.tolist(),
-            told,
+            names,
             *(rows[name].tolist() for name in ("seq", "tenant", "timestamp", "shard", "status")),
             _wide(rows, "request_id"),
             _blobs(rows["nonce"]),
             strict=True,
         )
-        for head, own in zip(heads, tell(rows, told), strict=True):
+        for head, own in zip(heads, tell(rows, names), strict=True):
             place, type_, seq, tenant, timestamp, shard, status, request_id, nonce = head
             data = {
                 "position": str(seq),
@@ -120,7 +119,7 @@ def notifications(work: npt.NDArray[np.void], types: npt.NDArray[np.uint8]) -> l
             }
             if request_id:
                 data["request_id"] = ids.show(request_id)
-            found[place] = Notification(seq, tenant, type_, nonce, body(type_, timestamp, data))
+            found[place] = Told(seq, tenant, type_, timestamp, nonce, data)
     return [each for each in found if each is not None]
 
 
@@ -130,25 +129,10 @@ def rows_at(work: npt.NDArray[np.void], places: npt.NDArray[np.intp]) -> npt.NDA
     return rows
 
 
-def body(type_: Type, timestamp_ns: int, data: dict[str, Any]) -> bytes:
-    """The JSON of a notification (SW, "Payload structure"). `timestamp_ns`: when it was decided."""
-    return _encode({"type": type_, "timestamp": instant(timestamp_ns), "data": data})
-
-
 def instant(timestamp_ns: int) -> str:
     """Nanoseconds since the epoch as RFC 3339, none of them lost."""
     seconds, nanoseconds = divmod(timestamp_ns, _SECOND)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
-
-
-def webhook_id(subscription: int, shard: int, seq: int, nonce: bytes) -> str:
-    """The id of the webhook that tells this subscription of this entry: the same however often it is made and sent.
-
-    The entry's nonce is in it: after a restore from a backup another entry may stand at the same position, and a
-    receiver that remembers ids must not take the one for the other.
-    """
-    text = b"tallystick/webhook\0" + subscription.to_bytes(16) + shard.to_bytes(2) + seq.to_bytes(8) + nonce
-    return "msg_" + sha256(text).hexdigest()[:32]
 
 
 def _transfers(work: npt.NDArray[np.void], types: list[Type]) -> Iterator[dict[str, Any]]:
