@@ -5,9 +5,9 @@ import secrets
 import pytest
 
 from tallystick.blockfile.disk import SystemDisk
+from tallystick.brokers.address import parse
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.conformance.intake import IntakeConformance
-from tallystick.intake.address import parse
 from tallystick.intake.kafka import KafkaIntake
 from tallystick.intake.rabbitmq import RabbitIntake
 

@@ -367,7 +367,7 @@ ON_BROKERS = (
     Mutant(
         name="a topic that is flushed by nobody is taken",
         promise="a topic that could lose what was acknowledged is refused, each setting by name",
-        file="src/tallystick/intake/kafka_topics.py",
+        file="src/tallystick/brokers/topics.py",
         old='    flushed = replicas == 1 and values["flush.messages"] == "1"\n',
         new="    flushed = replicas == 1\n",
         tests=("tests/unit/intake/test_kafka_topics.py",),
@@ -375,7 +375,7 @@ ON_BROKERS = (
     Mutant(
         name="min.insync.replicas believed",
         promise="min.insync.replicas alone proves nothing",
-        file="src/tallystick/intake/kafka_topics.py",
+        file="src/tallystick/brokers/topics.py",
         old='"or one replica and flush.messages 1)": flushed or (replicas >= REPLICAS and sync_min >= SYNC_MIN),\n',
         new='"or one replica and flush.messages 1)": flushed or sync_min >= SYNC_MIN,\n',
         tests=("tests/unit/intake/test_kafka_topics.py",),
@@ -421,7 +421,7 @@ ON_BROKERS = (
     Mutant(
         name="no deliveries at all",
         promise="an engine that dies again and again loses no block",
-        file="src/tallystick/intake/rabbitmq_session.py",
+        file="src/tallystick/intake/rabbitmq_queues.py",
         old="DELIVERIES_MAX = 1 << 53\n",
         new="DELIVERIES_MAX = -1\n",
         tests=(BROKER_TESTS + "test_rabbitmq_faults.py::test_an_engine_that_dies_again_and_again_loses_no_block",),

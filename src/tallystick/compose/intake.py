@@ -1,6 +1,7 @@
 """Which intake the settings name: block files, or a broker's queues. Each is imported only where it is wanted."""
 
 from tallystick.blockfile.disk import Disk
+from tallystick.brokers.address import parse
 from tallystick.clock import Clock, Entropy
 from tallystick.errors import Invalid
 from tallystick.intake.files import FileIntake
@@ -39,10 +40,9 @@ def keeps_decided(settings: Settings) -> bool:
 
 
 def _kafka(settings: Settings, disk: Disk, clock: Clock) -> Intake:
-    from tallystick.intake.address import parse
-
     try:
-        from tallystick.intake.kafka import OPTIONS, KafkaIntake
+        from tallystick.brokers.kafka import OPTIONS
+        from tallystick.intake.kafka import KafkaIntake
     except ModuleNotFoundError as error:
         raise Invalid(SETTING, "kafka:// needs a package more: pip install 'tallystick[kafka]'") from error
     address = parse(settings.intake, SETTING, OPTIONS)
@@ -54,8 +54,6 @@ def _kafka(settings: Settings, disk: Disk, clock: Clock) -> Intake:
 
 
 def _rabbitmq(settings: Settings, clock: Clock, entropy: Entropy) -> Intake:
-    from tallystick.intake.address import parse
-
     try:
         from tallystick.intake.rabbitmq import RabbitIntake
     except ModuleNotFoundError as error:

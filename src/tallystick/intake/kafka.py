@@ -11,7 +11,6 @@ Gateways of one machine keep out of each other's partitions by locks in a folder
 all the same lose nothing; the engine's pushes reach one of them, and the other asks.
 """
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -23,19 +22,18 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tallystick.blockfile.disk import Disk, Lock
+from tallystick.brokers.address import Address
+from tallystick.brokers.kafka import client_settings, quiet, unavailable
+from tallystick.brokers.topics import ADMIN_S, Topic, look
 from tallystick.clock import Clock
 from tallystick.errors import Corrupt, Fenced, Unavailable
 from tallystick.intake import kafka_topics
-from tallystick.intake.address import Address
 from tallystick.intake.kafka_chores import Chores
 from tallystick.intake.kafka_lane import MESSAGE_BYTES_MAX, KafkaLane, producer
-from tallystick.intake.kafka_topics import ADMIN_S, Topic
 from tallystick.intake.port import LaneId
 from tallystick.intake.turns import Turns
 from tallystick.records.blocks import CommandBlock, parse
 
-OPTIONS = frozenset({"mechanism"})
-"""What an address may say beside what every broker's may: how to log in, by SCRAM-SHA-256 unless it says."""
 CATCH_UP_S = 20.0
 WAITING_MAX = 64
 """Blocks of a lane that wait here; more stay with the broker."""
@@ -49,9 +47,6 @@ _LEADERLESS = {
     KafkaError.OFFSET_NOT_AVAILABLE,
 }
 _log = structlog.get_logger("tallystick.intake.kafka")
-_quiet = logging.getLogger("tallystick.intake.kafka.client")
-_quiet.propagate = False  # what matters of it comes by `error_cb`
-_quiet.addHandler(logging.NullHandler())
 
 
 def topic_names(address: Address, shard: int) -> dict[bool, str]:
@@ -136,7 +131,7 @@ class KafkaIntake:
         self._retention_ns = int(retention_s * 1e9)
         self._shard = shard
         self._names = topic_names(address, shard)
-        self._settings = {**kafka_topics.client_settings(address), "error_cb": self._told, "logger": _quiet}
+        self._settings = {**client_settings(address), "error_cb": self._told, "logger": quiet}
         self._admin = AdminClient(self._settings)
         self._topics = kafka_topics.ready(self._admin, address, tuple(self._names.values()), partitions)
         self._spent: set[LaneId] = set()
@@ -175,7 +170,7 @@ class KafkaIntake:
         return KafkaLane(id, control, topic.name, partition, end + 1, self._shard, producer(self._settings), claim)
 
     def _unchanged_topic(self, name: str) -> Topic:
-        found = kafka_topics.look(self._admin, self._address, (name,)).get(name)
+        found = look(self._admin, self._address, (name,)).get(name)
         if found is None:
             raise Unavailable(f"topic {name} is not there")  # a broker that has just come up may not know it yet
         if found.id != self._topics[name].id:
@@ -261,7 +256,7 @@ class KafkaIntake:
             try:
                 messages = consumer.consume(500, wait_s)
             except KafkaException as error:
-                raise kafka_topics.unavailable(self._address, error) from error
+                raise unavailable(self._address, error) from error
             for message in messages:
                 self._arrived(message)
         for lane in self._lanes.values():
@@ -294,7 +289,7 @@ class KafkaIntake:
                 return {(at.topic, at.partition): int(each.result(2 * ADMIN_S).offset) for at, each in answers.items()}
             except KafkaException as error:
                 if error.args[0].code() not in _LEADERLESS or self._clock.monotonic_ns() > until_ns:
-                    raise kafka_topics.unavailable(self._address, error) from error
+                    raise unavailable(self._address, error) from error
                 self._pause.wait(LEADER_PAUSE_S)
 
     def done(self, positions: Mapping[LaneId, int]) -> None:

@@ -11,8 +11,8 @@ import structlog
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from tallystick.brokers.topics import ADMIN_S, Topic, topic_id
 from tallystick.errors import Corrupt
-from tallystick.intake.kafka_topics import ADMIN_S, Topic, topic_id
 
 _log = structlog.get_logger("tallystick.intake.kafka")
 Place = tuple[str, int]

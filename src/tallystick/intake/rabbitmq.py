@@ -16,11 +16,12 @@ from typing import Any
 import structlog
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 
+from tallystick.brokers import rabbitmq as session
+from tallystick.brokers.address import Address
 from tallystick.clock import Clock, Entropy
 from tallystick.errors import Corrupt, Unavailable
 from tallystick.intake import rabbitmq_lanes as lanes
-from tallystick.intake import rabbitmq_session as session
-from tallystick.intake.address import Address
+from tallystick.intake import rabbitmq_queues as queues
 from tallystick.intake.port import LaneId
 from tallystick.intake.turns import Turns
 from tallystick.records.blocks import CommandBlock, parse
@@ -168,7 +169,7 @@ class RabbitIntake:
     """All lanes of a shard on one broker: a gateway opens them, the engine receives. Not for concurrent calls."""
 
     def __init__(
-        self, address: Address, clock: Clock, entropy: Entropy, shard: int = 0, settle_s: float = session.SETTLE_S
+        self, address: Address, clock: Clock, entropy: Entropy, shard: int = 0, settle_s: float = queues.SETTLE_S
     ) -> None:
         """`settle_s`: how old a queue must be before anything is acknowledged in it. Raises `Unavailable` if no broker
         answers, `Invalid` that names what of a queue could lose blocks.
@@ -192,8 +193,8 @@ class RabbitIntake:
         self._pause_ns = BACK_OFF_NS
         connection = session.connect(address)
         with session.translated(address):
-            there = session.exists(connection, self._names.register)
-            session.declare(address, connection, self._names.register, session.QUEUE_ARGUMENTS)
+            there = queues.exists(connection, self._names.register)
+            queues.declare(address, connection, self._names.register, queues.QUEUE_ARGUMENTS)
             connection.sleep(0 if there else settle_s)
             connection.close()
         _log.info("policies were not checked: none of the broker's may match these queues", queues=f"{address.name}-*")
@@ -262,7 +263,7 @@ class RabbitIntake:
         self._pause_ns = min(2 * self._pause_ns, BACK_OFF_NS_MAX)
 
     def _consume(self, connection: BlockingConnection, reader: _LaneReader) -> None:
-        if not session.exists(connection, reader.queue):
+        if not queues.exists(connection, reader.queue):
             raise Corrupt(f"queue {reader.queue} is gone, and what it held; stop, and find out")
         reader.consume(connection)
 

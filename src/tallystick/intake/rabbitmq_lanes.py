@@ -17,10 +17,11 @@ import msgspec
 import pika.exceptions
 from pika.adapters.blocking_connection import BlockingConnection
 
+from tallystick.brokers import rabbitmq as session
+from tallystick.brokers.address import Address
 from tallystick.clock import Clock
 from tallystick.errors import Corrupt, OutcomeUnknown, Unavailable
-from tallystick.intake import rabbitmq_session as session
-from tallystick.intake.address import Address
+from tallystick.intake import rabbitmq_queues as queues
 from tallystick.intake.port import LaneId
 from tallystick.records.blocks import Bytes, command_block
 
@@ -90,7 +91,7 @@ class Register:
 
     def write(self, record: Record) -> None:
         """Replace what is said of a lane. The new word is durable before the old one goes."""
-        session.publish(self._connection, self._channel, self._queue, msgspec.json.encode(record))
+        queues.publish(self._connection, self._channel, self._queue, msgspec.json.encode(record))
         for tag in self._tags.pop(record.id, []):
             self._channel.basic_ack(tag)
         self.records[record.id] = record
@@ -113,7 +114,7 @@ def opened(
 ) -> Iterator[Register]:
     """The register, while no other session has it. Raises `Unavailable` if that does not come to be."""
     until_ns, waiting = clock.monotonic_ns() + int(patience_s * 1e9), threading.Event()
-    while (lock := session.lock(connection, names.opening)) is None:
+    while (lock := queues.lock(connection, names.opening)) is None:
         if clock.monotonic_ns() >= until_ns:
             raise Unavailable(f"another session keeps {names.opening}")
         waiting.wait(OPENING_PAUSE_S)
@@ -164,7 +165,7 @@ class RabbitLane:
             if self._connection is None or self._in_doubt:
                 raise OutcomeUnknown(f"lane {self.id.hex()} is closed here, or was in doubt")
             try:
-                session.publish(self._connection, self._channel, self._queue, block)
+                queues.publish(self._connection, self._channel, self._queue, block)
             except pika.exceptions.UnroutableError as error:
                 self._in_doubt = True
                 raise Corrupt(f"queue {self._queue} is gone, and what it held; stop, and find out") from error
@@ -233,11 +234,11 @@ def open_lane(
         with session.translated(address), opened(connection, names, clock) as register:
             for record in list(register.records.values()):
                 wanted = record.control == control and record.id != avoid
-                if wanted and session.lock(connection, names.owner(record.id)) is not None:
+                if wanted and queues.lock(connection, names.owner(record.id)) is not None:
                     return _take_over(address, connection, names, register, record, shard, clock)
             record = Record(new_id.hex(), control)
-            session.lock(connection, names.owner(new_id))
-            session.declare(address, connection, names.lane(new_id, control), session.LANE_ARGUMENTS)
+            queues.lock(connection, names.owner(new_id))
+            queues.declare(address, connection, names.lane(new_id, control), queues.LANE_ARGUMENTS)
             connection.sleep(settle_s)
             register.write(record)
             return RabbitLane(address, connection, names, record, 0, shard, clock)
@@ -257,9 +258,9 @@ def _take_over(
     clock: Clock,
 ) -> RabbitLane:
     queue = names.lane(record.id, record.control)
-    if not session.exists(connection, queue):
+    if not queues.exists(connection, queue):
         raise Corrupt(f"queue {queue} is gone, and what it held; stop, and find out")
-    session.declare(address, connection, queue, session.LANE_ARGUMENTS)
+    queues.declare(address, connection, queue, queues.LANE_ARGUMENTS)
     if record.last is None:
         record = msgspec.structs.replace(record, term=record.term + 1)
         last = record.term << TERM_SHIFT

@@ -8,11 +8,12 @@ from confluent_kafka.admin import AdminClient, ConfigEntry, ConfigResource, NewT
 from confluent_kafka.admin import AlterConfigOpType as Alter
 
 from tallystick.blockfile.disk import SystemDisk
+from tallystick.brokers import topics
+from tallystick.brokers.address import parse
 from tallystick.clock import SystemClock
 from tallystick.conformance.samples import command_bytes
 from tallystick.errors import Corrupt, Invalid, OutcomeUnknown, Unavailable
-from tallystick.intake import kafka_lane, kafka_topics
-from tallystick.intake.address import parse
+from tallystick.intake import kafka_lane
 from tallystick.intake.kafka import KafkaIntake, topic_names
 from tallystick.intake.kafka_topics import SETTINGS
 from tallystick.records.blocks import command_block
@@ -184,7 +185,7 @@ def test_a_setting_changed_later_is_found_at_the_next_start(shard):
 
 @pytest.mark.parametrize("change", ["password", "port"])
 def test_a_broker_that_is_down_or_refuses_is_one_line(own_kafka, shard, change, monkeypatch):
-    monkeypatch.setattr(kafka_topics, "ADMIN_S", 3.0)
+    monkeypatch.setattr(topics, "ADMIN_S", 3.0)
     url = own_kafka.url()
     url = url.replace(own_kafka.password, "wrong") if change == "password" else url.replace(f":{own_kafka.port}", ":1")
     with pytest.raises(Unavailable, match="does not serve") as refused:

@@ -4,11 +4,11 @@ import secrets
 
 import pytest
 
+from tallystick.brokers.address import parse
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.conformance.samples import command_bytes
 from tallystick.errors import Corrupt, Invalid, OutcomeUnknown, Unavailable
-from tallystick.intake import rabbitmq, rabbitmq_lanes, rabbitmq_session
-from tallystick.intake.address import parse
+from tallystick.intake import rabbitmq, rabbitmq_lanes, rabbitmq_queues
 from tallystick.intake.rabbitmq import RabbitIntake
 from tests.faults.brokers.submitting import Submitting, check, received
 
@@ -198,8 +198,8 @@ def test_a_register_that_is_gone_is_neither_skipped_nor_waited_for(own_rabbitmq,
     [
         ({"x-queue-type": "classic"}, "x-queue-type"),
         ({"x-queue-type": "quorum", "x-delivery-limit": 20}, "x-delivery-limit"),
-        ({**rabbitmq_session.QUEUE_ARGUMENTS, "x-max-length": 10}, "x-max-length"),
-        ({**rabbitmq_session.QUEUE_ARGUMENTS, "x-message-ttl": 60000}, "x-message-ttl"),
+        ({**rabbitmq_queues.QUEUE_ARGUMENTS, "x-max-length": 10}, "x-max-length"),
+        ({**rabbitmq_queues.QUEUE_ARGUMENTS, "x-message-ttl": 60000}, "x-message-ttl"),
     ],
 )
 def test_a_queue_that_would_lose_acknowledged_payments_is_refused_by_name(own_rabbitmq, shard, arguments, named):

@@ -1,4 +1,4 @@
-"""Sessions with a RabbitMQ broker, and the queues of an intake as they must be.
+"""The queues of an intake on RabbitMQ as they must be, and how a block gets into one.
 
 A quorum queue syncs before it confirms. With a delivery limit it drops a message that was delivered so often, and a
 death of its consumer counts. 4.x has a limit of 20 unless told otherwise: an engine that restarts in a loop would lose
@@ -8,77 +8,25 @@ With a length limit it drops the oldest, or, told so, refuses. A queue that is t
 the broker, which names the argument. Policies are not part of that comparison: none may match these queues.
 """
 
-import logging
-import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pika
 import pika.exceptions
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 
-from tallystick.errors import Invalid, Unavailable
-from tallystick.intake.address import Address
+from tallystick.brokers.address import Address
+from tallystick.brokers.rabbitmq import PERSISTENT
+from tallystick.errors import Invalid
 
-HEARTBEAT_S = 4
-"""Silence that ends a session, at either end, after twice that at most."""
-CONNECT_S = 3.0
 SUBMIT_S = 8.0
 """When a message counts as unknown that the broker has not confirmed."""
 SETTLE_S = 2.0
 """3.10.8 forgets the log of a queue declared within the second before it is killed, and what it confirmed with it
 (tried: 0 s lost, 1 s and more kept). So a new queue takes nothing before it is that old."""
-BLOCKED_S = 8.0
-"""How long a broker that is short of disk or memory may leave a publisher waiting."""
 DELIVERIES_MAX = 1 << 53
 QUEUE_ARGUMENTS: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": DELIVERIES_MAX}
 LANE_ARGUMENTS: dict[str, Any] = {**QUEUE_ARGUMENTS, "x-single-active-consumer": True}
 NOT_FOUND, LOCKED, PRECONDITION_FAILED = 404, 405, 406
-LOST = (pika.exceptions.AMQPError, OSError)
-"""What a client raises when a session is over."""
-PERSISTENT = pika.BasicProperties(delivery_mode=2)
-# It tells of each channel, and of each try to connect with a stack trace; what matters of it we say in one line.
-logging.getLogger("pika").setLevel(logging.CRITICAL)
-
-
-def connect(address: Address) -> BlockingConnection:
-    """A session with the first host that answers. Raises `Unavailable` in one line, `Invalid` for files of no use."""
-    context = _tls(address) if address.tls else None
-    parameters = [
-        pika.ConnectionParameters(
-            host,
-            port,
-            credentials=pika.PlainCredentials(address.user or "guest", address.password or "guest"),
-            ssl_options=pika.SSLOptions(context, host) if context else None,
-            heartbeat=HEARTBEAT_S,
-            socket_timeout=CONNECT_S,
-            stack_timeout=2 * CONNECT_S,
-            blocked_connection_timeout=BLOCKED_S,
-            client_properties={"connection_name": "tallystick"},
-        )
-        for host, port in address.hosts
-    ]
-    try:
-        return BlockingConnection(parameters)
-    except LOST as error:
-        raise unavailable(address, error) from error
-
-
-def _tls(address: Address) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=address.options.get("ca"))
-        if certificate := address.options.get("certificate"):
-            context.load_cert_chain(certificate, address.options.get("key"))
-    except OSError as error:
-        raise Invalid("", f"{address}: a file of ca, certificate, key is of no use: {error}") from error
-    return context
-
-
-def unavailable(address: Address, error: BaseException) -> Unavailable:
-    """In one line what the client says of it."""
-    told = " ".join(f"{type(error).__name__} {error}".split())
-    return Unavailable(f"{address} does not serve: {told[:200]}")
 
 
 def declare(address: Address, connection: BlockingConnection, queue: str, arguments: dict[str, Any]) -> None:
@@ -131,12 +79,3 @@ def lock(connection: BlockingConnection, name: str) -> BlockingChannel | None:
             raise
         return None
     return channel
-
-
-@contextmanager
-def translated(address: Address) -> Iterator[None]:
-    """A session that ends meanwhile is `Unavailable`: for what changes nothing, or may be done again."""
-    try:
-        yield
-    except LOST as error:
-        raise unavailable(address, error) from error

@@ -1,7 +1,7 @@
 import pytest
 
+from tallystick.brokers.address import parse
 from tallystick.errors import Invalid
-from tallystick.intake.address import parse
 
 
 def test_an_address_names_hosts_login_name_and_options():

@@ -1,4 +1,4 @@
-"""Where a broker is, and how to be let in: `TALLY_INTAKE=kafka://…` or `rabbitmq://…`, understood.
+"""Where a broker is, and how to be let in: `kafka://…` or `rabbitmq://…` of `TALLY_INTAKE`, understood.
 
     kafka://user:password@host:9093,other:9093/name?tls=on&ca=/etc/ca.crt
 
@@ -38,8 +38,11 @@ class Address:
         return f"{self.scheme}://{hosts}/{self.name}"
 
 
-def parse(url: str, setting: str, more_options: Collection[str] = ()) -> Address:
-    """Raises `Invalid` that names the `setting` and what is wrong with it; the password is never told."""
+def parse(url: str, setting: str, more_options: Collection[str] = (), marks: str = "-_") -> Address:
+    """`marks`: what its name may hold beside letters and digits.
+
+    Raises `Invalid` that names the `setting` and what is wrong with it; the password is never told.
+    """
     scheme, _, rest = url.partition("://")
     if scheme not in PORTS or not rest:
         raise Invalid(setting, f"begins with none of {', '.join(f'{name}://' for name in PORTS)}")
@@ -47,8 +50,10 @@ def parse(url: str, setting: str, more_options: Collection[str] = ()) -> Address
     user, _, password = login.partition(":")
     parts = urlsplit(f"//{after}")
     name = parts.path.strip("/") or "tally"
-    if not all(letter.isalnum() or letter in "-_" for letter in name) or len(name) > 100:
-        raise Invalid(setting, f"{name!r} is no name for topics or queues: letters, digits, - and _ only, at most 100")
+    if not all(letter.isalnum() or letter in marks for letter in name) or len(name) > 100:
+        raise Invalid(
+            setting, f"{name!r} is no name for topics or queues: letters, digits and {marks} only, at most 100"
+        )
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     known = OPTIONS | set(more_options)
     if unknown := sorted(options.keys() - known):

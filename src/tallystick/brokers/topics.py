@@ -1,0 +1,127 @@
+"""Topics of a Kafka cluster: made where they are missing, and looked at before they are trusted.
+
+Not `acks=all` alone makes a record safe. Replicas do, if two must have it; or the disk, if one broker flushes each
+record before it answers.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from tallystick.brokers.address import Address
+from tallystick.brokers.kafka import unavailable
+from tallystick.errors import Invalid, Unavailable
+
+ADMIN_S = 10.0
+"""How long a broker may take to say what it has."""
+LOOK_AGAIN_S = 0.05
+REPLICAS = 3
+SYNC_MIN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic that passed."""
+
+    name: str
+    id: bytes  # 16 bytes, another one if the topic is made anew
+    partitions: int
+
+
+Judge = Callable[[Mapping[str, str], int], Sequence[str]]
+"""From a topic's settings, and the fewest replicas that a partition has, to what is wrong with them."""
+
+
+def ready(
+    admin: AdminClient,
+    address: Address,
+    names: tuple[str, ...],
+    partitions: int,
+    settings: Mapping[str, str],
+    judge: Judge,
+    loses: str,
+) -> dict[str, Topic]:
+    """The topics by name, made with `settings` where they are missing. Raises `Unavailable` if no broker answers in
+    time, `Invalid` that names each fault that `judge` finds and what such a topic `loses`.
+    """
+    found = look(admin, address, names)
+    if missing := [name for name in names if name not in found]:
+        _make(admin, address, missing, partitions, settings)
+    patience, waiting = int(ADMIN_S / LOOK_AGAIN_S), threading.Event()
+    while len(found) < len(names):  # brokers learn of a new topic one after the other
+        waiting.wait(LOOK_AGAIN_S)
+        found = look(admin, address, names)
+        if not (patience := patience - 1):
+            raise Unavailable(f"{address}: topics do not appear although they were made")
+    faults = [fault for name in names for fault in _faults(admin, address, name, judge)]
+    if faults:
+        raise Invalid("", f"{address} would lose {loses}: {'; '.join(faults)}")
+    return found
+
+
+def unsafe(values: Mapping[str, str], replicas: int) -> list[str]:
+    """Why a record that a broker has confirmed could be lost, each with the value wanted; none if it could not.
+
+    A broker takes the smaller of `replicas` and `min.insync.replicas` (apache/kafka#14594).
+    """
+    sync_min = int(values["min.insync.replicas"])
+    flushed = replicas == 1 and values["flush.messages"] == "1"
+    checks = {
+        f"replicas {replicas} and min.insync.replicas {sync_min} (wanted: at least {REPLICAS} and {SYNC_MIN}, "
+        "or one replica and flush.messages 1)": flushed or (replicas >= REPLICAS and sync_min >= SYNC_MIN),
+        "unclean.leader.election.enable true (wanted: false)": values["unclean.leader.election.enable"] == "false",
+    }
+    return [fault for fault, good in checks.items() if not good]
+
+
+def look(admin: AdminClient, address: Address, names: tuple[str, ...]) -> dict[str, Topic]:
+    """Those of the topics that there are. Raises `Unavailable`."""
+    found = {}
+    for name, asked in admin.describe_topics(TopicCollection(list(names)), request_timeout=ADMIN_S).items():
+        try:
+            described = asked.result(2 * ADMIN_S)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                continue
+            raise unavailable(address, error) from error
+        found[name] = Topic(name, topic_id(described), len(described.partitions))
+    return found
+
+
+def topic_id(described: Any) -> bytes:
+    """The 16 bytes that a topic got when it was made."""
+    halves = (described.topic_id.get_most_significant_bits(), described.topic_id.get_least_significant_bits())
+    return b"".join((half & (1 << 64) - 1).to_bytes(8, "big") for half in halves)
+
+
+def _make(admin: AdminClient, address: Address, names: list[str], partitions: int, settings: Mapping[str, str]) -> None:
+    try:
+        brokers = len(admin.list_topics(timeout=ADMIN_S).brokers)
+    except KafkaException as error:
+        raise unavailable(address, error) from error
+    replicas = min(REPLICAS, brokers)
+    safe = {"min.insync.replicas": str(SYNC_MIN)} if replicas == REPLICAS else {"flush.messages": "1"}
+    if 1 < brokers < REPLICAS:
+        replicas = 1  # two replicas of which both must answer stop at the first failure: one that flushes is no worse
+    topics = [NewTopic(name, partitions, replicas, config={**settings, **safe}) for name in names]
+    for asked in admin.create_topics(topics, operation_timeout=ADMIN_S, request_timeout=ADMIN_S).values():
+        try:
+            asked.result(2 * ADMIN_S)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another gateway was quicker
+                raise unavailable(address, error) from error
+
+
+def _faults(admin: AdminClient, address: Address, name: str, judge: Judge) -> list[str]:
+    (asked,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name)], request_timeout=ADMIN_S).values()
+    try:
+        told: Mapping[str, Any] = asked.result(2 * ADMIN_S)
+        known = admin.list_topics(name, timeout=ADMIN_S).topics[name].partitions
+    except KafkaException as error:
+        raise unavailable(address, error) from error
+    values = {key: str(entry.value) for key, entry in told.items()}
+    return [f"topic {name}: {fault}" for fault in judge(values, min(len(each.replicas) for each in known.values()))]
