@@ -33,7 +33,7 @@ demo: $(READY) ## A bank's day, 10,000 payments at once, everything killed on cu
 test: $(READY) ## Tests that need no servers; two minutes at most on two cores
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not service'
 
-test-all: test services-if-possible mutants wrk chromium site deploy-tools ## All tests, those that need services or time too
+test-all: test services-if-possible mutants wrk chromium site deploy-tools asyncapi-schema ## All tests, those that need services or time too
 	$(BIN)/pytest -m service -rs; status=$$?; $(MAKE) --no-print-directory services-stop; exit $$status
 
 # On loopback, on free ports, below one folder: $TALLYSTICK_SERVICES, else one in the temp directory. What cannot be
@@ -55,7 +55,7 @@ check: $(READY) ## Style, types, imports, and that generated pages are up to dat
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python docs/generate.py --check
 
-docs: $(READY) ## Write the generated pages (docs/configuration.md, records.md, statuses.md)
+docs: $(READY) ## Write the generated pages (configuration.md, records.md, statuses.md, pages/asyncapi.json)
 	$(BIN)/python docs/generate.py
 
 # What makes the site is a group of its own in the lock. Nothing is fetched once it is there.
@@ -85,6 +85,13 @@ deploy-tools: $(READY)
 	@command -v helm >/dev/null || test -x build/tools/helm || \
 	  { command -v go >/dev/null && GOBIN=$(CURDIR)/build/tools go install helm.sh/helm/v3/cmd/helm@v3.22.0; } || \
 	  echo "helm is missing and cannot be made here: tests that need it are SKIPPED" >&2
+
+# The schema that AsyncAPI documents are held against, by its authors.
+.PHONY: asyncapi-schema
+asyncapi-schema:
+	@test -d build/tools/node_modules/@asyncapi/specs || \
+	  { command -v npm >/dev/null && npm install --silent --no-audit --no-fund --prefix build/tools @asyncapi/specs@6.11.1; } || \
+	  echo "AsyncAPI's schema cannot be had here: the test that needs it is SKIPPED" >&2
 
 # The page that verifies receipts is tried in a real browser, which is a Debian package; what drives it is a group of its
 # own in the lock. Without them its tests are skipped, and pytest says so.

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from tallystick import statuses
 from tallystick.records import layouts
+from tallystick.relay import asyncapi
 from tallystick.settings import Settings
 
 HERE = Path(__file__).parent
@@ -124,6 +125,7 @@ def _source(content: str) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
+    "pages/asyncapi.json": asyncapi.page,
     "pages/verify-receipt.html": verifier,
     "records.md": layouts.page,
     "statuses.md": all_statuses,

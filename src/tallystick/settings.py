@@ -43,8 +43,16 @@ class Settings(BaseSettings):
     )
     intake: str = Field(
         default="files",
+        repr=False,
         description="Where requests are queued: `files`, `kafka://host:port/name` or `rabbitmq://…` "
         "([brokers](brokers.md)).",
+    )
+
+    relay: str = Field(
+        default="",
+        repr=False,
+        description="Where every outcome is sent as a CloudEvent: `kafka://host:port/topic` or "
+        "`rabbitmq://host:port/exchange` ([relay](guides/relay.md)); empty: nowhere.",
     )
 
     http_host: str = Field(default="127.0.0.1", description="Address the gateway listens on.")

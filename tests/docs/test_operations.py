@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import yaml
 
-from tallystick.compose import notifying
+from tallystick.compose import notifying, relay
 from tallystick.compose.measuring import FAMILIES
 from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.platform import Platform
@@ -35,7 +35,7 @@ def known(tmp_path_factory):
     metrics.scrub = Scrubbed
     metrics.platform = Platform(tmp_path_factory.mktemp("run"), SimulatedClock(), list).metrics
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", metrics.render().decode(), re.MULTILINE))
-    families = (*FAMILIES, *notifying.FAMILIES)
+    families = (*FAMILIES, *notifying.FAMILIES, *relay.FAMILIES)
     types |= {family.name + ("_total" if family.kind == "counter" else ""): family.kind for family in families}
     return {name: kind for name, kind in types.items() if not name.endswith("_created")}
 

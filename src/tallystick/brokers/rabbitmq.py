@@ -63,8 +63,12 @@ def _tls(address: Address) -> ssl.SSLContext:
 
 def unavailable(address: Address, error: BaseException) -> Unavailable:
     """In one line what the client says of it."""
-    told = " ".join(f"{type(error).__name__} {error}".split())
-    return Unavailable(f"{address} does not serve: {told[:200]}")
+    return Unavailable(f"{address} does not serve: {told(error)}")
+
+
+def told(error: BaseException) -> str:
+    """An error of the client's, in a few words."""
+    return " ".join(f"{type(error).__name__} {error}".split())[:200]
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def up(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[engine|gateway|projector|notifier|signer|auditor]",
+            metavar="[engine|gateway|projector|notifier|signer|auditor|relay]",
             help="Run only this process, here in the foreground.",
         ),
     ] = None,

@@ -20,17 +20,21 @@ from tallystick.journal import progress
 from tallystick.journal.follow import Follower
 
 PROGRESS_EVERY_NS = 500_000_000
+LITTLE = 1_000
+"""Entries that are no reason to hurry."""
 _log = structlog.get_logger("tallystick.compose.following")
 
 
 class Walk:
     """Steps a follower until it is told to stop or something fails."""
 
-    def __init__(self, name: str, follower: Follower, run_folder: Path, clock: Clock) -> None:
+    def __init__(self, name: str, follower: Follower, run_folder: Path, clock: Clock, rest_s: float = 0) -> None:
+        """`rest_s`: how long to rest at least when little is left to take in, so that what comes shares a commit."""
         self._name = name
         self._follower = follower
         self._folder = run_folder
         self._clock = clock
+        self._rest_s = rest_s
         self._stop = threading.Event()
         self._failure: BaseException | None = None
         self._written_ns = -PROGRESS_EVERY_NS
@@ -64,7 +68,8 @@ class Walk:
                 else:
                     _log.info("possible again", follower=self._name, next_seq=seen.next_seq)
             self._tell()
-            self._stop.wait(wait_s)
+            level = seen.end - seen.next_seq < LITTLE
+            self._stop.wait(max(wait_s, self._rest_s) if level else wait_s)
         self._written_ns = -PROGRESS_EVERY_NS
         self._tell()
         if self._failure is not None:

@@ -25,10 +25,13 @@ PROCESSES: dict[str, str] = {
     "notifier": "tallystick.compose.notifier",
     "signer": "tallystick.compose.signer",
     "auditor": "tallystick.compose.auditor",
+    "relay": "tallystick.compose.relay",
 }
 """Name → module whose `run(settings)` is the process, in the order of their start."""
 FOLLOWERS = ("projector", "notifier", "signer", "auditor")
 """Those that come along behind the journal; `TALLY_FOLLOWERS` says which of them `tally up` runs."""
+RELAY = "relay"
+"""A follower, too, which `tally up` runs if `TALLY_RELAY` says where to."""
 FOLLOWER_NICE = 10
 """So that on a small machine a follower that has much to do takes nothing from a payment (DESIGN §1)."""
 ALONE: dict[str, str] = {"witness": "tallystick.compose.witness"}
@@ -48,13 +51,16 @@ def specs(settings: Settings) -> list[Spec]:
     wanted = settings.followers.replace(",", " ").split()
     if unknown := set(wanted) - set(FOLLOWERS):
         raise Invalid("TALLY_FOLLOWERS", f"{', '.join(sorted(unknown))}: there are {', '.join(FOLLOWERS)}")
-    found = [Spec(name, _command(name, settings, settings.http_port)) for name in PROCESSES if name not in FOLLOWERS]
+    found = [
+        Spec(name, _command(name, settings, settings.http_port))
+        for name in PROCESSES
+        if name not in (*FOLLOWERS, RELAY)
+    ]
     for number in range(2, settings.gateways + 1):
         port = settings.http_port and settings.http_port + number - 1  # 0: each finds one
         found.append(Spec(f"gateway-{number}", _command("gateway", settings, port)))
-    found += [
-        Spec(name, _command(name, settings, settings.http_port), FOLLOWER_NICE) for name in FOLLOWERS if name in wanted
-    ]
+    followers = [name for name in FOLLOWERS if name in wanted] + ([RELAY] if settings.relay else [])
+    found += [Spec(name, _command(name, settings, settings.http_port), FOLLOWER_NICE) for name in followers]
     return found
 
 

@@ -83,7 +83,7 @@ def test_every_process_is_a_module_that_can_run() -> None:
     import importlib
 
     assert list(compose.PROCESSES)[:2] == ["engine", "gateway"]
-    assert {*compose.FOLLOWERS} == {*compose.PROCESSES} - {"engine", "gateway"}
+    assert {*compose.FOLLOWERS, compose.RELAY} == {*compose.PROCESSES} - {"engine", "gateway"}
     for module in compose.PROCESSES.values():
         assert callable(importlib.import_module(module).run)
 
@@ -115,5 +115,7 @@ def test_followers_run_at_a_lower_priority_those_that_are_wanted() -> None:
     assert nice["engine"] == nice["gateway"] == 0
     assert {name for name, priority in nice.items() if priority > 0} == set(compose.FOLLOWERS)
     assert [spec.name for spec in compose.specs(Settings(followers=""))] == ["engine", "gateway"]
+    relaying = compose.specs(Settings(followers="", relay="kafka://broker/events"))
+    assert [(spec.name, spec.nice) for spec in relaying][2:] == [("relay", compose.FOLLOWER_NICE)]
     with pytest.raises(Invalid, match="TALLY_FOLLOWERS"):
         compose.specs(Settings(followers="projector, nobody"))
