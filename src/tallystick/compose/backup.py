@@ -20,7 +20,8 @@ from tallystick.backup.manifest import Manifest
 from tallystick.blockfile.disk import Disk, SystemDisk
 from tallystick.blockfile.writer import BlockWriter
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.compose import acting, archiving, moved, texts
+from tallystick.compose import acting, archiving, moved, relay, texts
+from tallystick.compose.following import alone
 from tallystick.compose.journals import Place
 from tallystick.errors import Fenced, Invalid, Unavailable
 from tallystick.intake import lost
@@ -34,7 +35,7 @@ SIGNER_PLACES = tuple(
     f"{folder}/{name}" for folder in ("signer", *(f"signer/{log}" for log in LOGS)) for name in ("signed", "keys")
 )
 LOST_PLACE = f"intake/{lost.NAME}"
-KEPT = frozenset({"journal", "intake", "signer", acting.FOLDER, texts.PLACE[0], KEYS_PLACE, FOLDER})
+KEPT = frozenset({"journal", "intake", "signer", acting.FOLDER, texts.PLACE[0], KEYS_PLACE, FOLDER, relay.FOLDER})
 """Names in a data folder that a backup has."""
 LEFT_OUT = frozenset(
     {
@@ -152,7 +153,9 @@ def _files(settings: Settings) -> dict[str, bytes]:
     kept_texts = sqlite.copied(settings.path(*texts.PLACE))
     if kept_texts is not None:
         found["/".join(texts.PLACE)] = kept_texts
-    # Read before the position is settled, too: its cursor is not beyond that.
+    # Read before the position is settled, too: these cursors are not beyond that.
+    for cursor in settings.path(relay.FOLDER).glob(f"*{relay.SUFFIX}"):
+        found[f"{relay.FOLDER}/{cursor.name}"] = cursor.read_bytes()
     webhooks = copying.copied(settings.path(*FILE))
     if webhooks is not None:
         found["/".join(FILE)] = webhooks
@@ -168,6 +171,8 @@ def _stopped(settings: Settings, disk: Disk) -> Iterator[None]:
             stack.callback(lock.release)
             if settings.path(FOLDER).exists():
                 stack.callback(disk.lock(settings.path(*LOCK)).release)
+            if settings.path(relay.FOLDER).exists():
+                stack.enter_context(alone(disk, settings.path("run"), relay.NAME))
             folders = [("journal", 0), *((folder, making.LANE_ORIGIN) for folder in _lanes(settings, disk).values())]
             for folder, origin in folders:
                 stack.callback(BlockWriter(settings.path(folder), disk, settings.segment_bytes, origin).close)
