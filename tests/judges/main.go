@@ -193,13 +193,13 @@ func grew(kept, tree tlog.Tree, reader tlog.HashReader) error {
 	if kept.N > tree.N {
 		return fmt.Errorf("rolled back from %d to %d", kept.N, tree.N)
 	}
-	if kept.N == 0 {
-		return nil
-	}
 	if kept.N == tree.N {
 		if kept.Hash != tree.Hash {
 			return errors.New("two trees of one size")
 		}
+		return nil
+	}
+	if kept.N == 0 {
 		return nil
 	}
 	path, err := tlog.ProveTree(tree.N, kept.N, reader)
