@@ -187,6 +187,10 @@ class Settings(BaseSettings):
         """Where this shard's blocks are archived."""
         return None if self.archive is None else self.archive / str(self.shard)
 
+    def archive_of_acts(self, log: str) -> Path | None:
+        """Where this shard's log of acts is archived."""
+        return None if self.archive is None else self.archive / str(self.shard) / "acts" / log
+
     @property
     def log_origin_of_shard(self) -> str:
         """Origin of this shard's log, and name of its keys."""

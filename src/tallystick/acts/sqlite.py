@@ -40,12 +40,15 @@ class SqliteActs:
                 self._connection.close()
                 raise
 
-    def append(self, entries: Sequence[bytes]) -> int:
+    def append(self, entries: Sequence[bytes], expected: int | None = None) -> int:
+        """As `port.ActLog.append`. `expected`: the number that the first must get, else nothing is appended."""
         with _telling(self._path):
             self._refuse_replaced()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 first = self._end()
+                if expected not in (None, first):
+                    raise Unavailable(f"{self._path} has {first} acts, not {expected}: another process appended")
                 self._connection.executemany("INSERT INTO acts VALUES (?, ?)", enumerate(entries, first))
                 self._connection.execute("COMMIT")
             except BaseException:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Protocol
 
 from tallystick.records.blocks import EntryBlock
@@ -48,5 +49,46 @@ class Archive(ArchiveReader, Protocol):
         Those it has already are passed over, once they have been shown to be the same. Raises `Corrupt` if they are
         not, or do not continue what is there: journal and archive tell two histories, and a person must find out why.
         Raises `Unavailable` or `OutcomeUnknown` if it could not be done now; the same call may be made again.
+        """
+        ...
+
+
+EMPTY_ROOT = sha256(b"").digest()
+"""Of a tree without leaves (RFC 6962 §2.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedActs:
+    """How far an archive of a log of acts reaches."""
+
+    count: int = 0
+    """Acts in it; the number of the first that is not."""
+    root: bytes = EMPTY_ROOT
+    """Of the tree of so many: the log of acts must come to the same."""
+
+
+class ActArchiveReader(Protocol):
+    """Reads an archive of acts. Takes no lock; any number of them, in any process."""
+
+    def end(self) -> ArchivedActs:
+        """How far it reaches **durably**. Raises `Unavailable` if it cannot be reached, `Corrupt` if it is damaged."""
+        ...
+
+    def read(self, first: int) -> Iterator[list[bytes]]:
+        """Acts in order from number `first` to the end, a list at a time. Raises as `end`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
+
+
+class ActArchive(ActArchiveReader, Protocol):
+    """The one writer, too. Not safe for concurrent calls."""
+
+    def add(self, entries: Sequence[bytes], root: bytes) -> None:
+        """Add the acts that come next; `root` is that of the tree with them. **Durable on return**, all or none.
+
+        Raises `Unavailable` or `OutcomeUnknown` if it could not be done now: ask `end` how far it is, and go on.
         """
         ...

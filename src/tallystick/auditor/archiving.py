@@ -2,10 +2,16 @@
 
 from collections.abc import Sequence
 
-from tallystick.archive.port import Archive
+from tallystick.acts.port import ActReader
+from tallystick.archive.port import ActArchive, Archive
+from tallystick.auditor.levels import LevelFiles
+from tallystick.errors import Corrupt
 from tallystick.journal.follow import Cursor, Effects, slices
 from tallystick.journal.port import JournalReader
 from tallystick.records.blocks import EntryBlock
+from tallystick.tlog import merkle
+
+ACTS_AT_ONCE = 4_096
 
 
 class ArchivedFirst:
@@ -30,3 +36,21 @@ class ArchivedFirst:
     def take(self, blocks: Sequence[EntryBlock], after: Cursor) -> None:
         self._archive.add(blocks)
         self._tree.take(blocks, after)
+
+
+def archive_acts(archive: ActArchive, acts: ActReader, levels: LevelFiles) -> None:
+    """Bring the archive of a log of acts up to its tree, which may be signed then. **Durable on return.**
+
+    Raises `Corrupt` if they tell two histories, else as `ActArchive.add`.
+    """
+    end = archive.end()
+    if end.count > levels.size:
+        raise Corrupt(f"{end.count} acts were archived, and only {levels.size} are there: some were deleted")
+    tree = levels.tree()
+    if merkle.root(end.count, tree.at(end.count).nodes) != end.root:
+        raise Corrupt(f"the first {end.count} acts are not those that were archived: somebody must find out why")
+    while end.count < levels.size:
+        entries = acts.read(end.count, min(ACTS_AT_ONCE, levels.size - end.count))
+        size = end.count + len(entries)
+        archive.add(entries, merkle.root(size, tree.at(size).nodes))
+        end = archive.end()

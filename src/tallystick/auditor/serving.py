@@ -41,10 +41,13 @@ class LogReader:
         self._records = {name: slots.Reader(folder / name, disk) for name in _GRADES}
         self._parsed: dict[str, tuple[bytes, Note, Checkpoint]] = {}
 
-    def checkpoint(self) -> bytes | None:
-        """The published checkpoint as a note; None before the first. Raises `Corrupt`."""
+    def checkpoint(self, witnessed: bool = False) -> bytes | None:
+        """The published checkpoint as a note; None before the first. Raises `Corrupt`.
+
+        `witnessed`: the last one that has the quorum's cosignatures.
+        """
         with self._lock:
-            return self._records[PUBLISHED].read()
+            return self._records[WITNESSED if witnessed else PUBLISHED].read()
 
     def tile(self, tile: Tile) -> bytes | None:
         """A tile or bundle; None if the published tree has none such. Partial tiles of every older size are there."""

@@ -95,7 +95,7 @@ def verify_log(
 
     log = _source(source, key, key_file)
     with verdict(as_json) as told:
-        believed = _believed(log.checkpoint(), policy)
+        believed = _believed(_served(log, policy), policy)
         with progress_bar("entries checked") as progress:
             check_whole(believed.checkpoint, log.read, progress)
         told.update(_stated(believed))
@@ -163,7 +163,7 @@ def monitor(
         if kept.exists():
             data, stated = _grown(kept.read_bytes(), log, policy)
         else:
-            data = log.checkpoint()
+            data = _served(log, policy)
             stated = _stated(_believed(data, policy))
         if age_max_s is not None:
             _check_age(stated["signed_at_s"], age_max_s)
@@ -249,6 +249,13 @@ def _believed(data: bytes, policy: Path) -> "Believed":
     return believe(parse_note(data), _policy(policy))
 
 
+def _served(log: "LogSource", policy: Path) -> bytes:
+    """The log's checkpoint, of the grade that the policy asks for."""
+    from tallystick.tlog.policies import NONE
+
+    return log.checkpoint(_policy(policy).quorum != NONE)
+
+
 def _grown(kept: bytes, log: "LogSource", policy: Path) -> tuple[bytes, dict[str, Any]]:
     """The log's checkpoint, if it adds to the kept one (a checkpoint, or a receipt that holds one)."""
     from tallystick.tlog.auditing import check_growth
@@ -260,7 +267,7 @@ def _grown(kept: bytes, log: "LogSource", policy: Path) -> tuple[bytes, dict[str
         old = _believed(kept, policy)
     except InvalidProof as error:
         raise InvalidProof(f"what was kept is no checkpoint that this policy believes: {error}") from error
-    data = log.checkpoint()
+    data = _served(log, policy)
     new = _believed(data, policy)
     check_growth(old.checkpoint, new.checkpoint, log.read)
     return data, {**_stated(new), "old_size": old.checkpoint.size}

@@ -3,7 +3,7 @@
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,10 @@ from tallystick.cli.audit import app, print_row, progress_bar, told_as, verdict
 from tallystick.cli.exits import EPILOG, Exit
 from tallystick.cli.options import say
 from tallystick.errors import InvalidProof
+
+if TYPE_CHECKING:
+    from tallystick.auditor.serving import LogReader
+    from tallystick.settings import Settings
 
 __all__ = ["app"]
 
@@ -35,10 +39,11 @@ def export(
     ] = None,
     secret: Annotated[str, typer.Option("--secret", envvar="AWS_SECRET_ACCESS_KEY", hidden=True)] = "",
     region: Annotated[str, typer.Option("--region", envvar="AWS_REGION", help="As the store calls it.")] = "us-east-1",
+    log: Log = "ledger",
     data: options.Data = None,
     as_json: options.Json = False,
 ) -> int:
-    """Write the log of this machine as static files (c2sp.org/tlog-tiles), for a mirror, an object store or a judge.
+    """Write a log of this machine as static files (c2sp.org/tlog-tiles), for a mirror, an object store or a judge.
 
     Tiles first, the checkpoint last; run again, it adds what is new. A file that is there and differs is told, exit
     code 70, and left as it is.
@@ -46,16 +51,16 @@ def export(
     **Examples**
 
     - `tally audit export /srv/mirror`
+    - `tally audit export /srv/mirror-control --log control`
     - `tally audit export s3://bank/ledger/0 --endpoint https://s3.example.com --access-key bank --secret-file s3.key`
     """
     from tallystick.auditor.export import export as write
-    from tallystick.compose.auditor import open_log
     from tallystick.compose.exporting import place
 
     settings = options.settings(data=data)
     to = place(where, endpoint, access_key, secret_file.read_text().strip() if secret_file else secret, region)
     with progress_bar("tiles written") as progress:
-        checkpoint = write(open_log(settings), to, progress)
+        checkpoint = write(_opened(settings, log), to, progress)
     if as_json:
         print_row({"origin": checkpoint.origin, "size": checkpoint.size, "place": where})
     else:
@@ -231,13 +236,12 @@ def anchor(
     - `tally audit anchor https://freetsa.example/tsr /mnt/anchors`
     """
     from tallystick.auditor import anchors
-    from tallystick.compose.auditor import open_act_log, open_log
     from tallystick.errors import Unavailable
     from tallystick.tlog.checkpoints import parse_checkpoint
     from tallystick.tlog.notes import parse_note
 
     settings = options.settings(data=data)
-    checkpoint = (open_log(settings) if log == "ledger" else open_act_log(settings, log)).checkpoint()
+    checkpoint = _opened(settings, log).checkpoint()
     if checkpoint is None:
         raise Unavailable("no checkpoint is published yet: start `tally up`, or wait a second")
     size = parse_checkpoint(parse_note(checkpoint).text).size
@@ -326,13 +330,26 @@ def details(
 
 
 def _key_path(data: Path | None, log: str) -> Path:
+    from tallystick.compose.signer import KEYS, folder_of
+
+    _check_known(log)
+    return folder_of(options.settings(data=data), log) / KEYS
+
+
+def _opened(settings: "Settings", log: str) -> "LogReader":
+    from tallystick.compose.auditor import open_act_log, open_log
+
+    _check_known(log)
+    return open_log(settings) if log == "ledger" else open_act_log(settings, log)
+
+
+def _check_known(log: str) -> None:
     from tallystick.acts.port import LOGS
-    from tallystick.compose.signer import KEYS, LEDGER, folder_of
+    from tallystick.compose.signer import LEDGER
     from tallystick.errors import Invalid
 
     if log not in (LEDGER, *LOGS):
         raise Invalid("log", f"the logs are {', '.join((LEDGER, *LOGS))}")
-    return folder_of(options.settings(data=data), log) / KEYS
 
 
 def _keys(data: Path | None, log: str) -> list[dict[str, str]]:

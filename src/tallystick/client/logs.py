@@ -13,8 +13,8 @@ from tallystick.tlog.tiles import Tile
 class LogSource(Protocol):
     """A log that is not trusted. `read` is a `tlog.tiles.TileReader` for bundles too."""
 
-    def checkpoint(self) -> bytes:
-        """Its checkpoint as it serves it. Raises `Unavailable`."""
+    def checkpoint(self, witnessed: bool = False) -> bytes:
+        """Its checkpoint as it serves it; or the last that was `witnessed`, if it serves both. Raises `Unavailable`."""
         ...
 
     def read(self, tile: Tile) -> bytes:
@@ -33,7 +33,7 @@ class FolderLog:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def checkpoint(self) -> bytes:
+    def checkpoint(self, witnessed: bool = False) -> bytes:
         try:
             return (self._folder / "checkpoint").read_bytes()
         except OSError as error:
@@ -54,8 +54,9 @@ class HttpLog:
     def __init__(self, url: str, key: str) -> None:
         self._api = Api(url.rstrip("/"), key)
 
-    def checkpoint(self) -> bytes:
-        return self._get("checkpoint")
+    def checkpoint(self, witnessed: bool = False) -> bytes:
+        # Servers of files that are not ours pass over the query.
+        return self._get("checkpoint?grade=witnessed" if witnessed else "checkpoint")
 
     def read(self, tile: Tile) -> bytes:
         try:

@@ -6,20 +6,52 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 
 from tallystick.acts.entries import NONCE_SIZE, Act, encode
 from tallystick.acts.port import CONTROL, LOGS
 from tallystick.acts.sqlite import SUFFIX, SqliteActs
+from tallystick.archive.actfiles import FileActArchiveReader
+from tallystick.archive.port import ActArchiveReader
+from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.errors import TallystickError
+from tallystick.errors import Corrupt, TallystickError
 from tallystick.settings import Settings
 
 FOLDER = "acts"
 
 
 def open_acts(settings: Settings, log: str, create: bool = True) -> SqliteActs:
-    """The log of this data folder, created if it is not there unless told otherwise."""
-    return SqliteActs(settings.path(FOLDER, log + SUFFIX), create)
+    """The log of this data folder, created if it is not there unless told otherwise.
+
+    One that was restored from a backup is rolled forward from its archive first: whoever noted acts on it as it was
+    would give them numbers that were signed as others'. Raises `Corrupt` if archive and log tell two histories.
+    """
+    acts = SqliteActs(settings.path(FOLDER, log + SUFFIX), create)
+    where = settings.archive_of_acts(log)
+    if where is not None:
+        try:
+            _roll_forward(acts, FileActArchiveReader(where, SystemDisk(), newest=True), settings.path(FOLDER, log))
+        except BaseException:
+            acts.close()
+            raise
+    return acts
+
+
+def _roll_forward(acts: SqliteActs, archive: ActArchiveReader, path: Path) -> None:
+    end = acts.end()
+    if archive.end().count <= end:
+        return
+    # The last act that is there must be the archive's, too: each has a random nonce.
+    checked = max(0, end - 1)
+    number = checked
+    for entries in archive.read(checked):
+        there = acts.read(number, len(entries))
+        if there != entries[: len(there)]:
+            raise Corrupt(f"{path}{SUFFIX} tells another history than its archive before act {number + len(there)}")
+        if len(there) < len(entries):
+            acts.append(entries[len(there) :], expected=number + len(there))
+        number += len(entries)
 
 
 class LazyActs:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import structlog
 
+from tallystick.acts.port import LOGS
 from tallystick.archive.files import FileArchiveReader
 from tallystick.archive.rolling import Progress, roll_forward
 from tallystick.blockfile import slots
 from tallystick.blockfile.disk import Disk
 from tallystick.clock import Clock, Entropy
+from tallystick.compose.acting import open_acts
 from tallystick.compose.journals import KeptJournal, Place
 from tallystick.compose.signer import FOLDER, SIGNED
 from tallystick.errors import Corrupt, InvalidProof, TallystickError, Unavailable
@@ -56,6 +58,8 @@ class Rolling:
                     _log.warning("the journal is rolled forward from its archive", entries=begin, to=end.next_seq)
                 self._give_up_lanes(end.positions)
             added = roll_forward(journal, archive, self.progress)
+            for log in LOGS:
+                open_acts(self.settings, log).close()  # rolls it forward, before anybody notes acts on it
         _refuse_shorter_than_signed(self.settings, self.disk, journal.tail().next_seq)
         return added
 

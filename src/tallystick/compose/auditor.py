@@ -14,9 +14,10 @@ import structlog
 
 from tallystick.acts.port import LOGS
 from tallystick.answers.addresses import address
+from tallystick.archive.actfiles import FileActArchive
 from tallystick.archive.files import FileArchive
 from tallystick.auditor.acts import ACTS_AT_ONCE, ActLogReader, ActSequencer
-from tallystick.auditor.archiving import ArchivedFirst
+from tallystick.auditor.archiving import ArchivedFirst, archive_acts
 from tallystick.auditor.asking import HttpWitnesses
 from tallystick.auditor.levels import LevelFiles
 from tallystick.auditor.publisher import Publisher
@@ -29,7 +30,7 @@ from tallystick.clock import SystemClock
 from tallystick.compose import logs
 from tallystick.compose.acting import LazyActs, open_acts
 from tallystick.compose.journals import Place
-from tallystick.compose.signer import SOCKET
+from tallystick.compose.signer import LEDGER, SOCKET
 from tallystick.errors import Invalid, InvalidProof, TallystickError, Unavailable
 from tallystick.journal import progress
 from tallystick.journal.follow import Effects, Follower
@@ -110,23 +111,36 @@ class Witnesses:
         self.failure: BaseException | None = None
         self._stop = stop
         self._pool = ThreadPoolExecutor(max(1, len(policy.witnesses)), "witness")
-        self._log = open_log(settings)
-        slots = Slots(settings.path(FOLDER, WITNESSED), SystemDisk())
-        self._gatherer = Gatherer(policy, HttpWitnesses(), self._log, slots, self._pool.map)
-        self._thread = threading.Thread(target=self._run, name="witnesses", daemon=True)
-        self._thread.start()
+        self._readers: list[LogReader] = []
+        self._threads = []
+        link = HttpWitnesses()
+        for log in (LEDGER, *LOGS):
+            known = policy.of(settings.log_origin_of(log))
+            if log != LEDGER and not known.logs:
+                _log.warning("this log is not witnessed: the policy has no line for it", log=log)
+                continue
+            reader = open_log(settings) if log == LEDGER else open_act_log(settings, log)
+            folder = settings.path(FOLDER) if log == LEDGER else settings.path(FOLDER, log)
+            SystemDisk().make_folder(folder)
+            slots = Slots(folder / WITNESSED, SystemDisk())
+            gatherer = Gatherer(known, link, reader, slots, self._pool.map)
+            self._readers.append(reader)
+            # Each log has a thread of its own: one that has no quorum holds up no other.
+            thread = threading.Thread(target=self._run, args=(log, gatherer), name=f"witnesses-{log}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
-    def _run(self) -> None:
+    def _run(self, log: str, gatherer: Gatherer) -> None:
         alarmed = False
         while not self._stop.wait(EVERY_S):
             try:
-                if self._gatherer.gather() is not None and alarmed:
+                if gatherer.gather() is not None and alarmed:
                     alarmed = False
-                    _log.info("checkpoints are witnessed again")
+                    _log.info("checkpoints are witnessed again", log=log)
             except Unavailable as error:
                 if not alarmed:
                     alarmed = True
-                    _log.error("no quorum of witnesses; receipts are logged, not witnessed", why=str(error))
+                    _log.error("no quorum of witnesses: the log is signed, not witnessed", log=log, why=str(error))
                 self._stop.wait(WITNESSES_AGAIN_S)
             except BaseException as error:
                 # What cannot be kept or read ends the whole process, as anywhere else.
@@ -135,9 +149,11 @@ class Witnesses:
 
     def join(self) -> None:
         """Wait for those that are being asked."""
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         self._pool.shutdown()
-        self._log.close()
+        for reader in self._readers:
+            reader.close()
 
 
 class ActTree:
@@ -155,6 +171,8 @@ class ActTree:
         self._sequencer = ActSequencer(self._acts, self._levels, Slots(folder / STATE, disk))
         published = Slots(folder / PUBLISHED, disk)
         self._publisher = Publisher(settings.log_origin_of(log), self._levels, signer, published, clock)
+        where = settings.archive_of_acts(log)
+        self._archive = FileActArchive(where, disk) if where is not None else None
         self._trouble = ""
 
     def step(self) -> str:
@@ -162,6 +180,8 @@ class ActTree:
         try:
             while self._sequencer.step() == ACTS_AT_ONCE:
                 pass
+            if self._archive is not None:
+                archive_acts(self._archive, self._acts, self._levels)
             self._publisher.publish()
             trouble = ""
         except TallystickError as error:
@@ -176,6 +196,8 @@ class ActTree:
         """Let go of the files."""
         self._levels.close()
         self._acts.close()
+        if self._archive is not None:
+            self._archive.close()
 
 
 def _follow(

@@ -9,8 +9,8 @@ from tallystick.tlog.tiles import Tile
 class LogPages(Protocol):
     """One shard's log. Calls read files and may take milliseconds: never on the event loop."""
 
-    def checkpoint(self) -> bytes | None:
-        """The published checkpoint, a signed note; None before the first."""
+    def checkpoint(self, witnessed: bool = False) -> bytes | None:
+        """The published checkpoint, a signed note; or the last one that was witnessed. None before the first."""
         ...
 
     def tile(self, tile: Tile) -> bytes | None:

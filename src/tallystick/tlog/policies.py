@@ -7,7 +7,7 @@ quorum   <name>|none
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tallystick.errors import InvalidProof
 from tallystick.tlog.checkpoints import Checkpoint, decimal, parse_checkpoint
@@ -41,6 +41,10 @@ class Policy:
     witnesses: Mapping[str, Witness]
     groups: Mapping[str, Group]
     quorum: str = NONE
+
+    def of(self, origin: str) -> "Policy":
+        """The same for one log alone: witnesses and quorum, and of the logs' keys those of this origin."""
+        return replace(self, logs=tuple(key for key in self.logs if key.name == origin))
 
     def witnessed(self, signers: list[Signer]) -> bool:
         """Whether the quorum is among those who signed."""

@@ -45,6 +45,21 @@ def checkpoint_over(api, number):
     return api.ask("GET", "/v1/log/checkpoint").body, receipt
 
 
+def noted_and_signed(data, api, of=1):
+    """A currency is set, and the acts of the log `control` are under a checkpoint then."""
+    code, _, said = run("currency", "set", str(LEDGER), "EUR", "--data", data)
+    assert code == 0, said
+
+    def signed():
+        done = subprocess.run(
+            [*tally("audit", "acts", "control", "--data", str(data), "--json")], capture_output=True, text=True
+        )
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        return done.returncode == 0 and rows[-1]["verified"] and len(rows) > of and rows[-2]["signed"] and rows[:-1]
+
+    return until(signed)
+
+
 def lose_and_restore(original, restored, backup):
     """The disk with the data folder is gone. The signer has one of its own, so its memory is of today."""
     os.rename(original, original.with_name("lost"))
@@ -65,6 +80,7 @@ def test_a_backup_of_yesterday_rolls_forward_and_the_log_goes_on_without_a_fork(
         for number in range(101, 120):
             pay(instance, api, number)
         kept, receipt = checkpoint_over(api, 119)
+        acts = noted_and_signed(original, api)
         policy = subprocess.run([*tally("audit", "policy", "--data", str(original))], capture_output=True, check=True)
     for name, data in (("kept", kept), ("receipt", receipt), ("policy", policy.stdout)):
         (tmp_path / name).write_bytes(data)
@@ -80,6 +96,8 @@ def test_a_backup_of_yesterday_rolls_forward_and_the_log_goes_on_without_a_fork(
     with Instance(restored, settings={"archive": archive}) as instance:
         api = instance.api()
         assert instance.balances([2])[2][1] == 20 * 7, "a payment did not come back"
+        more = noted_and_signed(restored, api, of=len(acts) + 1)
+        assert [row["at"] for row in more[:-1]] == [row["at"] for row in acts], "an act did not come back"
         pay(instance, api, 200)
         after, _ = checkpoint_over(api, 200)
         assert int(after.split(b"\n")[1]) > int(kept.split(b"\n")[1]) > position

@@ -54,9 +54,15 @@ def test_receipts_are_witnessed_while_a_quorum_lives_and_logged_always(tmp_path)
         instance = stack.enter_context(Instance(tmp_path / "bank", settings={"log_policy": str(policy)}))
         instance.wait_ready(180)
         until(lambda: (instance.folder / "signer" / "keys").exists())
-        log = subprocess.run(
-            [*tally("audit"), "policy", "--data", str(instance.folder)], capture_output=True, text=True, check=True
-        ).stdout
+        until(lambda: (instance.folder / "signer" / "control" / "keys").exists())
+        own = {
+            log: subprocess.run(
+                [*tally("audit"), "policy", "--log", log, "--data", str(instance.folder)],
+                capture_output=True, text=True, check=True,
+            ).stdout.replace("quorum none\n", "")
+            for log in ("ledger", "access", "control")
+        }  # fmt: skip
+        log = own["ledger"] + own["control"] + "quorum none\n"  # access is not named, so not witnessed
         started = []
         for number, folder in enumerate(folders):
             (folder / "witness").mkdir(parents=True)
@@ -79,6 +85,14 @@ def test_receipts_are_witnessed_while_a_quorum_lives_and_logged_always(tmp_path)
         path.write_bytes(witnessed(api, 100))
         code, told = audit("verify", path, "--policy", policy)
         assert (code, told["grade"]) == (0, "witnessed"), told
+
+        url, key_file = f"{instance.url}/v1/log/control", tmp_path / "key"
+        key_file.write_text(instance.key_file.read_text())
+        checked = ("verify-log", url, "--policy", policy, "--key-file", key_file)
+        until(lambda: audit(*checked)[1].get("grade") == "witnessed")
+        assert api.ask("GET", "/v1/log/control/checkpoint?grade=witnessed").status == 200
+        assert api.ask("GET", "/v1/log/access/checkpoint?grade=witnessed").status == 404
+        assert api.ask("GET", "/v1/log/access/checkpoint?grade=best").status == 400
 
         started[0].send_signal(signal.SIGSTOP)  # one hangs: two of three are left
         paid(api, 101)

@@ -24,6 +24,7 @@ LOGGED, WITNESSED = "logged", "witnessed"
 TEXT = "text/plain; charset=utf-8"
 DEPTH_MAX = 5
 """Parts of a tile's path after its level: enough for 10^12 tiles and the width of a partial one."""
+_GRADES = {"grade": "logged (the default): the log signed; witnessed: a quorum of witnesses cosigned, too"}
 _BRIEF = (("cache-control", "public, max-age=2"),)
 _FOR_EVER = (("cache-control", "private, max-age=31536000, immutable"),)
 _PRIVATE = (("cache-control", "private, no-store"),)
@@ -36,7 +37,10 @@ def _pages(call: Call, log: str) -> LogPages:
 def _checkpoint(log: str) -> Callable[[Call], Awaitable[Answer]]:
     async def checkpoint(call: Call) -> Answer:
         """The last checkpoint, signed."""
-        found = await asyncio.to_thread(_pages(call, log).checkpoint)
+        witnessed = _grade(call) == WITNESSED
+        found = await asyncio.to_thread(_pages(call, log).checkpoint, witnessed)
+        if found is None and witnessed:
+            raise Problem("not_found", "no checkpoint of this log was cosigned by a quorum of witnesses")
         if found is None:
             raise Problem("not_found", "no checkpoint is published yet; it takes a second after the first start")
         return 200, TEXT, _BRIEF, found
@@ -81,7 +85,7 @@ async def receipt(call: Call) -> Answer:
 
 
 def _grade(call: Call) -> str:
-    """What stands behind the receipt that is asked for. Raises `Invalid`."""
+    """What stands behind what is asked for. Raises `Invalid`."""
     asked = parse_qs(call.query, keep_blank_values=True)
     grade = asked.pop("grade", [LOGGED])
     if asked or len(grade) != 1 or grade[0] not in (LOGGED, WITNESSED):
@@ -100,7 +104,8 @@ def _routes(log: str, what: str) -> tuple[Route, ...]:
             _checkpoint(log),
             f"The last checkpoint of {what}: origin, size and root, signed (c2sp.org/tlog-checkpoint).",
             gives={200: {TEXT: None}},
-            problems=("not_found",),
+            problems=("invalid_field", "not_found"),
+            query=_GRADES,
         ),
         *(
             Route(
@@ -135,6 +140,6 @@ ROUTES = (
         READ,
         gives={200: {TEXT: None}},
         problems=looking.LOOKUP_PROBLEMS,
-        query={"grade": "logged (the default): the log signed; witnessed: a quorum of witnesses cosigned, too"},
+        query=_GRADES,
     ),
 )

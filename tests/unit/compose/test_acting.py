@@ -1,0 +1,68 @@
+"""A log of acts that comes back from yesterday, on real folders."""
+
+import pytest
+
+from tallystick.acts.port import CONTROL
+from tallystick.archive.actfiles import FileActArchive
+from tallystick.auditor.acts import ActSequencer
+from tallystick.auditor.archiving import archive_acts
+from tallystick.auditor.levels import LevelFiles
+from tallystick.blockfile.disk import SystemDisk
+from tallystick.blockfile.slots import Slots
+from tallystick.compose.acting import open_acts
+from tallystick.errors import Corrupt, Unavailable
+from tallystick.settings import Settings
+
+DISK = SystemDisk()
+
+
+def settings(folder, archive):
+    return Settings(data=folder, archive=archive)
+
+
+def archived(chosen):
+    """As the auditor archives what is there."""
+    folder = chosen.path("audit")
+    DISK.make_folder(folder)
+    acts, levels = open_acts(chosen, CONTROL), LevelFiles(folder / "tree", DISK)
+    ActSequencer(acts, levels, Slots(folder / "state", DISK)).step()
+    archive = FileActArchive(chosen.archive_of_acts(CONTROL), DISK)
+    archive_acts(archive, acts, levels)
+    for each in (acts, levels, archive):
+        each.close()
+
+
+@pytest.fixture
+def original(tmp_path):
+    chosen = settings(tmp_path / "data", tmp_path / "archive")
+    acts = open_acts(chosen, CONTROL)
+    acts.append([b"one", b"two", b"three"])
+    acts.close()
+    archived(chosen)
+    return chosen
+
+
+@pytest.mark.parametrize("kept", [[], [b"one"], [b"one", b"two"], [b"one", b"two", b"three"]])
+def test_a_log_of_acts_that_is_restored_rolls_forward_before_anything_is_noted(original, tmp_path, kept):
+    before = open_acts(settings(tmp_path / "restored", None), CONTROL)
+    if kept:
+        before.append(kept)
+    before.close()
+    acts = open_acts(settings(tmp_path / "restored", original.archive), CONTROL)
+    assert acts.append([b"four"]) == 3
+    assert acts.read(0, 9) == [b"one", b"two", b"three", b"four"]
+
+
+def test_a_log_of_acts_that_went_another_way_is_refused(original, tmp_path):
+    before = open_acts(settings(tmp_path / "restored", None), CONTROL)
+    before.append([b"one", b"another"])
+    before.close()
+    with pytest.raises(Corrupt, match="another history"):
+        open_acts(settings(tmp_path / "restored", original.archive), CONTROL)
+
+
+def test_who_rolls_forward_beside_another_adds_nothing_twice(original):
+    acts = open_acts(original, CONTROL)
+    with pytest.raises(Unavailable, match="another process"):
+        acts.append([b"two"], expected=1)
+    assert acts.end() == 3
