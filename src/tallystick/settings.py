@@ -113,11 +113,17 @@ class Settings(BaseSettings):
         default=None,
         description="Policy whose witnesses are asked to cosign our log (c2sp.org/tlog-policy, with URLs).",
     )
-    archive: Path | None = Field(
+    archive: str | None = Field(
         default=None,
-        description="Folder, best on another disk, to which the auditor copies each block before a checkpoint covers "
-        "it; a restored journal rolls forward from there. None: no archive.",
+        description="Folder, best on another disk, or s3://BUCKET/PREFIX, to which the auditor copies each block "
+        "before a checkpoint covers it; a restored journal rolls forward from there. None: no archive.",
     )
+    archive_endpoint: str = Field(
+        default="", description="URL of the object store, for an archive in a bucket, such as https://s3.example.com."
+    )
+    archive_access_key: str = Field(default="", description="Who writes there.")
+    archive_secret_file: Path | None = Field(default=None, description="File that holds its secret.")
+    archive_region: str = Field(default="us-east-1", description="As the object store calls it.")
     person_keys: Path | None = Field(
         default=None,
         description="Folder of the persons' keys, which text that comes with payments is encrypted by; default "
@@ -171,6 +177,11 @@ class Settings(BaseSettings):
         """
         return init_settings, env_settings, _in_file(settings_cls)
 
+    @field_validator("archive", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, Path) else value
+
     @field_validator("journal")
     @classmethod
     def _is_a_journal(cls, value: str) -> str:
@@ -181,15 +192,6 @@ class Settings(BaseSettings):
     def path(self, *parts: str) -> Path:
         """A path inside the data folder."""
         return self.data.joinpath(*parts)
-
-    @property
-    def archive_of_shard(self) -> Path | None:
-        """Where this shard's blocks are archived."""
-        return None if self.archive is None else self.archive / str(self.shard)
-
-    def archive_of_acts(self, log: str) -> Path | None:
-        """Where this shard's log of acts is archived."""
-        return None if self.archive is None else self.archive / str(self.shard) / "acts" / log
 
     @property
     def log_origin_of_shard(self) -> str:

@@ -512,8 +512,8 @@ TRANSPARENCY = (
         "a log of acts from yesterday goes on as it is",
         "a restored log of acts rolls forward before anything is noted",
         "src/tallystick/compose/acting.py",
-        "    if where is not None:\n",
-        "    if False:\n",
+        "        if archive is not None:\n",
+        "        if False:\n",
         ("tests/unit/compose/test_acting.py",),
     ),
     Mutant(
@@ -531,6 +531,34 @@ TRANSPARENCY = (
         "policy.of(settings.log_origin_of(log))",
         "policy.of(settings.log_origin_of_shard)",
         ("tests/e2e/audit/test_witnessed.py",),
+    ),
+    Mutant(
+        "the archive's record before its object",
+        "what the record of an archive in a store names is there",
+        "src/tallystick/archive/objects.py",
+        '        self._store.put_once(f"{self._below}/{name}", data)\n'
+        "        record = _RECORD.pack(end, len(name), digest) + name.encode() + more\n"
+        '        self._store.replace(f"{self._below}/{STATE}", record + sha256(record).digest())\n',
+        "        record = _RECORD.pack(end, len(name), digest) + name.encode() + more\n"
+        '        self._store.replace(f"{self._below}/{STATE}", record + sha256(record).digest())\n'
+        '        self._store.put_once(f"{self._below}/{name}", data)\n',
+        ("tests/faults/archive/test_objects.py",),
+    ),
+    Mutant(
+        "an addition that failed is taken for done",
+        "after a failure an archive asks the store how far it is",
+        "src/tallystick/archive/objects.py",
+        "        self._known = None  # until it is done, what the store has is to be found out\n",
+        "        self._known = Archived(fresh[-1].header.next, fresh[-1].header.hash), last\n",
+        ("tests/faults/archive/test_objects.py",),
+    ),
+    Mutant(
+        "objects of an archive unverified",
+        "an archived act or block that was changed in the store is found",
+        "src/tallystick/archive/objects.py",
+        " or sha256(data).hexdigest()[:16] != name[-16:]:",
+        ":",
+        ("tests/faults/archive/test_objects.py",),
     ),
     Mutant(
         "equal texts have equal commitments",

@@ -53,7 +53,7 @@ class Bucket:
         status, _ = self._ask("PUT", path, content, {"if-none-match": "*"})
         if status == _THERE:
             if self.get(path) != content:
-                raise Corrupt(f"{path} there holds another tile than the log: of another log, or changed")
+                raise Corrupt(f"{path} there holds other bytes: of another log or journal, or changed")
         elif status not in _MADE:
             raise self._refused("PUT", path, status)
 

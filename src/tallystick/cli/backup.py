@@ -68,8 +68,8 @@ def restore(
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only read the backup, and change nothing.")] = False,
     archive: Annotated[
-        Path | None,
-        typer.Option("--archive", metavar="PATH", help="As TALLY_ARCHIVE: take the journal on to its archive's end."),
+        str | None,
+        typer.Option("--archive", metavar="PLACE", help="As TALLY_ARCHIVE: take the journal on to its archive's end."),
     ] = None,
     as_json: options.Json = False,
 ) -> int:

@@ -11,10 +11,10 @@ from pathlib import Path
 from tallystick.acts.entries import NONCE_SIZE, Act, encode
 from tallystick.acts.port import CONTROL, LOGS
 from tallystick.acts.sqlite import SUFFIX, SqliteActs
-from tallystick.archive.actfiles import FileActArchiveReader
 from tallystick.archive.port import ActArchiveReader
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
+from tallystick.compose import archives
 from tallystick.errors import Corrupt, TallystickError
 from tallystick.settings import Settings
 
@@ -28,13 +28,13 @@ def open_acts(settings: Settings, log: str, create: bool = True) -> SqliteActs:
     would give them numbers that were signed as others'. Raises `Corrupt` if archive and log tell two histories.
     """
     acts = SqliteActs(settings.path(FOLDER, log + SUFFIX), create)
-    where = settings.archive_of_acts(log)
-    if where is not None:
-        try:
-            _roll_forward(acts, FileActArchiveReader(where, SystemDisk(), newest=True), settings.path(FOLDER, log))
-        except BaseException:
-            acts.close()
-            raise
+    try:
+        archive = archives.act_reader(settings, log, SystemDisk(), newest=True)
+        if archive is not None:
+            _roll_forward(acts, archive, settings.path(FOLDER, log))
+    except BaseException:
+        acts.close()
+        raise
     return acts
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import structlog
 
 from tallystick.acts.port import LOGS
-from tallystick.archive.files import FileArchiveReader
+from tallystick.archive.port import ArchiveReader
 from tallystick.archive.rolling import Progress, roll_forward
 from tallystick.blockfile import slots
 from tallystick.blockfile.disk import Disk
 from tallystick.clock import Clock, Entropy
+from tallystick.compose import archives
 from tallystick.compose.acting import open_acts
 from tallystick.compose.journals import KeptJournal, Place
 from tallystick.compose.signer import FOLDER, SIGNED
@@ -50,8 +51,8 @@ class Rolling:
         signature do not fit.
         """
         added = 0
-        if self.settings.archive_of_shard is not None:
-            archive = FileArchiveReader(self.settings.archive_of_shard, self.disk, newest=True)
+        archive = archives.reader(self.settings, self.disk, newest=True)
+        if archive is not None:
             end, begin = archive.end(), journal.tail().next_seq
             if end.next_seq > begin:
                 if not self.quiet:
@@ -94,9 +95,10 @@ def refuse_behind(settings: Settings, disk: Disk) -> None:
 
     A gateway that took requests before would number them in a lane that is about to be given up.
     """
-    if settings.archive_of_shard is None:
+    archive = archives.reader(settings, disk, newest=True)
+    if archive is None:
         return
-    reached = FileArchiveReader(settings.archive_of_shard, disk, newest=True).end().next_seq
+    reached = archive.end().next_seq
     with closing(Place.of(settings).reader(disk)) as reader:
         end = reader.end()
     if reached > end:
@@ -115,10 +117,10 @@ class Trimming:
         """Starts looking, if there is an archive."""
         self._archived: Mapping[bytes, int] | None = {}
         self._stop = threading.Event()
-        if settings.archive_of_shard is None:
+        archive = archives.reader(settings, disk)
+        if archive is None:
             self._archived = None
             return
-        archive = FileArchiveReader(settings.archive_of_shard, disk)
         threading.Thread(target=self._look, args=(archive,), name="archive-end", daemon=True).start()
 
     def below(self, journaled: Mapping[bytes, int]) -> Mapping[bytes, int]:
@@ -132,7 +134,7 @@ class Trimming:
         """Look no more. Does not wait for a look that hangs."""
         self._stop.set()
 
-    def _look(self, archive: FileArchiveReader) -> None:
+    def _look(self, archive: ArchiveReader) -> None:
         told = False
         while True:
             try:

@@ -14,8 +14,6 @@ import structlog
 
 from tallystick.acts.port import LOGS
 from tallystick.answers.addresses import address
-from tallystick.archive.actfiles import FileActArchive
-from tallystick.archive.files import FileArchive
 from tallystick.auditor.acts import ACTS_AT_ONCE, ActLogReader, ActSequencer
 from tallystick.auditor.archiving import ArchivedFirst, archive_acts
 from tallystick.auditor.asking import HttpWitnesses
@@ -27,7 +25,7 @@ from tallystick.auditor.witnesses import Gatherer
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.blockfile.slots import Slots
 from tallystick.clock import SystemClock
-from tallystick.compose import logs
+from tallystick.compose import archives, logs
 from tallystick.compose.acting import LazyActs, open_acts
 from tallystick.compose.journals import Place
 from tallystick.compose.signer import LEDGER, SOCKET
@@ -73,7 +71,7 @@ def run(settings: Settings) -> None:
     signer = SignerClient(address(settings.data, SOCKET).path)
     publisher = Publisher(settings.log_origin_of_shard, levels, signer, Slots(folder / PUBLISHED, disk), clock)
     effects: Effects = sequencer
-    archive = FileArchive(settings.archive_of_shard, disk) if settings.archive_of_shard else None
+    archive = archives.writer(settings, disk)
     if archive is not None:
         effects = ArchivedFirst(archive, journal, sequencer)
     follower = Follower(journal, effects, clock)
@@ -171,8 +169,7 @@ class ActTree:
         self._sequencer = ActSequencer(self._acts, self._levels, Slots(folder / STATE, disk))
         published = Slots(folder / PUBLISHED, disk)
         self._publisher = Publisher(settings.log_origin_of(log), self._levels, signer, published, clock)
-        where = settings.archive_of_acts(log)
-        self._archive = FileActArchive(where, disk) if where is not None else None
+        self._archive = archives.act_writer(settings, log, disk)
         self._trouble = ""
 
     def step(self) -> str:

@@ -17,10 +17,9 @@ from pathlib import Path
 import urllib3
 import urllib3.exceptions
 
-from tallystick.archive.files import FileArchiveReader
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock
-from tallystick.compose import moved
+from tallystick.compose import archives, moved
 from tallystick.compose.archiving import signed_size
 from tallystick.compose.journals import Place
 from tallystick.doctor import folder, machine
@@ -114,17 +113,20 @@ def _folder(settings: Settings) -> Iterator[Finding]:
 
 
 def _archive(settings: Settings) -> Finding:
-    where, problem, entries = settings.archive_of_shard, "", 0
-    if where is None:
+    if settings.archive is None:
         return folder.archive(None, 0, 0, "", same_disk=False)
+    where, problem, entries = archives.folder(settings), "", 0
     signed = signed_size(settings, SystemDisk())  # before the archive, which is ahead of it while both grow
     try:
-        entries = FileArchiveReader(where, SystemDisk()).end().next_seq
+        archive = archives.reader(settings, SystemDisk())
+        entries = archive.end().next_seq if archive is not None else 0
     except TallystickError as error:
         problem = str(error)
-    there = next(path for path in (where.absolute(), *where.absolute().parents) if path.exists())
-    same_disk = settings.data.exists() and there.stat().st_dev == settings.data.stat().st_dev
-    return folder.archive(str(where), entries, signed, problem, same_disk)
+    same_disk = False
+    if where is not None and settings.data.exists():
+        there = next(path for path in (where.absolute(), *where.absolute().parents) if path.exists())
+        same_disk = there.stat().st_dev == settings.data.stat().st_dev
+    return folder.archive(settings.archive, entries, signed, problem, same_disk)
 
 
 def _register(settings: Settings, name: str) -> int:

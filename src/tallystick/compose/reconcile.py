@@ -7,11 +7,10 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
-from tallystick.archive.files import FileArchiveReader
 from tallystick.archive.rolling import check_holds
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock
-from tallystick.compose import projecting
+from tallystick.compose import archives, projecting
 from tallystick.compose.auditor import open_log
 from tallystick.compose.following import alone
 from tallystick.compose.journals import Place
@@ -111,12 +110,13 @@ def tree_difference(settings: Settings, progress: Progress) -> str | None:
 
 def archive_difference(settings: Settings) -> str | None:
     """What is wrong with the archive as this journal's; None if nothing is, or there is none."""
-    if settings.archive_of_shard is None:
-        return None
     disk = SystemDisk()
+    archive = archives.reader(settings, disk)
+    if archive is None:
+        return None
     with closing(Place.of(settings).reader(disk)) as journal:
         try:
-            end = FileArchiveReader(settings.archive_of_shard, disk).end()
+            end = archive.end()
             if end.next_seq > journal.end():
                 return f"the journal ends at entry {journal.end()}, its archive at {end.next_seq}"
             check_holds(journal, end.next_seq, end.hash)

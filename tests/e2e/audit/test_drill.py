@@ -5,10 +5,15 @@ import os
 import shutil
 import subprocess
 
+import pytest
+
 from tallystick import ids
 from tallystick.gateway import auth
 from tallystick.lab.instance import Instance, pause, tally
 from tallystick.lab.plan import CODE, LEDGER
+from tests.conformance.objectstore import BUILD_S_MAX, KEYS, store
+
+__all__ = ["store"]
 
 DEADLINE_S = 60.0
 
@@ -70,8 +75,21 @@ def lose_and_restore(original, restored, backup):
     return told["position"]
 
 
-def test_a_backup_of_yesterday_rolls_forward_and_the_log_goes_on_without_a_fork(tmp_path):
-    original, restored, backup, archive = (tmp_path / name for name in ("data", "restored", "backup", "archive"))
+@pytest.fixture(params=["folder", "bucket"])
+def archive(request, tmp_path, monkeypatch):
+    """As `TALLY_ARCHIVE`."""
+    if request.param == "folder":
+        return str(tmp_path / "archive")
+    (tmp_path / "secret").write_text(KEYS.secret_key)
+    monkeypatch.setenv("TALLY_ARCHIVE_ENDPOINT", request.getfixturevalue("store"))
+    monkeypatch.setenv("TALLY_ARCHIVE_ACCESS_KEY", KEYS.access_key)
+    monkeypatch.setenv("TALLY_ARCHIVE_SECRET_FILE", str(tmp_path / "secret"))
+    return "s3://log/the drill/ledger"
+
+
+@pytest.mark.timeout(BUILD_S_MAX)
+def test_a_backup_of_yesterday_rolls_forward_and_the_log_goes_on_without_a_fork(tmp_path, archive):
+    original, restored, backup = (tmp_path / name for name in ("data", "restored", "backup"))
     with Instance(original, settings={"archive": archive}) as instance:
         api = instance.api()
         instance.open_accounts([1, 2], limited=False)

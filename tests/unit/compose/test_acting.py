@@ -3,12 +3,12 @@
 import pytest
 
 from tallystick.acts.port import CONTROL
-from tallystick.archive.actfiles import FileActArchive
 from tallystick.auditor.acts import ActSequencer
 from tallystick.auditor.archiving import archive_acts
 from tallystick.auditor.levels import LevelFiles
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.blockfile.slots import Slots
+from tallystick.compose import archives
 from tallystick.compose.acting import open_acts
 from tallystick.errors import Corrupt, Unavailable
 from tallystick.settings import Settings
@@ -26,7 +26,7 @@ def archived(chosen):
     DISK.make_folder(folder)
     acts, levels = open_acts(chosen, CONTROL), LevelFiles(folder / "tree", DISK)
     ActSequencer(acts, levels, Slots(folder / "state", DISK)).step()
-    archive = FileActArchive(chosen.archive_of_acts(CONTROL), DISK)
+    archive = archives.act_writer(chosen, CONTROL, DISK)
     archive_acts(archive, acts, levels)
     for each in (acts, levels, archive):
         each.close()

@@ -2,11 +2,10 @@
 
 import pytest
 
-from tallystick.archive.files import FileArchive
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.blockfile.slots import Slots
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.compose import archiving
+from tallystick.compose import archives, archiving
 from tallystick.conformance import samples
 from tallystick.errors import Corrupt, Unavailable
 from tallystick.journal.files import FileJournal
@@ -39,7 +38,7 @@ def test_the_intake_is_trimmed_only_below_what_is_archived(tmp_path):
     trimming = archiving.Trimming(chosen, DISK)
     assert trimming.below({LANE: 9}) == {LANE: 0}
     trimming.close()
-    archive = FileArchive(chosen.archive_of_shard, DISK)
+    archive = archives.writer(chosen, DISK)
     archive.add(journal_with(chosen, 3, 7))
     trimming = archiving.Trimming(chosen, DISK)
     for _ in range(1000):
@@ -53,7 +52,7 @@ def test_the_intake_is_trimmed_only_below_what_is_archived(tmp_path):
 def test_a_gateway_waits_while_the_journal_is_behind_its_archive(tmp_path):
     chosen = settings(tmp_path, tmp_path / "archive")
     archiving.refuse_behind(chosen, DISK)
-    archive = FileArchive(chosen.archive_of_shard, DISK)
+    archive = archives.writer(chosen, DISK)
     archive.add(journal_with(chosen, 1, 2))
     archiving.refuse_behind(chosen, DISK)
     restored = settings(tmp_path / "restored", tmp_path / "archive")
