@@ -69,11 +69,12 @@ async def receipt(call: Call) -> Answer:
     witnessed = _grade(call) == WITNESSED
     number = looking.path_id(call)
     tenant = call.principal.tenant
-    seqs = await call.service.link.seqs(tenant, [number])
-    if not seqs:
+    link = call.service.link
+    # The transfer as it is shown, too: the leaf of a post or void leaves out what it inherits.
+    seqs, shown = await asyncio.gather(link.seqs(tenant, [number]), link.transfers(tenant, [number]))
+    if not seqs or not len(shown):
         raise Problem("not_found", f"this tenant has no transfer {ids.show(number)}")
-    # As it is shown: the leaf of a post or void leaves out what it inherits.
-    ledger = int((await call.service.link.transfers(tenant, [number]))[0]["ledger"])
+    ledger = int(shown[0]["ledger"])
 
     def extra(entry: bytes) -> bytes:
         commitment = openings.commitment_of(entry)
