@@ -9,11 +9,15 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 
 import structlog
 
 from tallystick.acts.port import LOGS
+from tallystick.acts.sqlite import SqliteActs
 from tallystick.answers.addresses import address
+from tallystick.archive.port import ActArchive
 from tallystick.auditor.acts import ACTS_AT_ONCE, ActLogReader, ActSequencer
 from tallystick.auditor.archiving import ArchivedFirst, archive_acts
 from tallystick.auditor.asking import HttpWitnesses
@@ -160,26 +164,26 @@ class ActTree:
     def __init__(
         self, settings: Settings, log: str, signer: SignerClient, disk: SystemDisk, clock: SystemClock
     ) -> None:
-        """Raises `Damaged`, so that the next start makes the tree again."""
-        folder = settings.path(FOLDER, log)
-        disk.make_folder(folder)
+        """Opens nothing yet."""
+        self._settings = settings
         self._log = log
-        self._acts = open_acts(settings, log)
-        self._levels = LevelFiles(folder / TREE, disk)
-        self._sequencer = ActSequencer(self._acts, self._levels, Slots(folder / STATE, disk))
-        published = Slots(folder / PUBLISHED, disk)
-        self._publisher = Publisher(settings.log_origin_of(log), self._levels, signer, published, clock)
-        self._archive = archives.act_writer(settings, log, disk)
+        self._signer = signer
+        self._disk = disk
+        self._clock = clock
+        self._opened: _OpenedActs | None = None
         self._trouble = ""
 
     def step(self) -> str:
         """Take in what waits, publish what is due; what is wrong with it, empty if nothing is."""
         try:
-            while self._sequencer.step() == ACTS_AT_ONCE:
+            if self._opened is None:
+                self._opened = self._open()
+            opened = self._opened
+            while opened.sequencer.step() == ACTS_AT_ONCE:
                 pass
-            if self._archive is not None:
-                archive_acts(self._archive, self._acts, self._levels)
-            self._publisher.publish()
+            if opened.archive is not None:
+                archive_acts(opened.archive, opened.acts, opened.levels)
+            opened.publisher.publish()
             trouble = ""
         except TallystickError as error:
             trouble = f"the log {self._log}: {error}"
@@ -191,10 +195,35 @@ class ActTree:
 
     def close(self) -> None:
         """Let go of the files."""
-        self._levels.close()
-        self._acts.close()
-        if self._archive is not None:
-            self._archive.close()
+        if self._opened is not None:
+            self._opened.files.close()
+            self._opened = None
+
+    def _open(self) -> "_OpenedActs":
+        settings, log, disk = self._settings, self._log, self._disk
+        folder = settings.path(FOLDER, log)
+        with ExitStack() as files:
+            disk.make_folder(folder)
+            acts = files.enter_context(closing(open_acts(settings, log)))
+            levels = files.enter_context(closing(LevelFiles(folder / TREE, disk)))
+            state = files.enter_context(closing(Slots(folder / STATE, disk)))
+            published = files.enter_context(closing(Slots(folder / PUBLISHED, disk)))
+            archive = archives.act_writer(settings, log, disk)
+            if archive is not None:
+                files.enter_context(closing(archive))
+            publisher = Publisher(settings.log_origin_of(log), levels, self._signer, published, self._clock)
+            sequencer = ActSequencer(acts, levels, state)
+            return _OpenedActs(acts, levels, sequencer, archive, publisher, files.pop_all())
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenedActs:
+    acts: SqliteActs
+    levels: LevelFiles
+    sequencer: ActSequencer
+    archive: ActArchive | None
+    publisher: Publisher
+    files: ExitStack
 
 
 def _follow(

@@ -8,10 +8,13 @@ from tallystick.auditor.archiving import archive_acts
 from tallystick.auditor.levels import LevelFiles
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.blockfile.slots import Slots
+from tallystick.clock import SystemClock
 from tallystick.compose import archives
 from tallystick.compose.acting import open_acts
+from tallystick.compose.auditor import ActTree
 from tallystick.errors import Corrupt, Unavailable
 from tallystick.settings import Settings
+from tallystick.signer.sockets import SignerClient
 
 DISK = SystemDisk()
 
@@ -66,3 +69,17 @@ def test_who_rolls_forward_beside_another_adds_nothing_twice(original):
     with pytest.raises(Unavailable, match="another process"):
         acts.append([b"two"], expected=1)
     assert acts.end() == 3
+
+
+def test_a_log_of_acts_that_cannot_be_opened_is_told_of_and_tried_again(original, tmp_path):
+    """The auditor goes on: the ledger's log is signed meanwhile."""
+    chosen = settings(tmp_path / "restored", original.archive)
+    before = open_acts(settings(tmp_path / "restored", None), CONTROL)
+    before.append([b"one", b"another"])
+    before.close()
+    tree = ActTree(chosen, CONTROL, SignerClient(tmp_path / "no signer"), DISK, SystemClock())
+    assert "another history" in tree.step()
+    chosen.path("acts", CONTROL + ".db").unlink()
+    assert "signer" in tree.step()  # what came from the archive is in the tree, and waits to be signed
+    assert open_acts(chosen, CONTROL).end() == 3
+    tree.close()
