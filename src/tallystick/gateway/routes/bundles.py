@@ -114,8 +114,9 @@ def _member(part: Raw) -> _Member:
             event, promise = decoding.transfer_event(fields[: decoding.TRANSFER_FIELDS], request_id, index, at)
             events.append(event)
             promises.append(promise)
-            text = texts.of_transfer(transfer, promise, request_id, index, at)
-            if text is not None:
+            if transfer.metadata is not UNSET or transfer.metadata_person is not UNSET:
+                text = texts.of_transfer(transfer, promise, request_id, index, at)
+                assert text is not None
                 told[index] = text
                 keys += len(text.fields)
         decoding.refuse_repeated_keys(body, keys)

@@ -79,7 +79,9 @@ async def create_batch(call: Call) -> Answer:
         keys += decoding.set_count(fields)
         try:
             event, promise = decoding.transfer_event(fields[: decoding.TRANSFER_FIELDS], request_id, index)
-            text = texts.of_transfer(transfer, promise, request_id, index)
+            text = None
+            if transfer.metadata is not UNSET or transfer.metadata_person is not UNSET:
+                text = texts.of_transfer(transfer, promise, request_id, index)
         except Invalid as error:
             raise Invalid(f"transfers[{index}].{error.field}", error.message) from error
         events.append(event)
