@@ -16,34 +16,23 @@ from tallystick.auditor.archiving import ArchivedFirst
 from tallystick.auditor.levels import LevelFiles
 from tallystick.auditor.publisher import Publisher
 from tallystick.auditor.sequencer import Sequencer
-from tallystick.blockfile.simulated import Fault, PowerCut, SimulatedDisk
+from tallystick.blockfile.simulated import SimulatedDisk
 from tallystick.blockfile.slots import Slots
 from tallystick.conformance import samples
-from tallystick.errors import OutcomeUnknown, Unavailable
+from tallystick.errors import Unavailable
 from tallystick.journal.files import FileJournal, FileJournalReader
 from tallystick.journal.follow import catch_up
 from tallystick.records.blocks import buffers_of
 from tallystick.signer.signing import Signing
 from tallystick.tlog import merkle
 from tallystick.tlog.checkpoints import parse_checkpoint
+from tests.faults.lives import Time, lived, trouble
 from tests.unit.tlog.trees import key, naive_root
 
 ARCHIVE, SIGNER = Path("/archive"), Path("/signer")
 SEGMENT_BYTES = 131_072
 ORIGIN = key().name
 STORIES = 200
-FAULTS = [fault for fault in Fault if not fault.name.startswith("READ")]
-
-
-class Time:
-    def __init__(self):
-        self.now_ns = 1_700_000_000_000_000_000
-
-    def wall_ns(self):
-        self.now_ns += 1_000_000_000
-        return self.now_ns
-
-    monotonic_ns = wall_ns
 
 
 class Story:
@@ -56,12 +45,6 @@ class Story:
     @property
     def data(self):
         return Path(f"/data-{self.generation}")
-
-    def trouble(self):
-        if self.random.random() < 0.6:
-            self.disk.cut_after(self.random.randint(0, 80))
-        else:
-            self.disk.inject(self.random.choice(FAULTS), self.random.randint(0, 20))
 
     def restore_yesterday(self):
         """The data folder is lost; a new one has the first blocks of its journal, and no tree."""
@@ -130,17 +113,9 @@ def test_a_journal_from_yesterday_never_forks_what_was_signed(first_seed):
         story = Story(seed)
         for life in range(7):
             if life < 6:
-                story.trouble()
-            try:
-                story.live()
-                story.disk = story.disk.kill()
-                good += 1
-            except (OutcomeUnknown, Unavailable):
-                story.disk = story.disk.kill() if story.random.random() < 0.5 else story.disk.cut()
-            except PowerCut:
-                story.disk = story.disk.cut()
-            story.disk.calm()
-            story.disk.machine.cut_at = None
+                trouble(story.disk, story.random, 80)
+            story.disk, well = lived(story.disk, story.random, story.live)
+            good += well
             if story.random.random() < 0.5:
                 story.restore_yesterday()
                 story.disk = story.disk.kill()

@@ -12,35 +12,22 @@ from tallystick.auditor.levels import LevelFiles
 from tallystick.auditor.publisher import Publisher
 from tallystick.auditor.sequencer import Sequencer
 from tallystick.blockfile import slots
-from tallystick.blockfile.simulated import Fault, PowerCut, SimulatedDisk
+from tallystick.blockfile.simulated import SimulatedDisk
 from tallystick.blockfile.slots import Slots
 from tallystick.conformance import samples
-from tallystick.errors import OutcomeUnknown, Unavailable
 from tallystick.journal.files import FileJournal, FileJournalReader
 from tallystick.journal.follow import catch_up
 from tallystick.signer.signing import Signing
 from tallystick.tlog import merkle
 from tallystick.tlog.checkpoints import parse_checkpoint
 from tallystick.tlog.notes import opened, parse_note
+from tests.faults.lives import Time, lived, trouble
 from tests.unit.tlog.trees import key, naive_root
 
 DATA = Path("/data")
 SEGMENT_BYTES = 131_072
 ORIGIN = key().name
 STORIES = 60
-
-
-class Time:
-    """A clock that moves by a second each time it is looked at, so that a checkpoint is always due."""
-
-    def __init__(self):
-        self.now_ns = 1_700_000_000_000_000_000
-
-    def wall_ns(self):
-        self.now_ns += 1_000_000_000
-        return self.now_ns
-
-    monotonic_ns = wall_ns
 
 
 class Story:
@@ -50,13 +37,6 @@ class Story:
         self.signed = []  # every note that left the signer
         self.shown = 0  # size of the last checkpoint that a reader saw
         self.disk.make_folder(DATA / "audit")
-
-    def trouble(self):
-        if self.random.random() < 0.6:
-            self.disk.cut_after(self.random.randint(0, 60))
-        else:
-            faults = [fault for fault in Fault if not fault.name.startswith("READ")]
-            self.disk.inject(self.random.choice(faults), self.random.randint(0, 20))
 
     def sign(self, signing):
         story = self
@@ -120,15 +100,8 @@ def test_nothing_is_skipped_repeated_or_forked(first_seed):
         story = Story(seed)
         for life in range(6):
             if life < 5:
-                story.trouble()
-            try:
-                story.live()
-                story.disk = story.disk.kill()
-                good += 1
-            except (OutcomeUnknown, Unavailable):
-                story.disk = story.disk.kill() if story.random.random() < 0.5 else story.disk.cut()
-            except PowerCut:
-                story.disk = story.disk.cut()
+                trouble(story.disk, story.random, 60)
+            story.disk, well = lived(story.disk, story.random, story.live)
+            good += well
             story.look()
-            story.disk.calm()
     assert good >= 10  # each story ends with a life without trouble
