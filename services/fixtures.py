@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from services import addresses
+from services.grounds import Network, SmallDisk
 from services.kafka import Kafka
 from services.postgresql import PostgreSQL
 from services.rabbitmq import RabbitMQ
@@ -108,6 +109,28 @@ def own_rabbitmq(services_folder: Path) -> Iterator[RabbitMQ]:
     server = _up(lambda: RabbitMQ(Path(tempfile.mkdtemp(dir=services_folder))), "RabbitMQ")
     yield server
     server.kill()
+
+
+@pytest.fixture
+def small_disk(services_folder: Path) -> Iterator[SmallDisk]:
+    """A file system of 600 MB that a test may fill."""
+    try:
+        disk = SmallDisk(Path(tempfile.mkdtemp(dir=services_folder)), 600_000_000)
+    except CannotStart as error:
+        pytest.skip(f"SKIPPED, no disk to be filled here: {error}")
+    with disk:
+        yield disk
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    """A network of its own that a test may cut."""
+    try:
+        network = Network()
+    except CannotStart as error:
+        pytest.skip(f"SKIPPED, no network to be cut here: {error}")
+    with network:
+        yield network
 
 
 _Broker = TypeVar("_Broker", Kafka, RabbitMQ)

@@ -14,24 +14,28 @@ os.environ.setdefault("NUMBA_BOUNDSCHECK", "1")
 from services.fixtures import (
     database,
     kafka_url,
+    network,
     own_kafka,
     own_postgresql,
     own_rabbitmq,
     postgresql_url,
     rabbitmq_url,
     services_folder,
+    small_disk,
 )
 from tallystick.compose import kernel_cache
 
 __all__ = [
     "database",
     "kafka_url",
+    "network",
     "own_kafka",
     "own_postgresql",
     "own_rabbitmq",
     "postgresql_url",
     "rabbitmq_url",
     "services_folder",
+    "small_disk",
 ]
 """Real servers, where they can be had (services/)."""
 

@@ -11,11 +11,13 @@ from tallystick.intake.port import Intake
 
 @dataclass
 class Submitting:
-    """Submits numbered requests; `acknowledged` are those whose `submit` returned, `doubted` those that raised."""
+    """Submits numbered requests; `acknowledged` are those whose `submit` returned, `doubted` those that raised;
+    `refused` counts where nothing was sent."""
 
     intake: Intake
     acknowledged: dict[int, tuple[bytes, int]] = field(default_factory=dict)
     doubted: list[int] = field(default_factory=list)
+    refused: int = 0
     failure: BaseException | None = None
     enough: threading.Event = field(default_factory=threading.Event)
 
@@ -43,6 +45,7 @@ class Submitting:
                 lane.close()
                 self._lane = None
             except Unavailable:
+                self.refused += 1
                 self.enough.wait(0.1)
             else:
                 self.acknowledged[request_id] = (lane.id, number)
@@ -50,13 +53,21 @@ class Submitting:
 
     def wait_for(self, count, seconds=60.0):
         """Until `count` requests were acknowledged."""
+        self._wait_until(lambda: len(self.acknowledged) >= count, seconds)
+
+    def wait_for_doubt(self, seconds=60.0):
+        """Until the outcome of one more was unknown or one could not be sent."""
+        doubted = len(self.doubted) + self.refused
+        self._wait_until(lambda: len(self.doubted) + self.refused > doubted, seconds)
+
+    def _wait_until(self, reached, seconds):
         deadline = threading.Event()
         for _ in range(int(seconds / 0.02)):
-            if len(self.acknowledged) >= count or self.failure:
+            if reached() or self.failure:
                 break
             deadline.wait(0.02)
         assert self.failure is None, self.failure
-        assert len(self.acknowledged) >= count
+        assert reached()
 
     def stop(self):
         self.enough.set()
