@@ -171,7 +171,7 @@ def _stopped(settings: Settings, disk: Disk) -> Iterator[None]:
             stack.callback(lock.release)
             if settings.path(FOLDER).exists():
                 stack.callback(disk.lock(settings.path(*LOCK)).release)
-            if settings.path(relay.FOLDER).exists():
+            if settings.path(relay.FOLDER).exists() and settings.path("run").exists():
                 stack.enter_context(alone(disk, settings.path("run"), relay.NAME))
             folders = [("journal", 0), *((folder, making.LANE_ORIGIN) for folder in _lanes(settings, disk).values())]
             for folder, origin in folders:
