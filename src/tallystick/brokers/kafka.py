@@ -8,8 +8,6 @@ from confluent_kafka import KafkaError, KafkaException
 from tallystick.brokers.address import Address
 from tallystick.errors import Unavailable
 
-OPTIONS = frozenset({"mechanism"})
-"""What an address may say beside what every broker's may: how to log in, by SCRAM-SHA-256 unless it says."""
 quiet = logging.getLogger("tallystick.brokers.kafka.client")
 """For a client's own log: what matters of it comes by its `error_cb`."""
 quiet.propagate = False

@@ -80,8 +80,11 @@ def _run_one(name: str, settings: "Settings") -> int:
     try:
         compose.run_one(name, settings)
     except (Corrupt, Fenced) as error:
-        say(json.dumps({"process": name, "event": "needs_a_person", "reason": f"{type(error).__name__}: {error}"}))
-        return Exit.NEEDS_A_PERSON
+        return _needs_a_person(name, error)
+    except Invalid as error:
+        if not error.field.startswith("TALLY_"):
+            raise
+        return _needs_a_person(name, error)  # another start reads the same setting
     except TallystickError:
         raise
     except Exception:
@@ -89,6 +92,11 @@ def _run_one(name: str, settings: "Settings") -> int:
         say(json.dumps({"process": name, "event": "failed", "exception": trace}))
         return Exit.NOT_DONE
     return Exit.DONE
+
+
+def _needs_a_person(name: str, error: TallystickError) -> int:
+    say(json.dumps({"process": name, "event": "needs_a_person", "reason": f"{type(error).__name__}: {error}"}))
+    return Exit.NEEDS_A_PERSON
 
 
 def _report_json(event: "Event") -> None:

@@ -1,7 +1,7 @@
 """Which intake the settings name: block files, or a broker's queues. Each is imported only where it is wanted."""
 
 from tallystick.blockfile.disk import Disk
-from tallystick.brokers.address import parse
+from tallystick.brokers.address import Address, parse
 from tallystick.clock import Clock, Entropy
 from tallystick.errors import Invalid
 from tallystick.intake.files import FileIntake
@@ -9,6 +9,8 @@ from tallystick.intake.port import Intake
 from tallystick.settings import Settings
 
 SETTING = "TALLY_INTAKE"
+OPTIONS = {"kafka": frozenset({"mechanism"}), "rabbitmq": frozenset[str]()}
+"""By scheme, what an address may say beside what every broker's may: how to log in, by SCRAM-SHA-256 unless it says."""
 CLAIMS = ("run", "lanes")
 PARTITIONS_MIN = 8
 
@@ -27,11 +29,18 @@ def open_intake(settings: Settings, disk: Disk, clock: Clock, entropy: Entropy) 
             settings.intake_retention_s,
             settings.shard,
         )
-    if settings.intake.startswith("kafka://"):
-        return _kafka(settings, disk, clock)
-    if settings.intake.startswith("rabbitmq://"):
-        return _rabbitmq(settings, clock, entropy)
-    raise Invalid(SETTING, f"{settings.intake.partition('://')[0]} is none of files, kafka://…, rabbitmq://…")
+    where = address(settings)
+    if where.scheme == "kafka":
+        return _kafka(where, settings, disk, clock)
+    return _rabbitmq(where, settings, clock, entropy)
+
+
+def address(settings: Settings) -> Address:
+    """Where a broker's intake is. Raises `Invalid` that says what is wrong with the setting; nobody is asked."""
+    scheme = settings.intake.partition("://")[0]
+    if scheme not in OPTIONS:
+        raise Invalid(SETTING, f"{scheme} is none of files, kafka://…, rabbitmq://…")
+    return parse(settings.intake, SETTING, OPTIONS[scheme])
 
 
 def keeps_decided(settings: Settings) -> bool:
@@ -39,23 +48,21 @@ def keeps_decided(settings: Settings) -> bool:
     return not settings.intake.startswith("rabbitmq://")
 
 
-def _kafka(settings: Settings, disk: Disk, clock: Clock) -> Intake:
+def _kafka(where: Address, settings: Settings, disk: Disk, clock: Clock) -> Intake:
     try:
-        from tallystick.brokers.kafka import OPTIONS
         from tallystick.intake.kafka import KafkaIntake
     except ModuleNotFoundError as error:
         raise Invalid(SETTING, "kafka:// needs a package more: pip install 'tallystick[kafka]'") from error
-    address = parse(settings.intake, SETTING, OPTIONS)
     # A gateway has one lane of each sort; while one is in doubt, another.
     partitions = max(PARTITIONS_MIN, 2 * settings.gateways)
     return KafkaIntake(
-        address, settings.path(*CLAIMS), disk, clock, settings.intake_retention_s, settings.shard, partitions
+        where, settings.path(*CLAIMS), disk, clock, settings.intake_retention_s, settings.shard, partitions
     )
 
 
-def _rabbitmq(settings: Settings, clock: Clock, entropy: Entropy) -> Intake:
+def _rabbitmq(where: Address, settings: Settings, clock: Clock, entropy: Entropy) -> Intake:
     try:
         from tallystick.intake.rabbitmq import RabbitIntake
     except ModuleNotFoundError as error:
         raise Invalid(SETTING, "rabbitmq:// needs a package more: pip install 'tallystick[rabbitmq]'") from error
-    return RabbitIntake(parse(settings.intake, SETTING), clock, entropy, settings.shard)
+    return RabbitIntake(where, clock, entropy, settings.shard)

@@ -76,9 +76,11 @@ def supervise(settings: Settings, report: Callable[[Event], None]) -> bool:
     """Keep all processes of this machine (`specs`) running until SIGTERM or SIGINT, then stop them. Main thread only.
 
     Their output goes to this process's standard error. Returns False if one of them ended for good by itself.
-    Raises `Unavailable` if the data folder is already being supervised, `Invalid` for adapters that forget.
+    Raises `Unavailable` if the data folder is already being supervised, `Invalid` for adapters that forget, and for an
+    intake or a relay that no process could understand.
     """
     _refuse_forgetful(settings)
+    _refuse_senseless(settings)
     moved.refuse(settings)
     folder = settings.path("run")
     folder.mkdir(parents=True, exist_ok=True)
@@ -119,6 +121,18 @@ def _refuse_forgetful(settings: Settings) -> None:
     for name in ("journal", "intake"):
         if getattr(settings, name) == "memory":
             raise Invalid(f"TALLY_{name.upper()}", "memory is for tests and `Ledger.in_memory`: set it to files")
+
+
+def _refuse_senseless(settings: Settings) -> None:
+    """A broker's address that is wrong is told once, here, and not by each process again and again."""
+    if settings.intake != "files":
+        from tallystick.compose import intake
+
+        intake.address(settings)
+    if settings.relay:
+        from tallystick.compose import relay
+
+        relay.address(settings)
 
 
 def _command(name: str, settings: Settings, port: int) -> tuple[str, ...]:

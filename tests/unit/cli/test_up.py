@@ -39,6 +39,8 @@ def test_what_needs_a_person_says_where_to_look(capsys: pytest.CaptureFixture[st
     [
         (Corrupt("block 7 does not verify"), Exit.NEEDS_A_PERSON),
         (Fenced("another writer took over"), Exit.NEEDS_A_PERSON),
+        (Invalid("TALLY_INTAKE", "kafka:// needs a package more"), Exit.NEEDS_A_PERSON),
+        (Invalid("", "the clock is ahead; it may be put right"), Exit.NOT_DONE),
         (Unavailable("the disk is full"), Exit.NOT_DONE),
         (ZeroDivisionError("division by zero"), Exit.NOT_DONE),
         (SystemExit(5), 5),
@@ -95,6 +97,32 @@ def test_adapters_that_forget_are_refused(
     monkeypatch.setenv(setting, "memory")
     assert main.run(["up", "--data", str(tmp_path)]) == Exit.NOT_DONE
     assert f"{setting}: memory is for tests" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("TALLY_INTAKE", "redis://broker", "redis is none of files, kafka://…, rabbitmq://…"),
+        ("TALLY_INTAKE", "kafka://broker:none/x", "none is no port"),
+        ("TALLY_RELAY", "kafka", "begins with none of kafka://, rabbitmq://"),
+        ("TALLY_RELAY", "kafka://me:secret@broker/bank?partitions=no", "?partitions=no is no number"),
+        ("TALLY_RELAY", "rabbitmq://me:secret@broker/bank?mechanism=PLAIN", "?mechanism is not known"),
+    ],
+)
+def test_a_broker_that_no_process_could_understand_is_one_line_before_anything_starts(
+    setting: str,
+    value: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(setting, value)
+    assert main.run(["up", "--data", str(tmp_path)]) == Exit.NOT_DONE
+    *_, said = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"tally: {setting}: {told}")
+    assert "secret" not in said
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_clock_that_was_accepted_is_accepted_by_what_is_started() -> None:
