@@ -2236,6 +2236,103 @@ TOOLS = tuple(
 )
 
 SIGNING_TESTS = ("tests/unit/webhooks/test_signing.py",)
+KAFKA_RELAY = BROKER_TESTS + "test_relay_kafka.py::"
+RABBITMQ_RELAY = BROKER_TESTS + "test_relay_rabbitmq.py::"
+RELAY = (
+    Mutant(
+        name="the relay's cursor before the broker's word",
+        promise="no event is skipped when the relay or a broker fails: the cursor moves after the confirms",
+        file="src/tallystick/relay/sending.py",
+        old="        if events:\n            began_ns",
+        new="        self._move(after)\n        if events:\n            began_ns",
+        tests=("tests/unit/relay/test_sending.py",),
+    ),
+    Mutant(
+        name="an event tells what receipts do not",
+        promise="nothing private is in an event",
+        file="src/tallystick/relay/cloudevents.py",
+        old='        "data": told.data,\n',
+        new='        "data": {**told.data, "nonce": told.nonce.hex()},\n',
+        tests=("tests/unit/relay/test_cloudevents.py",),
+    ),
+    Mutant(
+        name="sequences that compare wrongly",
+        promise="sequences compare as positions do",
+        file="src/tallystick/relay/cloudevents.py",
+        old='f"{told.seq:0{SEQUENCE_DIGITS}d}"',
+        new='f"{told.seq}"',
+        tests=("tests/unit/relay/test_cloudevents.py",),
+    ),
+    Mutant(
+        name="an event's id without nonce",
+        promise="after a restore what is decided anew has an id of its own",
+        file="src/tallystick/relay/cloudevents.py",
+        old="seq.to_bytes(8) + nonce",
+        new="seq.to_bytes(8)",
+        tests=("tests/unit/relay/test_cloudevents.py",),
+    ),
+    Mutant(
+        name="events without their key",
+        promise="all events of a tenant are in one partition, in order",
+        file="src/tallystick/relay/kafka.py",
+        old="event.body, str(event.tenant), headers=_HEADERS",
+        new="event.body, headers=_HEADERS",
+        tests=(KAFKA_RELAY + "test_every_event_arrives_in_order_under_its_tenants_key",),
+        needs="kafka",
+    ),
+    Mutant(
+        name="unconfirmed by Kafka is sent",
+        promise="an event counts as sent when the broker has confirmed it",
+        file="src/tallystick/relay/kafka.py",
+        old="            self._confirmed(producer, reports, len(events))\n",
+        new="",
+        tests=(KAFKA_RELAY + "test_what_is_not_confirmed_is_not_taken_as_sent",),
+        needs="kafka",
+    ),
+    Mutant(
+        name="a topic that is compacted is taken",
+        promise="a topic that would lose events is refused, each setting by name",
+        file="src/tallystick/relay/kafka.py",
+        old='    if values["cleanup.policy"] != "delete":\n',
+        new="    if False:\n",
+        tests=("tests/unit/relay/test_kafka_topic.py",),
+    ),
+    Mutant(
+        name="unconfirmed by RabbitMQ is sent",
+        promise="an event counts as sent when the broker has confirmed it",
+        file="src/tallystick/relay/rabbitmq.py",
+        old="            self._wait(lambda: not self._outstanding, SILENT_S)\n",
+        new="",
+        tests=(RABBITMQ_RELAY + "test_what_is_not_confirmed_is_not_taken_as_sent",),
+        needs="rabbitmq",
+    ),
+    Mutant(
+        name="a no of RabbitMQ's is a yes",
+        promise="an event that a queue has refused is sent again",
+        file="src/tallystick/relay/rabbitmq.py",
+        old="if isinstance(frame.method, pika.spec.Basic.Nack):\n",
+        new="if False:\n",
+        tests=(RABBITMQ_RELAY + "test_a_queue_that_takes_no_more_holds_the_relay_up_and_says_so",),
+        needs="rabbitmq",
+    ),
+    Mutant(
+        name="events that nobody receives are not counted",
+        promise="operators see that no queue is bound",
+        file="src/tallystick/relay/rabbitmq.py",
+        old="        self._unrouted += 1\n",
+        new="        pass\n",
+        tests=(RABBITMQ_RELAY + "test_an_exchange_that_nobody_is_bound_to_stops_nothing",),
+        needs="rabbitmq",
+    ),
+    Mutant(
+        name="a backup without the relay's cursors",
+        promise="a restore does not send everything again",
+        file="src/tallystick/compose/backup.py",
+        old='        found[f"{relay.FOLDER}/{cursor.name}"] = cursor.read_bytes()\n',
+        new="        pass\n",
+        tests=("tests/unit/compose/test_relay.py",),
+    ),
+)
 DELIVERING_TESTS = ("tests/unit/notifier/test_delivering.py",)
 NOTIFIER = (
     Mutant(
@@ -2628,6 +2725,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *TOOLS,
     *TRANSPARENCY,
     *NOTIFIER,
+    *RELAY,
     *FOLLOWERS,
     *SDK,
     *PAGES,
