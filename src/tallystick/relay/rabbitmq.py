@@ -100,6 +100,9 @@ class _Session:
         except OutcomeUnknown as error:
             self.end()
             raise Unavailable(str(error)) from error
+        except session.LOST as error:
+            self.end()
+            raise session.unavailable(address, error) from error
         except BaseException:
             self.end()
             raise
