@@ -9,14 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from tallystick.lab.instance import Instance
+from tallystick.settings import Settings
 from tests.docs.pages import GUIDES, PAGES, ROOT, blocks, relative
 
-LANGUAGES = {"python", "sh", "json", "text", ""}
+LANGUAGES = {"python", "sh", "json", "toml", "text", ""}
 README = ROOT / "README.md"
 WEBHOOKS = ROOT / "docs" / "webhooks.md"
 WITH_PYTHON = [README, ROOT / "docs" / "queries.md", WEBHOOKS]
@@ -35,6 +37,18 @@ def test_only_languages_that_are_tested_are_used(page):
         assert not {block.language for block in blocks(page)} & {"python", "sh", "json"} - tested, (
             "test them here first"
         )
+
+
+TOML = [block for page in PAGES for block in blocks(page) if block.language == "toml"]
+
+
+@pytest.mark.parametrize("block", TOML, ids=lambda block: str(block.line))
+def test_the_toml_blocks_are_files_of_settings(block, tmp_path, monkeypatch):
+    (tmp_path / "tally.toml").write_text(block.text)
+    monkeypatch.setenv("TALLY_CONFIG", str(tmp_path / "tally.toml"))
+    found = Settings()
+    for name, value in tomllib.loads(block.text).items():
+        assert str(getattr(found, name)) == str(value)
 
 
 def python_blocks(pages):
