@@ -501,6 +501,14 @@ TRANSPARENCY = (
         ("tests/unit/metadata",),
     ),
     Mutant(
+        "damage in SQLite is waited for",
+        "wrong bytes in a file of SQLite are for a person, not for a later moment",
+        "src/tallystick/sqlitefiles.py",
+        "raise Corrupt(",
+        "raise Unavailable(",
+        ("tests/unit/test_sqlitefiles.py",),
+    ),
+    Mutant(
         "acts are signed before they are archived",
         "no checkpoint covers an act that was not archived durably",
         "src/tallystick/archive/actfiles.py",

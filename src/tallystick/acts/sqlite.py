@@ -4,11 +4,12 @@ It is not derived: a backup must hold it (`copied`). Every commit is synced befo
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from tallystick.errors import Corrupt, Unavailable
+from tallystick.sqlitefiles import translated
 
 SUFFIX = ".db"
 FILE_MODE = 0o600
@@ -104,14 +105,5 @@ def copied(path: Path) -> bytes | None:
         return target.serialize()
 
 
-@contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        damaged = not isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError)
-        if damaged:
-            raise Corrupt(f"{path} is damaged, or no log of acts: {error}") from error
-        raise Unavailable(f"acts cannot be noted in {path} now: {error}") from error
-    except OSError as error:
-        raise Unavailable(f"{path} cannot be opened: {error.strerror}") from error
+def _telling(path: Path) -> AbstractContextManager[None]:
+    return translated(path, "it is damaged, or no log of acts; take it from a backup")

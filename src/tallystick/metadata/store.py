@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tallystick.clock import Entropy
-from tallystick.errors import Corrupt, Unavailable
 from tallystick.metadata import sealing
 from tallystick.metadata.keys import PersonKeys
 from tallystick.records import commitments
 from tallystick.records.commitments import Opening
+from tallystick.sqlitefiles import translated
 
 FILE_MODE = 0o600
 WAIT_S = 5.0
@@ -106,17 +106,10 @@ class MetadataStore:
 
     @contextmanager
     def _telling(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                if self._connection is None:
-                    self._connection = self._opened()
-                yield self._connection
-            except sqlite3.OperationalError as error:
-                raise Unavailable(f"text cannot be kept or read in {self._path} now: {error}") from error
-            except sqlite3.DatabaseError as error:
-                raise Corrupt(f"{self._path} is damaged: {error}") from error
-            except OSError as error:
-                raise Unavailable(f"{self._path} cannot be opened: {error.strerror}") from error
+        with self._lock, translated(self._path, "take it from a backup"):
+            if self._connection is None:
+                self._connection = self._opened()
+            yield self._connection
 
     def _opened(self) -> sqlite3.Connection:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

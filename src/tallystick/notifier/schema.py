@@ -4,12 +4,12 @@ Unlike a projection it is **not derived**: subscriptions, their keys and what wa
 backup must hold it (`copying`). Numbers of a tenant are SQLite's signed integers with the same 64 bits.
 """
 
-import contextlib
 import sqlite3
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tallystick.errors import Corrupt, Unavailable
+from tallystick.errors import Corrupt
+from tallystick.sqlitefiles import translated
 
 FOLDER = "notifier"
 FILE, LOCK = (FOLDER, "notifier.db"), (FOLDER, "lock")
@@ -158,14 +158,6 @@ def mark(connection: sqlite3.Connection) -> None:
 _MARKS = ("application_id", "user_version")
 
 
-@contextlib.contextmanager
-def telling(path: Path) -> Iterator[None]:
-    """Turns SQLite's errors into ours: `Unavailable` for a full or busy disk, `Corrupt` for bytes that are wrong."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise Unavailable(f"{path}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise Corrupt(f"{path}: {error}; take it from a backup") from error
-    except OSError as error:
-        raise Unavailable(f"{path}: {error}") from error
+def telling(path: Path) -> AbstractContextManager[None]:
+    """Turns SQLite's errors into ours (`sqlitefiles.translated`)."""
+    return translated(path, "take it from a backup")

@@ -10,11 +10,12 @@ on one field takes time in proportion to what it gives, and none for anything el
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tallystick.errors import Corrupt, Unavailable
+from tallystick.errors import Corrupt
 from tallystick.projector.columns import OWN_FIELDS
+from tallystick.sqlitefiles import translated
 
 VERSION = 2
 """2: lines with their number in each account, metadata, amounts that can be searched, totals."""
@@ -201,12 +202,6 @@ def is_old(path: Path) -> bool:
     return bool(application == _APPLICATION_ID and version < VERSION)
 
 
-@contextlib.contextmanager
-def telling(path: Path | None) -> Iterator[None]:
-    """Turns SQLite's errors into ours: `Unavailable` for a full or busy disk, `Corrupt` for bytes that are wrong."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise Unavailable(f"{path or MEMORY}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise Corrupt(f"{path or MEMORY}: {error}; delete it, and it is made from the journal") from error
+def telling(path: Path | None) -> AbstractContextManager[None]:
+    """Turns SQLite's errors into ours (`sqlitefiles.translated`)."""
+    return translated(path or MEMORY, "delete it, and it is made from the journal")

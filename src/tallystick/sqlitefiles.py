@@ -1,0 +1,24 @@
+"""What SQLite's errors mean here, for every service that keeps a file of its own: said once, in our own words."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tallystick.errors import Corrupt, Unavailable
+
+
+@contextmanager
+def translated(path: Path | str, remedy: str) -> Iterator[None]:
+    """Raises `Unavailable` for a file that is busy, gone or on a full disk, and `Corrupt` for bytes that are wrong.
+
+    `remedy` says what to do about wrong bytes. SQLite rolls back what it was at, or its caller does.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Unavailable(f"{path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise Corrupt(f"{path}: {error}; {remedy}") from error
+    except OSError as error:
+        raise Unavailable(f"{path}: {error.strerror or error}") from error
