@@ -533,12 +533,12 @@ TRANSPARENCY = (
         ("tests/unit/archive/test_act_archive.py",),
     ),
     Mutant(
-        "acts are asked for as the ledger's log",
-        "the same quorum cosigns the logs of acts",
-        "src/tallystick/compose/auditor.py",
-        "policy.of(settings.log_origin_of(log))",
-        "policy.of(settings.log_origin_of_shard)",
-        ("tests/e2e/audit/test_witnessed.py",),
+        "the policy of one log has keys of all",
+        "each log is cosigned under its own keys",
+        "src/tallystick/tlog/policies.py",
+        "for key in self.logs if key.name == origin))",
+        "for key in self.logs))",
+        TLOG_TESTS,
     ),
     Mutant(
         "the archive's record before its object",

@@ -55,6 +55,19 @@ def test_a_log_signs_for_its_own_origin_alone():
         believe(note(other), policy)
 
 
+def test_the_policy_of_one_log_has_the_same_witnesses_and_no_key_of_another():
+    other = key("log.example/ledger-0/control", seed=7)
+    policy = parse_policy(TWO_OF_THREE + f"log {other.verifier.vkey}\n")
+    of_other = policy.of(other.name)
+    assert of_other.logs == (other.verifier,)
+    assert (of_other.witnesses, of_other.groups, of_other.quorum) == (policy.witnesses, policy.groups, policy.quorum)
+    body = Checkpoint(other.name, 5, bytes(32)).body
+    assert believe(signed(body, [other, W1, W2], 1), of_other).witnessed
+    with pytest.raises(InvalidProof):
+        believe(signed(body, [other, W1], 1), of_other)
+    assert policy.of("log.example/none").logs == ()
+
+
 def test_a_witness_that_signed_twice_counts_once():
     with pytest.raises(InvalidProof, match="quorum two is not reached"):
         believe(note(LOG, W1, W1), parse_policy(TWO_OF_THREE))
