@@ -389,6 +389,14 @@ ON_BROKERS = (
         tests=("tests/unit/gateway/test_undecided.py",),
     ),
     Mutant(
+        name="callers are not merged",
+        promise="who waits and who comes again share a block, and so a turn of the engine",
+        file="src/tallystick/gateway/lanes.py",
+        old="        undecided.on_decided = self._kick_soon\n",
+        new="        undecided.on_decided = self._kick\n",
+        tests=("tests/unit/gateway/test_undecided.py",),
+    ),
+    Mutant(
         name="a topic made anew goes unnoticed",
         promise="a topic made anew is neither skipped nor waited for",
         file="src/tallystick/intake/kafka.py",

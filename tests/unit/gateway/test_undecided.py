@@ -240,21 +240,54 @@ def test_under_load_a_block_grows_until_the_one_before_is_decided(run: Any, monk
     run(scenario)
 
 
+@pytest.mark.parametrize("undecided", [10, 300])
 def test_a_held_back_block_goes_when_it_is_as_large_as_what_is_undecided(
-    run: Any, monkeypatch: pytest.MonkeyPatch
+    run: Any, monkeypatch: pytest.MonkeyPatch, undecided: int
 ) -> None:
+    monkeypatch.setattr(lanes, "HELD_BACK_S_MAX", 20.0)
+
+    async def scenario(world: World) -> None:
+        world.submit(count=undecided)
+        await world.durable()
+        world.submit()
+        await ticks()
+        assert len(world.lane.blocks) == 1
+        world.submit(count=undecided - 1)
+        await world.durable(2)
+        assert [len(block) // COMMAND_SIZE for block in world.lane.blocks] == [undecided, undecided]
+
+    run(scenario)
+
+
+def test_callers_who_come_again_share_a_block_with_those_who_wait(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "HELD_BACK_S_MAX", 20.0)
+
+    async def scenario(world: World) -> None:
+        answered = world.submit(count=20)
+        await world.durable()
+        for _ in range(30):  # more than are with the engine: they wait for it nevertheless
+            world.submit()
+            await ticks()
+        assert len(world.lane.blocks) == 1
+        world.push(1, *range(20))
+        await answered
+        await asyncio.sleep(0)  # a client comes again a turn of the loop after its answer
+        world.submit(count=20)
+        await world.durable(2)
+        assert [len(block) // COMMAND_SIZE for block in world.lane.blocks] == [20, 50]
+
+    run(scenario)
+
+
+def test_a_block_waits_for_a_turn_of_the_loop_that_brings_no_more(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "HELD_BACK_S_MAX", 20.0)
 
     async def scenario(world: World) -> None:
         for _ in range(20):
             world.submit()
+            await asyncio.sleep(0)
         await world.durable()
-        world.submit()
-        await ticks()
-        for _ in range(19):
-            world.submit()
-        await world.durable(2)
-        assert [len(block) // COMMAND_SIZE for block in world.lane.blocks] == [20, 20]
+        assert [len(block) // COMMAND_SIZE for block in world.lane.blocks] == [20]
 
     run(scenario)
 
