@@ -63,6 +63,10 @@ class Settings(BaseSettings):
         default="projector notifier signer auditor",
         description="Which followers `tally up` runs, parted by blanks.",
     )
+    followers_idle: bool = Field(
+        default=True,
+        description="Followers of `tally up` run only while nothing else wants a processor; false: they are nice.",
+    )
     gateways: int = Field(default=1, ge=1, le=64, description="How many gateways `tally up` runs.")
     keys_file: Path | None = Field(
         default=None, description="File of API key hashes; default keys.json in the data folder."

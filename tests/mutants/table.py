@@ -2379,7 +2379,33 @@ NOTIFIER = (
 
 INQUIRY_TESTS = ("tests/unit/inquiries",)
 FOLLOW_TESTS = ("tests/unit/journal/test_follow.py",)
+PROCESSES = "src/tallystick/supervise/processes.py"
+PROCESS_TESTS = ("tests/unit/supervise/test_processes.py",)
 FOLLOWERS = (
+    Mutant(
+        "followers take their slice",
+        "a follower leaves the processor at once when a payment wants it",
+        PROCESSES,
+        "                _make_idle(child.pid)\n",
+        "                pass\n",
+        PROCESS_TESTS,
+    ),
+    Mutant(
+        "priorities count for nothing",
+        "processes of one supervisor are of one session, which Linux groups by",
+        PROCESSES,
+        "process_group=0",
+        "start_new_session=True",
+        PROCESS_TESTS,
+    ),
+    Mutant(
+        "the projector is as eager as the engine",
+        "followers run behind everything that is on the way of a payment",
+        "src/tallystick/compose/up.py",
+        "FOLLOWER_NICE, settings.followers_idle)",
+        "FOLLOWER_NICE, False)",
+        ("tests/unit/cli/test_up.py",),
+    ),
     Mutant(
         "a failed slice is passed over",
         "an effect that was not possible is tried again, from the cursor in the store",

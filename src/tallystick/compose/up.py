@@ -33,7 +33,8 @@ FOLLOWERS = ("projector", "notifier", "signer", "auditor")
 RELAY = "relay"
 """A follower, too, which `tally up` runs if `TALLY_RELAY` says where to."""
 FOLLOWER_NICE = 10
-"""So that on a small machine a follower that has much to do takes nothing from a payment (DESIGN §1)."""
+"""So that on a small machine a follower that has much to do takes little from a payment (DESIGN §1), where it is not
+idle (`TALLY_FOLLOWERS_IDLE`)."""
 ALONE: dict[str, str] = {"witness": "tallystick.compose.witness"}
 """Processes that `tally up NAME` runs and `tally up` does not: they belong to somebody else."""
 ORPHAN_LOOK_S = 0.01
@@ -60,8 +61,13 @@ def specs(settings: Settings) -> list[Spec]:
         port = settings.http_port and settings.http_port + number - 1  # 0: each finds one
         found.append(Spec(f"gateway-{number}", _command("gateway", settings, port)))
     followers = [name for name in FOLLOWERS if name in wanted] + ([RELAY] if settings.relay else [])
-    found += [Spec(name, _command(name, settings, settings.http_port), FOLLOWER_NICE) for name in followers]
+    found += [follower(name, _command(name, settings, settings.http_port), settings) for name in followers]
     return found
+
+
+def follower(name: str, command: tuple[str, ...], settings: Settings) -> Spec:
+    """How a follower is run: behind everything that is on the way of a payment."""
+    return Spec(name, command, FOLLOWER_NICE, settings.followers_idle)
 
 
 def run_one(name: str, settings: Settings) -> None:

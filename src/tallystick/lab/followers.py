@@ -2,18 +2,20 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
-from tallystick.compose.up import FOLLOWER_NICE
-from tallystick.lab.instance import Instance, tally
+from tallystick.compose import up
+from tallystick.lab.instance import Instance, pause, tally
+from tallystick.settings import Settings
+from tallystick.supervise.processes import Process, SystemLauncher
+
+LOOK_S = 0.002
 
 
 @contextmanager
-def follower(instance: Instance, name: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A follower as the supervisor would start it; gone at the end."""
+def follower(instance: Instance, name: str) -> Iterator[Process]:
+    """A follower as the supervisor would start it, in our session; gone at the end."""
     child = _start(instance, name)
     try:
         yield child
@@ -21,19 +23,11 @@ def follower(instance: Instance, name: str) -> Iterator["subprocess.Popen[bytes]
         with suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGCONT)
         child.kill()
-        child.wait()
+        while child.poll() is None:
+            pause(LOOK_S)
 
 
-def _start(instance: Instance, name: str) -> "subprocess.Popen[bytes]":
+def _start(instance: Instance, name: str) -> Process:
+    command = ("env", "TALLY_WEBHOOK_LOOPBACK=true", *tally("up", name, "--data", str(instance.folder)))
     with instance.log_path.open("ab") as log:
-        child = subprocess.Popen(
-            ["env", "TALLY_WEBHOOK_LOOPBACK=true", *tally("up", name, "--data", str(instance.folder))],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    os.setpriority(os.PRIO_PROCESS, child.pid, FOLLOWER_NICE)
-    with suppress(OSError):
-        Path(f"/proc/{child.pid}/autogroup").write_text(str(FOLLOWER_NICE // 2))
-    return child
+        return SystemLauncher(log.fileno())(up.follower(name, command, Settings()))

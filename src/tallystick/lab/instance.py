@@ -62,8 +62,12 @@ class Instance:
         clock: SystemClock | None = None,
         gateways: int = 1,
         settings: Mapping[str, object] | None = None,
+        own_session: bool = True,
     ) -> None:
-        """`settings` are those to change, by their names in `Settings`."""
+        """`settings` are those to change, by their names in `Settings`.
+
+        Without an `own_session`, priorities count between the platform's processes and the caller's others.
+        """
         self.folder = folder
         self.clock = clock or SystemClock()
         self.port = _free_ports(gateways)
@@ -74,6 +78,7 @@ class Instance:
         self.key = auth.make_key(system_entropy)
         self.key_file = folder / "lab.key"
         self.log_path = folder / "log"
+        self._own_session = own_session
         self._supervisor: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Instance":
@@ -103,7 +108,8 @@ class Instance:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                start_new_session=self._own_session,
+                process_group=None if self._own_session else 0,
             )
 
     def kill_supervisor(self) -> None:

@@ -1,7 +1,8 @@
 """What the supervisor may do with a process: a small port, and its adapter for the operating system.
 
-Processes start by exec, never by fork, each the leader of its own session: a Ctrl-C in the terminal reaches only the
-supervisor, and killing the session's group leaves nothing of a process behind.
+Processes start by exec, never by fork, each the leader of its own group: a Ctrl-C in the terminal reaches only the
+supervisor, and killing the group leaves nothing of a process behind. All are of the supervisor's session, since that is
+what Linux's scheduler may group by (sched(7), "autogroup"): a priority counts among the processes of one session only.
 """
 
 import os
@@ -21,6 +22,8 @@ class Spec:
     command: tuple[str, ...]
     nice: int = 0
     """Scheduling priority, 0 to 19: followers run above 0, so that they never starve the engine (DESIGN §1)."""
+    idle: bool = False
+    """Run only while nothing else wants a processor (SCHED_IDLE, sched(7)); leave it at once when something does."""
 
 
 class Process(Protocol):
@@ -92,17 +95,21 @@ class SystemLauncher:
 
     def __call__(self, spec: Spec) -> SystemProcess:
         child = subprocess.Popen(
-            spec.command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True
+            spec.command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, process_group=0
         )
-        if spec.nice:
-            with suppress(ProcessLookupError):
+        # At once: threads inherit both from the thread that starts them, and the imports alone take a second or two.
+        with suppress(ProcessLookupError):
+            if spec.nice:
                 os.setpriority(os.PRIO_PROCESS, child.pid, spec.nice)
-            # A session of its own is a group of its own to Linux's scheduler, where it groups by session, and then the
-            # process's priority counts among its like only: the group has one, too (sched(7), "autogroup"). Half as
-            # much: at 10 a follower took over 12 s to start on two cores with ten busy neighbours.
-            with suppress(OSError):
-                Path(f"/proc/{child.pid}/autogroup").write_text(str(spec.nice // 2))
+            if spec.idle:
+                _make_idle(child.pid)
         return SystemProcess(child)
+
+
+def _make_idle(pid: int) -> None:
+    """Nice alone lets it end its slice, up to 4 ms, before a payment gets the processor; this does not (ADR 0015)."""
+    with suppress(PermissionError):  # a container's rules may forbid the call: then it is nice
+        os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
 
 
 def start_ticks(pid: int) -> int | None:

@@ -20,6 +20,9 @@ class Signals:
         # well, but children would inherit the blocked mask and never see SIGTERM.
         self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         self._handlers = {number: signal.signal(number, _collect) for number in WATCHED}
+        # Children inherit this one: they are in the background of our terminal, which must not stop them for writing
+        # there (`stty tostop`).
+        self._handlers[signal.SIGTTOU] = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         return self
 
     def __exit__(

@@ -142,6 +142,8 @@ def test_followers_run_at_a_lower_priority_those_that_are_wanted() -> None:
     nice = {spec.name: spec.nice for spec in compose.specs(Settings())}
     assert nice["engine"] == nice["gateway"] == 0
     assert {name for name, priority in nice.items() if priority > 0} == set(compose.FOLLOWERS)
+    assert {spec.name for spec in compose.specs(Settings()) if spec.idle} == set(compose.FOLLOWERS)
+    assert not any(spec.idle for spec in compose.specs(Settings(followers_idle=False)))
     assert [spec.name for spec in compose.specs(Settings(followers=""))] == ["engine", "gateway"]
     relaying = compose.specs(Settings(followers="", relay="kafka://broker/events"))
     assert [(spec.name, spec.nice) for spec in relaying][2:] == [("relay", compose.FOLLOWER_NICE)]

@@ -31,11 +31,25 @@ def test_output_of_a_process_is_forwarded_and_its_exit_code_told(log: int, tmp_p
     assert (tmp_path / "log").read_text() == "hello\n"
 
 
-def test_a_process_has_its_own_session_and_priority(log: int, tmp_path: Path) -> None:
+def test_a_process_has_its_own_group_and_priority_and_our_session(log: int, tmp_path: Path) -> None:
     process = SystemLauncher(log)(Spec("follower", ("sleep", "60"), nice=5))
     try:
-        assert os.getsid(process.pid) == process.pid
+        assert os.getpgid(process.pid) == process.pid
+        assert os.getsid(process.pid) == os.getsid(0)
         assert os.getpriority(os.PRIO_PROCESS, process.pid) == 5
+        assert os.sched_getscheduler(process.pid) == os.SCHED_OTHER
+    finally:
+        process.kill()
+        wait_for(process)
+
+
+def test_an_idle_process_and_its_threads_run_when_nothing_else_wants_to(log: int, tmp_path: Path) -> None:
+    source = "import threading, os; threading.Thread(target=lambda: print(os.sched_getscheduler(0))).start()"
+    process = SystemLauncher(log)(Spec("follower", python(source), nice=5, idle=True))
+    try:
+        assert os.sched_getscheduler(process.pid) == os.SCHED_IDLE
+        assert wait_for(process) == 0
+        assert (tmp_path / "log").read_text() == f"{os.SCHED_IDLE}\n"
     finally:
         process.kill()
         wait_for(process)
