@@ -37,6 +37,15 @@ class Settings(BaseSettings):
         repr=False,  # a URL may hold a password
         description="Where entries are kept: files, or the URL of a PostgreSQL database, postgresql://….",
     )
+    services: str = Field(
+        default="files",
+        repr=False,
+        description="Where the projector keeps its tables: files, or the URL of a PostgreSQL database, postgresql://… "
+        "([PostgreSQL](postgresql.md)).",
+    )
+    services_reader: str = Field(
+        default="", description="Role of that database that may query the projector's views; empty: none."
+    )
     standby: bool = Field(
         default=False,
         description="Wait while another engine holds the shard's journal in PostgreSQL, and take over when it is gone.",
@@ -190,6 +199,13 @@ class Settings(BaseSettings):
     @classmethod
     def _is_a_journal(cls, value: str) -> str:
         if value in ("files", "memory") or value.startswith(("postgresql://", "postgres://")):
+            return value
+        raise ValueError("must be files, or the URL of a database, postgresql://…")
+
+    @field_validator("services")
+    @classmethod
+    def _is_a_place(cls, value: str) -> str:
+        if value == "files" or value.startswith(("postgresql://", "postgres://")):
             return value
         raise ValueError("must be files, or the URL of a database, postgresql://…")
 

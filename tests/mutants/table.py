@@ -190,6 +190,14 @@ PROJECTING = (
         READING_TESTS,
     ),
     Mutant(
+        "a position that was lost again",
+        "who sends a position reads at least that, whatever a crash of the database took",
+        READING,
+        "            if position < asked.position:  # what was reached",
+        "            if False:  # what was reached",
+        READING_TESTS,
+    ),
+    Mutant(
         "reconciled without rows",
         "a line left out of a projection is found",
         "src/tallystick/projector/reconciling.py",

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from tallystick.blockfile.disk import Disk
-from tallystick.clock import Clock
-from tallystick.errors import Corrupt
+from tallystick.clock import Clock, SystemClock
+from tallystick.errors import Corrupt, Invalid
 from tallystick.journal.port import JournalReader
 from tallystick.projector.port import Tables, WritableTables
 from tallystick.settings import Settings
+
+if TYPE_CHECKING:
+    from tallystick.projector.postgresql.tables import PostgresTables
 
 FOLDER_NAME = "projector"
 FILE_NAME = "projection.db"
@@ -20,15 +24,19 @@ NAME = "projector"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Where the projection of one shard is."""
+    """Where the projection of one shard is: a file."""
 
     folder: Path
     """Below the data folder."""
 
     @classmethod
-    def of(cls, settings: Settings) -> "Kept":
-        """As the settings say."""
-        return cls(settings.path(FOLDER_NAME))
+    def of(cls, settings: Settings) -> "Kept | KeptInPostgres":
+        """As the settings say. Raises `Invalid` if the driver is missing."""
+        folder = settings.path(FOLDER_NAME)
+        if settings.services == "files":
+            return cls(folder)
+        _needs_driver()
+        return KeptInPostgres(folder, settings.services, settings.shard, settings.services_reader)
 
     @property
     def path(self) -> Path:
@@ -68,7 +76,51 @@ class Kept:
             disk.remove(self.folder / name)
 
 
-def difference(kept: Kept, journal: JournalReader, clock: Clock) -> str | None:
+@dataclass(frozen=True, slots=True)
+class KeptInPostgres:
+    """The same in a database."""
+
+    folder: Path
+    """For what is made to compare with."""
+    url: str = field(repr=False)
+    shard: int
+    reader_role: str
+
+    def exists(self) -> bool:
+        """Whether there is one. Raises `Unavailable` if the database does not say."""
+        from tallystick.projector.postgresql.tables import PostgresReader
+
+        return PostgresReader(self.url, self.shard, "tallystick", SystemClock()).exists()
+
+    def writer(self, disk: Disk, say: Callable[[str], None]) -> WritableTables:
+        """See `Kept.writer`. Raises `Unavailable` when first used, if the database is down or of a later version."""
+        return self._tables(say)
+
+    def _tables(self, say: Callable[[str], None]) -> "PostgresTables":
+        from tallystick.projector.postgresql.tables import PostgresTables
+
+        return PostgresTables(self.url, self.shard, SystemClock(), self.reader_role, say)
+
+    def reader(self, clock: Clock) -> Tables:
+        """See `Kept.reader`."""
+        from tallystick.projector.postgresql.tables import PostgresReader
+
+        return PostgresReader(self.url, self.shard, "tallystick reader", clock)
+
+    def remove(self, disk: Disk) -> None:
+        """Empty the tables; who may read them stays."""
+        with closing(self._tables(lambda said: None)) as tables:
+            tables.clear()
+
+
+def _needs_driver() -> None:
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise Invalid("TALLY_SERVICES", 'PostgreSQL needs psycopg: pip install "tallystick[postgresql]"') from error
+
+
+def difference(kept: Kept | KeptInPostgres, journal: JournalReader, clock: Clock) -> str | None:
     """The first difference between the projection and the journal, in words; None also where none is kept.
 
     Takes as long, and while it runs as much disk, as making it anew. Raises `Unavailable` if the disk is full.
@@ -78,6 +130,7 @@ def difference(kept: Kept, journal: JournalReader, clock: Clock) -> str | None:
 
     if not kept.exists():
         return None
+    kept.folder.mkdir(exist_ok=True)
     try:
         with (
             TemporaryDirectory(dir=kept.folder) as scratch,

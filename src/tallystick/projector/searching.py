@@ -73,7 +73,7 @@ class Search:
     def _count(self, tables: Tables, condition: Condition, bound: int) -> int:
         sql = (
             f"SELECT count(*) FROM (SELECT 1 FROM {self.table} t INDEXED BY {condition.index} "
-            f"WHERE {condition.terms} AND t.seq BETWEEN ? AND ? LIMIT ?)"
+            f"WHERE {condition.terms} AND t.seq BETWEEN ? AND ? LIMIT ?) counted"
         )
         [count] = tables.execute(sql, [*condition.values, self.first, self.last, bound]).fetchone()
         return int(count)

@@ -21,7 +21,8 @@ FAILED_OVER_S = 15.0
 
 
 def run(data, url, *words):
-    environment = {**os.environ, "TALLY_JOURNAL": url, "TALLY_DATA": str(data), "TALLY_ACCOUNTS_MAX": "10000"}
+    environment = {**os.environ, "TALLY_JOURNAL": url, "TALLY_SERVICES": url, "TALLY_ACCOUNTS_MAX": "10000"}
+    environment["TALLY_DATA"] = str(data)
     return subprocess.run(tally(*words), env=environment, capture_output=True, text=True)
 
 
@@ -31,7 +32,10 @@ def test_a_payment_walks_the_whole_way_and_outlives_engine_and_server(own_postgr
     data = tmp_path / "data"
     assert "holds no journal yet" in run(data, url, "up", "engine").stderr
     assert run(data, url, "migrate").returncode == 0
-    with Instance(data, settings={"journal": url, **SMALL}) as instance, Client(instance.url, instance.key) as client:
+    with (
+        Instance(data, settings={"journal": url, "services": url, **SMALL}) as instance,
+        Client(instance.url, instance.key) as client,
+    ):
         world, shop = system_entropy(16).hex(), system_entropy(16).hex()
         for id in (world, shop):
             assert client.open_account(NewAccount(id=id, ledger=LEDGER, code=CODE)).done
@@ -56,6 +60,7 @@ def test_a_payment_walks_the_whole_way_and_outlives_engine_and_server(own_postgr
         doctor = run(data, url, "doctor", "--json")
         assert "entries, and the last block is whole" in doctor.stdout
         assert not (data / "journal").exists(), "all of it is in the database"
+        assert not (data / "projector").exists(), "and what the projector made of it"
         assert run(data, url, "rebuild", "--verify").returncode == 70, "an engine runs"
     verified = run(data, url, "rebuild", "--verify", "--json")
     assert (verified.returncode, json.loads(verified.stdout)["difference"]) == (0, None), verified.stderr

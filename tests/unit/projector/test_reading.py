@@ -348,6 +348,12 @@ def test_a_position_that_does_not_come_in_time_is_unavailable_and_one_past_the_e
         small("balance", account_id=blob(1), position=writer.journal.end() + 1)
 
 
+def test_a_position_that_the_database_lost_after_it_was_reached_is_not_answered_from_before_it(small):
+    small.reached.move(1000)  # told, and then its server crashed with the newest commits
+    with pytest.raises(Unavailable, match="not reached again"):
+        small("balance", account_id=blob(1), position=500)
+
+
 def test_a_long_read_ends_when_its_askers_time_is_over(writer, files):
     small = Asking(files, writer.journal)
     for number in range(10, 400):

@@ -10,20 +10,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, LiteralString
-from urllib.parse import urlsplit
 
 import psycopg
-from psycopg import errors, waiting
-from psycopg.abc import RV, PQGen
-from psycopg.conninfo import conninfo_to_dict
+from psycopg import errors
 from psycopg.rows import TupleRow
 
-from tallystick.errors import Invalid, OutcomeUnknown, Unavailable
+from tallystick.errors import OutcomeUnknown, Unavailable
 from tallystick.journal.postgresql import schema
+from tallystick.postgresql.connecting import UNDONE, VERSION_MIN, Connection, connect, line, shown
 
-VERSION_MIN = 15
-CONNECT_S = 5
-"""For each address of the URL; libpq's setting connect_timeout, unless the URL says."""
 ANSWER_S_MAX = 30.0
 """A commit may wait for a standby that is gone without end, and statement_timeout does not end that wait."""
 NOT_REPLICATED = "01000"
@@ -39,15 +34,6 @@ select set_config('synchronous_commit', case when not %s then 'off' when current
 """
 
 
-class _Connection(psycopg.Connection[TupleRow]):
-    """Waits no longer than it was told, and never cancels."""
-
-    answer_s_max = ANSWER_S_MAX
-
-    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        return waiting.wait(gen, self.pgconn.socket, interval, self.answer_s_max if timeout is None else timeout)
-
-
 class Session:
     """One connection, made when it is needed and made again after it broke. One call at a time, from any thread."""
 
@@ -56,12 +42,12 @@ class Session:
 
         Raises `Invalid` for a URL that cannot be understood.
         """
-        self.place = shown(url)
+        self.place = shown(url, "TALLY_JOURNAL")
         self._url = url
         self._name = name
         self._answer_s_max = answer_s_max
         self._waits = waits
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._warnings: list[str] = []
         self._lock = threading.Lock()
 
@@ -92,7 +78,7 @@ class Session:
                 connection.close()
 
     @contextmanager
-    def _translated(self, writes: bool) -> Iterator[_Connection]:
+    def _translated(self, writes: bool) -> Iterator[Connection]:
         connection = self._connected()
         self._warnings.clear()
         try:
@@ -101,14 +87,14 @@ class Session:
             self.close()
             raise Unavailable(f"{self.place} is a standby, which takes no writes; is the primary down?") from error
         except (errors.InsufficientPrivilege, errors.UndefinedTable, errors.UndefinedColumn) as error:
-            raise Unavailable(f"{self.place}: {_line(error)}; see `tally migrate --help`") from error
+            raise Unavailable(f"{self.place}: {line(error)}; see `tally migrate --help`") from error
         except psycopg.Error as error:
             # What the server itself told before the commit undid the transaction: nothing is there.
-            if (error.sqlstate or "").startswith(_UNDONE):
-                raise Unavailable(f"{self.place}: {_line(error)}") from error
+            if (error.sqlstate or "").startswith(UNDONE):
+                raise Unavailable(f"{self.place}: {line(error)}") from error
             self.close()
             kind = OutcomeUnknown if writes else Unavailable
-            raise kind(f"{self.place}: {_line(error)}") from error
+            raise kind(f"{self.place}: {line(error)}") from error
         except BaseException:
             self.close()  # in the middle of an answer, perhaps: nobody may read its rest as another one's
             raise
@@ -116,21 +102,13 @@ class Session:
             self.close()
             raise OutcomeUnknown(f"{self.place}: {self._warnings[0]}")
 
-    def _connected(self) -> _Connection:
+    def _connected(self) -> Connection:
         if self._connection is not None and not self._connection.closed:
             return self._connection
         try:
-            given = conninfo_to_dict(self._url)
-            connection = _Connection.connect(
-                self._url,
-                autocommit=True,
-                prepare_threshold=2,
-                connect_timeout=int(given.get("connect_timeout") or CONNECT_S),
-                application_name=self._name,
-            )
+            connection = connect(self._url, self._name, self._answer_s_max)
         except psycopg.Error as error:
-            raise Unavailable(f"{self.place} cannot be reached: {_line(error)}") from error
-        connection.answer_s_max = self._answer_s_max
+            raise Unavailable(f"{self.place} cannot be reached: {line(error)}") from error
         connection.add_notice_handler(self._warned)
         try:
             *_, version, fsync, full_pages = connection.execute(_SETTINGS, (self._waits,)).fetchone() or (0, "", "")
@@ -143,7 +121,7 @@ class Session:
             schema.check(connection, self.place)
         except psycopg.Error as error:
             connection.close()
-            raise Unavailable(f"{self.place}: {_line(error)}") from error
+            raise Unavailable(f"{self.place}: {line(error)}") from error
         except BaseException:
             connection.close()
             raise
@@ -155,23 +133,3 @@ class Session:
             self._warnings.append(
                 f"{notice.message_primary}: {notice.message_detail or 'the commit was not waited for'}"
             )
-
-
-_UNDONE = ("22", "23", "25", "40", "42", "53", "54")
-"""Classes of SQLSTATE that a statement fails with before it commits: wrong data, refused, out of resources."""
-
-
-def shown(url: str) -> str:
-    """The URL without password and settings, for people. Raises `Invalid` if it cannot be one."""
-    try:
-        conninfo_to_dict(url)
-        parts = urlsplit(url)
-    except (psycopg.Error, ValueError) as error:
-        raise Invalid("TALLY_JOURNAL", f"is no URL of PostgreSQL: {_line(error)}") from error
-    return f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _line(error: BaseException) -> str:
-    """What the driver said, the first line of it: those after it guess at why."""
-    said = str(error).strip()
-    return said.splitlines()[0] if said else type(error).__name__
