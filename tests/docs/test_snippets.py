@@ -18,12 +18,14 @@ from tallystick.lab.instance import Instance
 from tallystick.settings import Settings
 from tests.docs.pages import GUIDES, PAGES, ROOT, blocks, relative
 
-LANGUAGES = {"python", "sh", "json", "toml", "text", ""}
+LANGUAGES = {"python", "sh", "json", "toml", "sql", "text", ""}
 README = ROOT / "README.md"
 WEBHOOKS = ROOT / "docs" / "webhooks.md"
 WITH_PYTHON = [README, ROOT / "docs" / "queries.md", WEBHOOKS]
 OVER_HTTP = [ROOT / "docs" / "payments.md", ROOT / "docs" / "sdk.md"]
 """Their Python finds a running instance by TALLY_URL and TALLY_API_KEY."""
+POSTGRESQL = ROOT / "docs" / "postgresql.md"
+"""Its SQL is run by tests/unit/projector/test_postgresql.py."""
 WITH_SHELL = [README, WEBHOOKS]
 PORT = "7400"
 MARK = "=== end of block ==="
@@ -33,8 +35,9 @@ MARK = "=== end of block ==="
 def test_only_languages_that_are_tested_are_used(page):
     assert {block.language for block in blocks(page)} <= LANGUAGES
     tested = {"python"} if page in WITH_PYTHON + OVER_HTTP else set()
+    tested |= {"sql"} if page == POSTGRESQL else set()
     if page not in WITH_SHELL:
-        assert not {block.language for block in blocks(page)} & {"python", "sh", "json"} - tested, (
+        assert not {block.language for block in blocks(page)} & {"python", "sh", "json", "sql"} - tested, (
             "test them here first"
         )
 

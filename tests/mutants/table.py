@@ -316,6 +316,7 @@ STORAGE = (
 )
 
 POSTGRESQL = "src/tallystick/journal/postgresql/"
+PROJECTOR_TESTS = "tests/unit/projector/test_postgresql.py::"
 POSTGRESQL_TESTS = "tests/faults/postgresql/test_journal.py::"
 ON_POSTGRESQL = (
     Mutant(
@@ -366,6 +367,15 @@ ON_POSTGRESQL = (
         old='    return before == f"{journal.identity} {journal.epoch - 1}\\n"\n',
         new="    return True\n",
         tests=("tests/e2e/postgresql/test_failover.py::test_what_another_writer_may_contradict_is_made_again",),
+        needs="postgresql",
+    ),
+    Mutant(
+        name="analysts see the tables",
+        promise="who reads the views in plain SQL sees nothing else",
+        file="src/tallystick/projector/postgresql/schema.py",
+        old='("usage on schema {views}", "select on all tables in schema {views}")',
+        new='("usage on schema {views}, projector_0", "select on all tables in schema {views}, projector_0")',
+        tests=(PROJECTOR_TESTS + "test_a_reader_queries_transfers_in_plain_sql_and_sees_nothing_but_the_views",),
         needs="postgresql",
     ),
 )

@@ -10,8 +10,6 @@ from tallystick.records.blocks import BLOCK_SIZE_MAX, HEADER_SIZE
 from tallystick.records.commands import COMMAND_SIZE, COMMANDS_MAX
 from tallystick.settings import LANE_SEGMENT_BYTES_MIN, SEGMENT_BYTES_MIN, Settings, unknown_variables
 
-ROOT = Path(__file__).parents[2]
-
 
 def test_every_setting_says_what_it_means():
     assert all(field.description and field.description.endswith(".") for field in Settings.model_fields.values())
@@ -90,9 +88,3 @@ def test_the_keys_file_stands_in_the_data_folder_unless_named():
 
 def test_paths_stand_in_the_data_folder():
     assert Settings(data=Path("bank")).path("intake", "lane") == Path("bank/intake/lane")
-
-
-def test_the_file_that_the_page_shows_is_understood(file):
-    page = (ROOT / "docs" / "configuration.md").read_text()
-    file.write_text(page.split("```toml\n")[1].split("```")[0])
-    assert Settings().data == Path("/var/lib/tallystick")

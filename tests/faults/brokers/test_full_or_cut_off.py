@@ -3,12 +3,12 @@
 import secrets
 
 import pytest
-from tallystick.intake.address import parse
 
 from services.kafka import Kafka
 from services.rabbitmq import RabbitMQ
 from services.server import CannotStart
 from tallystick.blockfile.disk import SystemDisk
+from tallystick.brokers.address import parse
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.intake.kafka import KafkaIntake
 from tallystick.intake.rabbitmq import RabbitIntake

@@ -11,11 +11,13 @@ from tallystick.journal.follow import Follower
 from tallystick.projector.postgresql.tables import PostgresReader, PostgresTables
 from tallystick.projector.projection import Projection
 from tallystick.projector.sqlite import SqliteTables
+from tests.docs.pages import ROOT, blocks
 from tests.unit.projector.histories import RandomHistory, Writer
 from tests.unit.projector.places import PostgresPlace, rows_of
 
 pytestmark = pytest.mark.service
 BIG = 2**127 + 1
+PAGE_SQL = [block for block in blocks(ROOT / "docs" / "postgresql.md") if block.language == "sql"]
 
 
 @pytest.fixture
@@ -42,6 +44,8 @@ def test_a_reader_queries_transfers_in_plain_sql_and_sees_nothing_but_the_views(
             [(id, amount, state, flags, own, decided_at, timestamp_ns)] = found
             assert (id[-2:], int(amount), state, flags) == ("14", BIG, "open", ["pending"])
             assert (int(own), round(decided_at.timestamp())) == (2**64 - 1, timestamp_ns // 10**9)
+            [shown] = PAGE_SQL
+            assert [int(row[1]) for row in session.execute(shown.text.encode())] == [BIG]
             [total] = session.execute("select debits_pending from ledger_0.totals").fetchall()
             assert int(total[0]) == BIG
             [balances] = session.execute("select credits_pending from ledger_0.accounts where id::text like '%b'")
@@ -61,23 +65,26 @@ def test_it_holds_what_sqlite_holds_and_goes_on_after_its_session_was_ended_at_a
     follower = Follower(journal, Projection(place.open("followed"), journal), SystemClock(), 20)
     tables = follower._effects.tables
     calls, ended = 0, 0
-    inner = tables._connected
 
-    def counted():
-        nonlocal calls, ended
-        calls += 1
-        if calls > ended and tables._connection is not None:  # each time one statement further
-            calls = 0
-            pid = tables._connection.info.backend_pid
-            with psycopg.connect(database, autocommit=True) as other:
-                other.execute("select pg_terminate_backend(%s, 5000)", [pid])
-            ended += 1
-        return inner()
+    def at_any_time(call):
+        def counted(*given):
+            nonlocal calls, ended
+            calls += 1
+            if calls > ended and tables._connection is not None:  # each time one statement further
+                calls = 0
+                pid = tables._connection.info.backend_pid
+                with psycopg.connect(database, autocommit=True) as other:
+                    other.execute("select pg_terminate_backend(%s, 5000)", [pid])
+                ended += 1
+            return call(*given)
 
-    tables._connected = counted
+        return counted
+
+    connected, commit = tables._connected, tables._commit
+    tables._connected, tables._commit = at_any_time(connected), at_any_time(commit)
     while follower.progress().next_seq < journal.end():
         follower.step()
-    tables._connected = inner
+    tables._connected, tables._commit = connected, commit
     assert ended > 10
     assert rows_of(tables) == rows_of(whole.tables)
 
