@@ -49,6 +49,12 @@ def receipt(instance, number):
     return until(lambda: (answer := instance.api().ask("GET", path)).status == 200 and answer.body)
 
 
+def keep_policy(instance, tmp_path):
+    """Once the signer, which starts behind payments, has made its keys."""
+    _, policy = until(lambda: (found := run("audit", "policy", "--data", instance.folder))[0] == 0 and found)
+    (tmp_path / "policy").write_text(policy)
+
+
 def verified(tmp_path, data):
     (tmp_path / "receipt").write_bytes(data)
     code, said = run("audit", "verify", tmp_path / "receipt", "--policy", tmp_path / "policy", "--json")
@@ -56,7 +62,7 @@ def verified(tmp_path, data):
 
 
 def test_text_is_opened_by_the_receipt_until_it_is_erased_and_proofs_stay(instance, tmp_path):
-    (tmp_path / "policy").write_text(run("audit", "policy", "--data", instance.folder)[1])
+    keep_policy(instance, tmp_path)
     asked = body(100, metadata={"reference": SECRET}, metadata_person="p-4711")
     assert pay(instance, asked, "rent-may").status == 201
     again = pay(instance, asked, "rent-may")
@@ -92,7 +98,7 @@ def test_text_is_opened_by_the_receipt_until_it_is_erased_and_proofs_stay(instan
 
 
 def test_a_receipt_says_what_its_amount_means_and_which_act_said_so(instance, tmp_path):
-    (tmp_path / "policy").write_text(run("audit", "policy", "--data", instance.folder)[1])
+    keep_policy(instance, tmp_path)
     assert pay(instance, body(200, flags=["pending"]), "reserve").status == 201
     assert pay(instance, {"id": ids.show(201), "pending_id": ids.show(200), "amount": "7",
                           "flags": ["post_pending_transfer"]}, "post").status == 201  # fmt: skip
@@ -135,7 +141,7 @@ def ask(instance, path, asked, key=None):
 
 def texts(tmp_path, instance, *numbers):
     """What the receipts of these transfers open."""
-    (tmp_path / "policy").write_text(run("audit", "policy", "--data", instance.folder)[1])
+    keep_policy(instance, tmp_path)
     told = [verified(tmp_path, receipt(instance, number)) for number in numbers]
     assert [(code, one["verified"]) for code, one in told] == [(0, True)] * len(numbers)
     return [one.get("text", {}).get("note") for _, one in told]
