@@ -76,7 +76,11 @@ def show_policy(log: Log = "ledger", data: options.Data = None, as_json: options
 
     - `tally audit policy > bank.policy`
     """
+    from tallystick.errors import Unavailable
+
     keys = _keys(data, log)
+    if not keys:  # such a policy would believe nobody
+        raise Unavailable("no keys yet: start `tally up`, or wait until its signer has made them")
     if as_json:
         print_row({"log": [key["vkey"] for key in keys], "quorum": "none"})
         return Exit.DONE

@@ -52,6 +52,12 @@ def test_a_monitor_keeps_what_grew_and_is_alarmed_by_whatever_did_not(capsys, lo
     assert not list(tmp_path.glob("*.new"))
 
 
+def test_a_policy_without_keys_is_not_printed(capsys, tmp_path):
+    code, told = audit(capsys, "policy", "--data", tmp_path)
+    assert code not in (Exit.DONE, None)
+    assert "no keys yet" in told["error"]
+
+
 def test_an_old_checkpoint_that_is_served_again_is_an_alarm_for_who_asks_how_old_it_is(capsys, logs, policy, tmp_path):
     """Attack 11: nothing is wrong with it but its age."""
     kept, folder = tmp_path / "kept", tmp_path / "log"
