@@ -14,16 +14,16 @@ from tallystick.lab.results import Result
 def test_the_demo_kills_the_engine_and_finds_nothing_lost_or_doubled() -> None:
     # Few open files are allowed, so it must use fewer connections than asked for, and say so.
     limited = ["bash", "-c", 'ulimit -n 500; exec "$@"', "bash"]
-    words = ["--no-day", "--connections", "10000", "--payments", "5000", "--json"]
+    words = ["--no-day", "--connections", "10000", "--payments", "20000", "--json"]
     command = [*limited, *tally("demo"), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout
     report = json.loads(done.stdout.splitlines()[-1])
     assert "100 connections instead of 10,000" in " ".join(done.stderr.split())
     assert report["ok"]
-    assert (report["acknowledged"], report["requests"], report["connections"]) == (5000, 5000, 100)
+    assert (report["acknowledged"], report["requests"], report["connections"]) == (20_000, 20_000, 100)
     assert (report["lost"], report["doubled"], report["unknown"], report["altered"]) == (0, 0, 0, 0)
-    assert report["by_status"] == {"created": 4900, "exceeds_credits": 100}
+    assert report["by_status"] == {"created": 19_600, "exceeds_credits": 400}
     assert report["balanced"]
     assert report["sums_match"]
     assert 0 < report["kill_to_first_outcome_s"] < 60
@@ -33,7 +33,7 @@ def test_the_demo_kills_the_engine_and_finds_nothing_lost_or_doubled() -> None:
 @pytest.mark.service
 @pytest.mark.timeout(400)
 def test_the_demo_lives_a_bank_s_day_with_every_process_stopped_and_killed() -> None:
-    words = ["--connections", "100", "--payments", "2000", "--seed", "3", "--json"]
+    words = ["--connections", "100", "--payments", "20000", "--seed", "3", "--json"]
     done = subprocess.run([*tally("demo"), *words], capture_output=True, text=True, timeout=380)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout
     report = json.loads(done.stdout.splitlines()[-1])
