@@ -21,6 +21,7 @@ from tests.faults.brokers.receiving import positions_told, read_queue, read_topi
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(300)]
 KILLS = 8
+READY = b"relay ready"
 TENANTS = (3, 4, 2**64 - 1)
 
 
@@ -60,11 +61,19 @@ def outlet(request, data):
 
 
 def started(data, url, log):
+    """A relay that has said that it is ready."""
+    already = log.read_bytes().count(READY) if log.exists() else 0
     command = [sys.executable, "-m", "tallystick.cli.main", "up", "relay", "--data", str(data)]
     with log.open("ab") as output:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, "TALLY_RELAY": url}
         )
+    waiting, until = threading.Event(), time.monotonic() + 60
+    while log.read_bytes().count(READY) == already:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < until
+        waiting.wait(0.01)
+    return process
 
 
 def test_a_backlog_arrives_whole_and_in_order_through_kills_at_random_points(tmp_path, data, outlet):
@@ -74,13 +83,7 @@ def test_a_backlog_arrives_whole_and_in_order_through_kills_at_random_points(tmp
     random_ = random.Random(seed)
     (data / "run" / "relay.progress").unlink(missing_ok=True)
     for _ in range(KILLS):
-        already = log.read_bytes().count(b"relay ready") if log.exists() else 0
         process = started(data, url, log)
-        until = time.monotonic() + 60
-        while log.read_bytes().count(b"relay ready") == already:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < until
-            waiting.wait(0.01)
         waiting.wait(random_.random() * 1.5)  # somewhere in the middle of it
         process.kill()
         process.wait()
