@@ -37,6 +37,8 @@ TEST_S_MAX = 300
 """More than tests have otherwise: the first one may compile the kernel, and a time-out proves nothing."""
 PASSED, FAILED = 0, 1
 """pytest's exit codes when tests ran; any other code proves nothing about a mutant."""
+SKIPPED = " skipped"
+"""In pytest's closing line: a server that did not start, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def run_tests(
         "NUMBA_DISABLE_JIT": str(int(interpreted)),
         "PYTEST_TIMEOUT": str(TEST_S_MAX),
     }
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-rs", "--no-header", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(
             command, cwd=root, env=environment, capture_output=True, text=True, timeout=limit_s, check=False
@@ -132,7 +134,7 @@ def judge(mutant: Mutant, root: Path, folder: Path, places: "SimpleQueue[Path]")
         apply(mutant, tree)
         for _ in range(TRIES):
             code, output = run_tests(tree, mutant.tests, folder / "caches", mutant.interpreted)
-            if code in (PASSED, FAILED):
+            if code == FAILED or (code == PASSED and SKIPPED not in output):
                 break
     except DoesNotApply as error:
         return verdict(False, str(error))
@@ -141,6 +143,8 @@ def judge(mutant: Mutant, root: Path, folder: Path, places: "SimpleQueue[Path]")
         places.put(place)
     if code == FAILED:
         return verdict(True, next(_failures(output), "a test failed"))
+    if SKIPPED in output:
+        return verdict(False, f"a test was skipped, which proves nothing: {output.strip()[-400:]}")
     if code == PASSED:
         return verdict(False, "SURVIVED: its tests pass")
     return verdict(False, f"pytest ended with {code}, which proves nothing: {output.strip()[-400:]}")
