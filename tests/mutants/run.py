@@ -37,8 +37,8 @@ TEST_S_MAX = 300
 """More than tests have otherwise: the first one may compile the kernel, and a time-out proves nothing."""
 PASSED, FAILED = 0, 1
 """pytest's exit codes when tests ran; any other code proves nothing about a mutant."""
-SKIPPED = " skipped"
-"""In pytest's closing line: a server that did not start, say."""
+SKIPPED = "SKIPPED ["
+"""How pytest tells of each test that did not run: a server did not start, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def run_tests(
         "NUMBA_DISABLE_JIT": str(int(interpreted)),
         "PYTEST_TIMEOUT": str(TEST_S_MAX),
     }
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-rs", "--no-header", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfEs", "--no-header", "-p", "no:cacheprovider", *tests]
     try:
         done = subprocess.run(
             command, cwd=root, env=environment, capture_output=True, text=True, timeout=limit_s, check=False

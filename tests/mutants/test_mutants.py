@@ -22,6 +22,7 @@ def project(tmp_path, monkeypatch):
     (root / "src" / "tallystick" / "__init__.py").write_text(SOURCE)
     (root / "test_promise.py").write_text("import tallystick\n\n\ndef test_kept():\n    assert tallystick.kept()\n")
     (root / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
+    (root / "test_skipped.py").write_text("import pytest\n\n\ndef test_skipped():\n    pytest.skip('no server')\n")
     return root
 
 
@@ -30,6 +31,7 @@ def test_only_a_mutant_whose_tests_run_and_fail_is_caught(project, capsys):
     assert "1 of 1 mutants caught" in capsys.readouterr().out
     uncaught = [
         mutant("missed", tests=("test_nothing.py",)),
+        mutant("no server", tests=("test_skipped.py",)),
         mutant("gone", old="return None"),
         mutant("twice", old="e"),
         mutant("no program", new="return ("),
@@ -41,7 +43,8 @@ def test_only_a_mutant_whose_tests_run_and_fail_is_caught(project, capsys):
     assert "stands 0 times" in lines["gone"]
     assert "stands 5 times" in lines["twice"]
     assert "proves nothing" in lines["no program"]
-    assert "1 of 5 mutants caught" in said
+    assert "skipped, which proves nothing" in lines["no server"]
+    assert "1 of 6 mutants caught" in said
     assert (project / "src" / "tallystick" / "__init__.py").read_text() == SOURCE
 
 
