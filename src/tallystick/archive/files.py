@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tallystick.archive import history
 from tallystick.archive.port import Archived
 from tallystick.blockfile import slots
 from tallystick.blockfile.disk import Disk, File
@@ -141,7 +142,7 @@ class FileArchive(FileArchiveReader):
 
     def add(self, blocks: Sequence[EntryBlock]) -> None:
         record, state = self._opened()
-        fresh = self._fresh(blocks, state.end)
+        fresh = history.fresh(blocks, state.end, f"in {self.folder}")
         if not fresh:
             return
         try:
@@ -175,20 +176,6 @@ class FileArchive(FileArchiveReader):
         self._forget()
         self._lock.release()
 
-    def _fresh(self, blocks: Sequence[EntryBlock], end: Archived) -> list[EntryBlock]:
-        """Those that are not in the archive yet. Raises `Corrupt` unless they tell the same history."""
-        fresh = []
-        for block in blocks:
-            header = block.header
-            if header.first >= end.next_seq:
-                if header.first != end.next_seq or header.previous != end.hash:
-                    raise Corrupt(_two_histories(self.folder, end.next_seq))
-                fresh.append(block)
-                end = Archived(header.next, header.hash)
-            elif header.next > end.next_seq or (header.next == end.next_seq and header.hash != end.hash):
-                raise Corrupt(_two_histories(self.folder, end.next_seq))
-        return fresh
-
     def _opened(self) -> tuple[Slots, _State]:
         if self._slots is None:
             self._slots = Slots(self.folder / STATE, self._disk)
@@ -210,10 +197,3 @@ class FileArchive(FileArchiveReader):
 def path_of(folder: Path, start: int) -> Path:
     """The file whose blocks begin with entry `start`."""
     return folder / f"{start:020d}{SUFFIX}"
-
-
-def _two_histories(folder: Path, seq: int) -> str:
-    return (
-        f"the journal and its archive in {folder} tell two histories before entry {seq}: stop, and find out which one "
-        "was signed"
-    )

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Protocol
 
+from tallystick.archive import history
 from tallystick.archive.port import Archived, ArchivedActs
 from tallystick.errors import Corrupt
 from tallystick.records.blocks import (
@@ -125,7 +126,7 @@ class ObjectArchive:
 
     def add(self, blocks: Sequence[EntryBlock]) -> None:
         end, last = self._known or self._last()
-        fresh = self._fresh(blocks, end)
+        fresh = history.fresh(blocks, end, self._below)
         if not fresh:
             return
         self._known = None  # until it is done, what the store has is to be found out
@@ -141,26 +142,6 @@ class ObjectArchive:
     def _last(self) -> tuple[Archived, str]:
         next_seq, digest, name, positions = self._chain.last()
         return (Archived(next_seq, digest, unpack_positions(positions)) if name else Archived()), name
-
-    def _fresh(self, blocks: Sequence[EntryBlock], end: Archived) -> list[EntryBlock]:
-        """Those that are not in the archive yet. Raises `Corrupt` unless they tell the same history."""
-        fresh = []
-        for block in blocks:
-            header = block.header
-            if header.first >= end.next_seq:
-                if header.first != end.next_seq or header.previous != end.hash:
-                    raise Corrupt(self._two_histories(end.next_seq))
-                fresh.append(block)
-                end = Archived(header.next, header.hash)
-            elif header.next > end.next_seq or (header.next == end.next_seq and header.hash != end.hash):
-                raise Corrupt(self._two_histories(end.next_seq))
-        return fresh
-
-    def _two_histories(self, seq: int) -> str:
-        return (
-            f"the journal and its archive {self._below} tell two histories before entry {seq}: stop, and find out "
-            "which one was signed"
-        )
 
     def _blocks(self, seq: int, end: Archived, last: str) -> Iterator[EntryBlock]:
         expected: int | None = None
