@@ -12,7 +12,8 @@ from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose.library import Ledger
 from tallystick.compose.parts import open_files
 from tallystick.errors import Fenced, Invalid, OutcomeUnknown, Unavailable
-from tallystick.records.commands import ACCOUNT_EVENT, TRANSFER_EVENT, AccountFlag, Opcode, Side, TransferFlag
+from tallystick.journal.files import FileJournalReader
+from tallystick.records.commands import ACCOUNT_EVENT, TRANSFER_EVENT, AccountFlag, Kind, Opcode, Side, TransferFlag
 from tallystick.records.objects import Account, Control, Transfer
 from tallystick.statuses import CREATED, AccountStatus, ControlStatus, TransferStatus
 
@@ -311,6 +312,22 @@ def failing(tmp_path):
     open_accounts(ledger, 1, 2)
     yield disk, ledger
     ledger.close()
+
+
+def test_nobody_is_woken_before_the_journal_holds_their_outcome_durably(ledger, tmp_path):
+    reader = FileJournalReader(tmp_path / "books" / "journal", SystemDisk())
+    durable_when_woken = []
+    woken = threading.Event()
+
+    class Caller:
+        def settle(self, value):
+            durable_when_woken.append(reader.end())
+            woken.set()
+
+    ledger._callers.ask(Caller(), ledger.packed(Kind.TRANSFER, [transfer(10)], 1, None), 1)
+    assert woken.wait(60)
+    assert durable_when_woken == [5]  # two accounts and their seal, the transfer and its
+    reader.close()
 
 
 @pytest.mark.parametrize("operation", ["write", "sync"])
