@@ -323,8 +323,8 @@ ON_POSTGRESQL = (
         name="async commit on PostgreSQL",
         promise="a block is durable when append returns, though the server is killed",
         file=POSTGRESQL + "writing.py",
-        old='        self._writes = Session(url, f"tallystick engine {shard}", answer_s_max)\n',
-        new='        self._writes = Session(url, f"tallystick engine {shard}", answer_s_max, waits=False)\n',
+        old='        self._writes = session(url, f"tallystick engine {shard}", answer_s_max)\n',
+        new='        self._writes = session(url, f"tallystick engine {shard}", answer_s_max, waits=False)\n',
         tests=(POSTGRESQL_TESTS + "test_what_was_acknowledged_outlives_a_server_that_is_killed",),
         needs="postgresql",
     ),
@@ -340,7 +340,7 @@ ON_POSTGRESQL = (
     Mutant(
         name="warning taken for success",
         promise="a commit whose wait for a standby was cancelled is unknown, never success",
-        file=POSTGRESQL + "sessions.py",
+        file="src/tallystick/postgresql/sessions.py",
         old="        if notice.sqlstate == NOT_REPLICATED:\n",
         new="        if False:\n",
         tests=(

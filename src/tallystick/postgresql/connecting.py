@@ -1,5 +1,6 @@
 """One connection to PostgreSQL that waits no longer than it was told, and never cancels; and errors in one line."""
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import psycopg
@@ -8,7 +9,7 @@ from psycopg.abc import RV, PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
-from tallystick.errors import Invalid
+from tallystick.errors import Invalid, Unavailable
 
 VERSION_MIN = 15
 CONNECT_S = 5
@@ -37,6 +38,26 @@ def connect(url: str, name: str, answer_s_max: float) -> Connection:
         application_name=name,
     )
     connection.answer_s_max = answer_s_max
+    return connection
+
+
+def opened(url: str, place: str, name: str, answer_s_max: float, prepare: Callable[[Connection], None]) -> Connection:
+    """As `connect`, to a server that is new enough, set up and looked at by `prepare`. Raises `Unavailable`."""
+    try:
+        connection = connect(url, name, answer_s_max)
+    except psycopg.Error as error:
+        raise Unavailable(f"{place} cannot be reached: {line(error)}") from error
+    try:
+        version = connection.info.server_version // 10_000
+        if version < VERSION_MIN:
+            raise Unavailable(f"{place} is PostgreSQL {version}; {VERSION_MIN} or newer is needed")
+        prepare(connection)
+    except psycopg.Error as error:
+        connection.close()
+        raise Unavailable(f"{place}: {line(error)}") from error
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

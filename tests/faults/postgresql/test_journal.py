@@ -14,9 +14,10 @@ import pytest
 from services.server import children, wait_until
 from tallystick.conformance.samples import append, next_block
 from tallystick.errors import Corrupt, Fenced, OutcomeUnknown, Unavailable
-from tallystick.journal.postgresql import schema, sessions, writing
-from tallystick.journal.postgresql.reading import PostgresJournalReader
+from tallystick.journal.postgresql import schema, writing
+from tallystick.journal.postgresql.reading import PostgresJournalReader, session
 from tallystick.journal.postgresql.writing import PostgresJournal
+from tallystick.postgresql import connecting
 
 pytestmark = pytest.mark.service
 LATER_S = 30
@@ -282,6 +283,7 @@ def test_a_writer_whose_process_was_killed_holds_up_no_other(url):
 import os, signal
 from tallystick.conformance.samples import append
 from tallystick.journal.postgresql.writing import PostgresJournal
+from tallystick.postgresql import connecting
 journal = PostgresJournal.open({url!r})
 append(journal, 8000)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -386,7 +388,7 @@ class TestAServerThatCannotBeUsed:
         assert "certificate" in self.said(url.replace("@127.0.0.1:", "@ip6-localhost:") + "&hostaddr=127.0.0.1")
 
     def test_it_is_too_old(self, url, monkeypatch):
-        monkeypatch.setattr(sessions, "VERSION_MIN", 99)
+        monkeypatch.setattr(connecting, "VERSION_MIN", 99)
         assert "99 or newer is needed" in self.said(url)
 
     def test_it_has_no_tables(self, database):
@@ -419,12 +421,11 @@ def test_a_lock_that_is_no_writers_is_told_of(url):
 
 @pytest.mark.parametrize("weaker", ["off", "local", "remote_write"])
 def test_a_database_that_commits_without_waiting_is_made_to_wait(url, weaker):
-    with psycopg.connect(url, autocommit=True) as session:
-        name = session.info.dbname
-        session.execute(f"alter database {name} set synchronous_commit = {weaker}")
-    session = sessions.Session(url, "test")
-    assert session.read("select current_setting('synchronous_commit')") == [("on",)]
-    session.close()
+    with psycopg.connect(url, autocommit=True) as database:
+        name = database.info.dbname
+        database.execute(f"alter database {name} set synchronous_commit = {weaker}")
+    with closing(session(url, "test")) as opened:
+        assert opened.read("select current_setting('synchronous_commit')") == [("on",)]
 
 
 def test_migrating_twice_changes_nothing(database):

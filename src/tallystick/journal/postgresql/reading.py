@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from tallystick.clock import Clock
 from tallystick.errors import Corrupt
-from tallystick.journal.postgresql.sessions import ANSWER_S_MAX, Session
+from tallystick.journal.postgresql import schema
+from tallystick.postgresql.sessions import ANSWER_S_MAX, Session
 from tallystick.records.blocks import HEADER_SIZE, LANE_SIZE, EntryBlock, parse
 from tallystick.records.details import DETAILS, DETAILS_SIZE
 from tallystick.records.entries import ENTRY, ENTRY_SIZE
@@ -42,6 +43,12 @@ select substring(block.body from wanted.entry_at + 1 for {ENTRY_SIZE}),
 _BODY = "select body from tallystick.blocks where shard = %b and first = %b"
 
 
+def session(url: str, name: str, answer_s_max: float = ANSWER_S_MAX, waits: bool = True) -> Session:
+    """A session on the journal's tables. See `Session`."""
+    remedy = "; see `tally migrate --help`"
+    return Session(url, "TALLY_JOURNAL", name, schema.check, answer_s_max, waits, remedy)
+
+
 class PostgresJournalReader:
     """One session, made when first needed. Safe for concurrent calls: they take turns."""
 
@@ -57,7 +64,7 @@ class PostgresJournalReader:
 
         Raises `Invalid` for a URL that cannot be understood. All else raises `Unavailable`, at the first call.
         """
-        self._reads = Session(url, name, answer_s_max)
+        self._reads = session(url, name, answer_s_max)
         self._shard = shard
         self._place = f"{self._reads.place}, shard {shard}"
         self._end = 0

@@ -5,9 +5,9 @@ import socket
 
 from tallystick.errors import Corrupt, Fenced, OutcomeUnknown, Unavailable
 from tallystick.journal.port import Tail
-from tallystick.journal.postgresql.reading import PostgresJournalReader
-from tallystick.journal.postgresql.sessions import ANSWER_S_MAX, Session
+from tallystick.journal.postgresql.reading import PostgresJournalReader, session
 from tallystick.journal.tails import continued
+from tallystick.postgresql.sessions import ANSWER_S_MAX
 from tallystick.records.blocks import HEADER_SIZE, LANE_SIZE, Bytes, Header, parse_header, unpack_positions
 
 LEASE_S = 3.0
@@ -59,9 +59,9 @@ class PostgresJournal(PostgresJournalReader):
         """
         super().__init__(url, shard, f"tallystick engine {shard}, reading", answer_s_max)
         self._spent = False
-        self._writes = Session(url, f"tallystick engine {shard}", answer_s_max)
+        self._writes = session(url, f"tallystick engine {shard}", answer_s_max)
         # What is noted is told again soon, or by the next writer: it need not wait for a disk.
-        self._notes = Session(url, f"tallystick engine {shard}, notes", answer_s_max, waits=False)
+        self._notes = session(url, f"tallystick engine {shard}, notes", answer_s_max, waits=False)
         try:
             self._take(lease_s)
         except BaseException:

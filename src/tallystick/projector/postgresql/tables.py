@@ -19,7 +19,7 @@ from psycopg.types.numeric import Int8BinaryDumper
 
 from tallystick.clock import Clock
 from tallystick.errors import Corrupt, OutcomeUnknown, Unavailable
-from tallystick.postgresql.connecting import UNDONE, VERSION_MIN, Connection, connect, line, shown
+from tallystick.postgresql.connecting import UNDONE, Connection, connect, line, opened, shown
 from tallystick.projector.port import Found, Row
 from tallystick.projector.postgresql import schema
 
@@ -35,8 +35,7 @@ select set_config('synchronous_commit', 'off', false), set_config('client_min_me
        set_config('enable_bitmapscan', 'off', false), set_config('enable_hashjoin', 'off', false),
        set_config('enable_mergejoin', 'off', false), set_config('tcp_keepalives_idle', '5', false),
        set_config('tcp_keepalives_interval', '2', false), set_config('tcp_keepalives_count', '3', false),
-       set_config('search_path', %s, false), set_config('default_transaction_read_only', %s, false),
-       current_setting('server_version_num')::int
+       set_config('search_path', %s, false), set_config('default_transaction_read_only', %s, false)
 """
 _TOO_LATE = "57014"
 """A statement that ran into its time-out; the session is as good as before."""
@@ -141,29 +140,14 @@ class _PostgresTables:
             return self._connection
         if self._is_within:
             raise Unavailable(f"{self.place}: the connection broke")
-        try:
-            connection = connect(self._url, self._name, ANSWER_S_MAX)
-        except psycopg.Error as error:
-            raise Unavailable(f"{self.place} cannot be reached: {line(error)}") from error
-        try:
-            self._prepare(connection)
-        except psycopg.Error as error:
-            connection.close()
-            raise Unavailable(f"{self.place}: {line(error)}") from error
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-        return connection
+        self._connection = opened(self._url, self.place, self._name, ANSWER_S_MAX, self._prepare)
+        return self._connection
 
     def _prepare(self, connection: Connection) -> None:
         # Always of one size, whatever the number: else each size is another statement to plan.
         connection.adapters.register_dumper(int, Int8BinaryDumper)
         tables = schema.tables_of(self.shard)
-        row = connection.execute(_SETTINGS, (tables, "on" if self.reads_only else "off")).fetchone()
-        version = row[-1] if row else 0
-        if version < VERSION_MIN * 10_000:
-            raise Unavailable(f"{self.place} is PostgreSQL {version // 10_000}; {VERSION_MIN} or newer is needed")
+        connection.execute(_SETTINGS, (tables, "on" if self.reads_only else "off"))
         self._look(connection)
 
     def _look(self, connection: Connection) -> None:

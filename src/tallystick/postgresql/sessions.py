@@ -7,7 +7,7 @@ warning, whoever caused it, means an outcome that is unknown.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, LiteralString
 
@@ -16,8 +16,7 @@ from psycopg import errors
 from psycopg.rows import TupleRow
 
 from tallystick.errors import OutcomeUnknown, Unavailable
-from tallystick.journal.postgresql import schema
-from tallystick.postgresql.connecting import UNDONE, VERSION_MIN, Connection, connect, line, shown
+from tallystick.postgresql.connecting import UNDONE, Connection, line, opened, shown
 
 ANSWER_S_MAX = 30.0
 """A commit may wait for a standby that is gone without end, and statement_timeout does not end that wait."""
@@ -30,21 +29,34 @@ select set_config('synchronous_commit', case when not %s then 'off' when current
        set_config('client_min_messages', 'warning', false), set_config('jit', 'off', false),
        set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
        set_config('tcp_keepalives_count', '3', false), set_config('search_path', 'pg_catalog', false),
-       current_setting('server_version_num')::int, current_setting('fsync'), current_setting('full_page_writes')
+       current_setting('fsync'), current_setting('full_page_writes')
 """
 
 
 class Session:
     """One connection, made when it is needed and made again after it broke. One call at a time, from any thread."""
 
-    def __init__(self, url: str, name: str, answer_s_max: float = ANSWER_S_MAX, waits: bool = True) -> None:
-        """`name` is what the server's tables show. Without `waits` a write returns before any disk has it.
+    def __init__(
+        self,
+        url: str,
+        setting: str,
+        name: str,
+        look: Callable[[Connection, str], None],
+        answer_s_max: float = ANSWER_S_MAX,
+        waits: bool = True,
+        remedy: str = "",
+    ) -> None:
+        """`name` is what the server's tables show. `look` is called with each new connection and the place, and raises
+        `Unavailable` if what is there will not do; `remedy` is said where rights or tables are missing. Without `waits`
+        a write returns before any disk has it.
 
-        Raises `Invalid` for a URL that cannot be understood.
+        Raises `Invalid`, naming the `setting`, for a URL that cannot be understood.
         """
-        self.place = shown(url, "TALLY_JOURNAL")
+        self.place = shown(url, setting)
         self._url = url
         self._name = name
+        self._look = look
+        self._remedy = remedy
         self._answer_s_max = answer_s_max
         self._waits = waits
         self._connection: Connection | None = None
@@ -87,7 +99,7 @@ class Session:
             self.close()
             raise Unavailable(f"{self.place} is a standby, which takes no writes; is the primary down?") from error
         except (errors.InsufficientPrivilege, errors.UndefinedTable, errors.UndefinedColumn) as error:
-            raise Unavailable(f"{self.place}: {line(error)}; see `tally migrate --help`") from error
+            raise Unavailable(f"{self.place}: {line(error)}{self._remedy}") from error
         except psycopg.Error as error:
             # What the server itself told before the commit undid the transaction: nothing is there.
             if (error.sqlstate or "").startswith(UNDONE):
@@ -103,30 +115,16 @@ class Session:
             raise OutcomeUnknown(f"{self.place}: {self._warnings[0]}")
 
     def _connected(self) -> Connection:
-        if self._connection is not None and not self._connection.closed:
-            return self._connection
-        try:
-            connection = connect(self._url, self._name, self._answer_s_max)
-        except psycopg.Error as error:
-            raise Unavailable(f"{self.place} cannot be reached: {line(error)}") from error
+        if self._connection is None or self._connection.closed:
+            self._connection = opened(self._url, self.place, self._name, self._answer_s_max, self._prepare)
+        return self._connection
+
+    def _prepare(self, connection: Connection) -> None:
         connection.add_notice_handler(self._warned)
-        try:
-            *_, version, fsync, full_pages = connection.execute(_SETTINGS, (self._waits,)).fetchone() or (0, "", "")
-            if version < VERSION_MIN * 10_000:
-                raise Unavailable(f"{self.place} is PostgreSQL {version // 10_000}; {VERSION_MIN} or newer is needed")
-            if (fsync, full_pages) != ("on", "on"):
-                raise Unavailable(
-                    f"{self.place}: fsync and full_page_writes must be on: what is committed must be kept"
-                )
-            schema.check(connection, self.place)
-        except psycopg.Error as error:
-            connection.close()
-            raise Unavailable(f"{self.place}: {line(error)}") from error
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-        return connection
+        *_, fsync, full_pages = connection.execute(_SETTINGS, (self._waits,)).fetchone() or ("", "")
+        if (fsync, full_pages) != ("on", "on"):
+            raise Unavailable(f"{self.place}: fsync and full_page_writes must be on: what is committed must be kept")
+        self._look(connection, self.place)
 
     def _warned(self, notice: errors.Diagnostic) -> None:
         if notice.sqlstate == NOT_REPLICATED:
