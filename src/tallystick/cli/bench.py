@@ -272,6 +272,7 @@ def follow(
     entries: Annotated[int, typer.Option(min=10_000, help="Transfers of the case `projector`.")] = 1_000_000,
     webhooks: Annotated[int, typer.Option(min=1, help="Webhooks of the case `notifier`.")] = 50_000,
     data: Folder = None,
+    services: Journal = "files",
     as_json: options.Json = False,
 ) -> int:
     """What followers make of the journal, each against a reference that does no more than it must.
@@ -279,12 +280,13 @@ def follow(
     Cases: `projector` (from entry 0 into new tables, on one core, against reading the same blocks; then again, killed
     three times on its way), `notifier` (webhooks to a receiver on this machine, each signed, sent, checked and written
     down, against the same client posting as many bytes and keeping nothing). Exit code 1 if the tables differ from the
-    journal, 3 if a webhook was lost.
+    journal, 3 if a webhook was lost. With `--services postgresql://…` the followers keep their tables there.
 
     **Examples**
 
     - `tally bench follow`
     - `tally bench follow --case projector --entries 100000 --runs 1 --json`
+    - `tally bench follow --services "postgresql://tally@127.0.0.1/postgres"`
     """
     from tallystick.errors import Invalid
     from tallystick.lab import bench_follow, bench_notifier
@@ -294,9 +296,10 @@ def follow(
     if unknown := set(case or ()) - set(cases):
         raise Invalid("--case", f"no such case as {min(unknown)!r}; there are {', '.join(map(repr, cases))}")
     chosen = case or cases
-    results = bench_follow.run(entries, runs, [name for name in chosen if name in bench_follow.CASES], data, say)
+    names = [name for name in chosen if name in bench_follow.CASES]
+    results = bench_follow.run(entries, runs, names, data, say, services)
     if bench_notifier.CASE in chosen:
-        results.append(bench_notifier.run(runs, webhooks, data, say))
+        results.append(bench_notifier.run(runs, webhooks, data, say, services))
     render(results, as_json)
     return Exit.REFUSED if any(result.extra.get("difference") for result in results) else Exit.DONE
 

@@ -1,6 +1,6 @@
 """The notifier process: `Settings` → a running notifier, until SIGTERM or SIGINT.
 
-One thread has the file and the event loop: it follows the journal, makes deliveries, sends them and answers gateways,
+One thread has the tables and the event loop: it follows the journal, makes deliveries, sends them and answers gateways,
 in small steps by turns. Look-ups of names have threads of their own. Nothing here is on the way of a payment.
 """
 
@@ -18,10 +18,10 @@ import uvloop
 from tallystick.answers.addresses import address
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.compose import logs
+from tallystick.compose import logs, webhooks
 from tallystick.compose.journals import Place
 from tallystick.compose.notifying import Watch
-from tallystick.errors import Unavailable
+from tallystick.errors import OutcomeUnknown, Unavailable
 from tallystick.inquiries.serverend import ServerEnd
 from tallystick.journal import progress
 from tallystick.journal.follow import Follower
@@ -30,9 +30,8 @@ from tallystick.notifier.addresses import Guard
 from tallystick.notifier.deliveries import Deliveries
 from tallystick.notifier.delivering import Courier, Limits
 from tallystick.notifier.desk import Desk
-from tallystick.notifier.file import File
 from tallystick.notifier.making import ENTRIES_AT_ONCE, Making
-from tallystick.notifier.schema import FILE, FOLDER, LOCK
+from tallystick.notifier.schema import FOLDER, LOCK
 from tallystick.notifier.sending import HttpSender
 from tallystick.notifier.subscriptions import Subscriptions
 from tallystick.settings import Settings
@@ -41,7 +40,7 @@ NAME = "notifier"
 POLL_S = 0.02
 """How long to wait at the durable end: a webhook is that much later, and an idle machine has little to do."""
 RETRY_S = 1.0
-"""How long to wait when the file cannot be written, as on a full disk."""
+"""How long to wait when the tables cannot be written, as on a full disk."""
 PROGRESS_EVERY_S = 1.0
 TIDY_EVERY_S = 60.0
 STOP_S = 3.0
@@ -72,14 +71,14 @@ class _Notifier:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._clock = SystemClock(settings.clock_offset_file)
-        self._file = File(settings.path(*FILE))
+        self._tables = webhooks.open_tables(settings)
         self._journal = Place.of(settings).reader(SystemDisk())
-        self._subscriptions = Subscriptions(self._file, system_entropy, settings.webhook_loopback)
-        self._deliveries = Deliveries(self._file, settings.shard)
-        self._making = Making(self._file, self._journal, self._subscriptions, self._deliveries, self._clock)
+        self._subscriptions = Subscriptions(self._tables, system_entropy, settings.webhook_loopback)
+        self._deliveries = Deliveries(self._tables, settings.shard)
+        self._making = Making(self._tables, self._journal, self._subscriptions, self._deliveries, self._clock)
         self._follower = Follower(self._journal, self._making, self._clock, ENTRIES_AT_ONCE)
         self._desk = Desk(
-            self._file,
+            self._tables,
             self._journal,
             self._subscriptions,
             self._deliveries,
@@ -99,7 +98,7 @@ class _Notifier:
         settings = self._settings
         sender = HttpSender(Guard(settings.webhook_loopback), settings.webhook_timeout_s)
         self._courier = Courier(
-            self._file,
+            self._tables,
             self._subscriptions,
             self._deliveries,
             self._making,
@@ -132,7 +131,7 @@ class _Notifier:
             await loop.run_in_executor(None, end.close)  # its workers wait for this loop
             await self._courier.stop(STOP_S)
             await sender.close()
-            self._file.close()
+            self._tables.close()
             self._journal.close()
         _log.info("notifier stopped", sent=self._courier.sent)
 
@@ -140,12 +139,13 @@ class _Notifier:
         """A bit of everything; returns in how many seconds there may be more to do."""
         now_ns = self._clock.wall_ns()
         try:
+            self._tables.settle()
             follow_s = self._follower.step()
             more = self._making.step()
             deliver_s = self._courier.step()
             self._tidy(now_ns)
             self._trouble = ""
-        except Unavailable as error:
+        except (Unavailable, OutcomeUnknown) as error:
             if str(error) != self._trouble:
                 _log.warning("the notifier cannot go on just now", error=str(error))
             self._trouble = str(error)
@@ -166,7 +166,7 @@ class _Notifier:
     def _tidy(self, now_ns: int) -> None:
         if now_ns - self._tidied_at_ns < TIDY_EVERY_S * _SECOND:
             return
-        with self._file.commit():
+        with self._tables.commit():
             full = self._deliveries.tidy(now_ns - round(self._settings.webhook_retention_s * _SECOND))
             self._desk.tidy(now_ns)
         if not full:  # else there is more: go on in the next step
@@ -203,7 +203,7 @@ class _Notifier:
 
 
 class _Window:
-    """What a worker of the server end asks: it hands the question to the loop, which has the file, and waits."""
+    """What a worker of the server end asks: it hands the question to the loop, which has the tables, and waits."""
 
     def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
         self._desk = desk
@@ -225,6 +225,8 @@ class _Window:
             return  # nobody waits any more: nothing is done
         try:
             told.set_result(self._desk.answer(operation, tenant, body))
+        except OutcomeUnknown as error:
+            told.set_exception(Unavailable(f"it is not known whether this was done, ask again: {error}"))
         except BaseException as error:
             told.set_exception(error)
         self._wake()

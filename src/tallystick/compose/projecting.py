@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tallystick.blockfile.disk import Disk
 from tallystick.clock import Clock, SystemClock
-from tallystick.errors import Corrupt, Invalid
+from tallystick.compose import services
+from tallystick.errors import Corrupt
 from tallystick.journal.port import JournalReader
 from tallystick.projector.port import Tables, WritableTables
 from tallystick.settings import Settings
@@ -35,7 +36,7 @@ class Kept:
         folder = settings.path(FOLDER_NAME)
         if settings.services == "files":
             return cls(folder)
-        _needs_driver()
+        services.needs_driver()
         return KeptInPostgres(folder, settings.services, settings.shard, settings.services_reader)
 
     @property
@@ -111,13 +112,6 @@ class KeptInPostgres:
         """Empty the tables; who may read them stays."""
         with closing(self._tables(lambda said: None)) as tables:
             tables.clear()
-
-
-def _needs_driver() -> None:
-    try:
-        import psycopg  # noqa: F401
-    except ImportError as error:
-        raise Invalid("TALLY_SERVICES", 'PostgreSQL needs psycopg: pip install "tallystick[postgresql]"') from error
 
 
 def difference(kept: Kept | KeptInPostgres, journal: JournalReader, clock: Clock) -> str | None:

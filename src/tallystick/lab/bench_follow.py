@@ -1,17 +1,18 @@
 """`tally bench follow`: how fast a follower comes along behind the journal, on one core, and is its effect there once?
 
 Each case is one follower, and brings what it needs: add a function to `CASES`. The projector's journal is filled in
-process first. Then, in each run, a process of its own, bound to one core, follows it from entry 0 into a new file; a
-last one, not measured, is killed on its way as often as asked. What either made is counted against the journal.
+process first. Then, in each run, a process of its own, bound to one core, follows it from entry 0 into a new file, or
+into new tables of a database, whose server takes what cores there are; a last one, not measured, is killed on its way.
+What either made is counted against the journal.
 """
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -21,17 +22,17 @@ import numpy.typing as npt
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock
 from tallystick.compose.library import Ledger
-from tallystick.compose.projecting import FILE_NAME
+from tallystick.compose.projecting import FILE_NAME, Kept, KeptInPostgres
 from tallystick.errors import Unavailable
 from tallystick.journal.files import FileJournalReader
 from tallystick.journal.follow import Cursor, Follower, slices
 from tallystick.lab.results import Result, median, ratio
 from tallystick.projector.projection import COMMITTED_AT_ONCE, Projection
-from tallystick.projector.sqlite import SqliteTables
 from tallystick.records.commands import ACCOUNT_EVENT, COMMANDS_MAX, TRANSFER_EVENT, Kind
 from tallystick.records.entries import TRANSFER_WORK
 from tallystick.statuses import CREATED, STORED_MASK
 
+FILES = "files"
 ENTRIES = 1_000_000
 ACCOUNTS = 10_000
 KILLS = 3
@@ -51,13 +52,18 @@ class Followed(msgspec.Struct, frozen=True):
     """To read and verify the same blocks and do nothing with them."""
 
 
-def run(entries: int, runs: int, names: list[str], folder: Path | None, say: Say) -> list[Result]:
-    """The cases named. Raises `Unavailable` if a process fails, or makes what the journal does not say."""
+def run(
+    entries: int, runs: int, names: list[str], folder: Path | None, say: Say, services: str = FILES
+) -> list[Result]:
+    """The cases named; `services`: a PostgreSQL server to keep tables in.
+
+    Raises `Unavailable` if a process fails, or makes what the journal does not say.
+    """
     results = []
     for name, case in CASES.items():
         if name in names:
-            with tempfile.TemporaryDirectory(prefix="tally-follow-", dir=folder) as place:
-                results.append(case(entries, runs, Path(place), say))
+            with tempfile.TemporaryDirectory(prefix="tally-follow-", dir=folder) as place, own_place(services) as url:
+                results.append(case(entries, runs, Path(place), say, url))
     return results
 
 
@@ -97,7 +103,7 @@ def _require_created(results: Rows) -> None:
         raise RuntimeError("a command of the bench was refused: its figure would say nothing")
 
 
-def _projector(entries: int, runs: int, place: Path, say: Say) -> Result:
+def _projector(entries: int, runs: int, place: Path, say: Say, url: str) -> Result:
     """The projector from entry 0 to the end."""
     data = place / "ledger"
     say(f"filling: {entries:,} transfers between {ACCOUNTS:,} accounts")
@@ -105,16 +111,16 @@ def _projector(entries: int, runs: int, place: Path, say: Say) -> Result:
     told: list[Followed] = []
     for number in range(runs):
         say(f"run {number + 1} of {runs}")
-        target = place / f"run-{number}"
-        told.append(_child(data, target))
-        faults = difference(data, target)
+        target = _Target(data, place / f"run-{number}", number, url)
+        told.append(_child(target))
+        faults = difference(data, target.kept())
         if faults:
             raise Unavailable(f"the projection of run {number + 1} is wrong: {faults}")
     say(f"killing it {KILLS} times on its way")
-    target = place / "killed"
+    target = _Target(data, place / "killed", runs, url)
     for kill in range(KILLS):
-        _killed(data, target, (kill + 1) * 0.2 * median(each.wall_s for each in told))
-    _child(data, target)
+        _killed(target, (kill + 1) * 0.2 * median(each.wall_s for each in told))
+    _child(target)
     rate = median(each.entries / each.wall_s for each in told)
     reference = median(each.entries / each.read_s for each in told)
     return Result(
@@ -129,38 +135,74 @@ def _projector(entries: int, runs: int, place: Path, say: Say) -> Result:
             "runs": runs,
             "entries": told[0].entries,
             "cpu_rate": round(median(each.entries / each.cpu_s for each in told)),
-            "file_bytes_an_entry": round((place / "run-0" / FILE_NAME).stat().st_size / told[0].entries, 1),
+            **({"file_bytes_an_entry": _bytes_an_entry(place / "run-0", told[0].entries)} if url == FILES else {}),
             "kills": KILLS,
-            "difference": difference(data, target),
+            "difference": difference(data, target.kept()),
         },
     )
 
 
-CASES: dict[str, Callable[[int, int, Path, Say], Result]] = {"projector": _projector}
-"""By follower: (entries, runs, an empty folder, say) → its result."""
+CASES: dict[str, Callable[[int, int, Path, Say, str], Result]] = {"projector": _projector}
+"""By follower: (entries, runs, an empty folder, say, `files` or a database) → its result."""
 
 
-def _command(data: Path, target: Path) -> list[str]:
-    return [sys.executable, "-m", "tallystick.lab.bench_follow", str(data), str(target)]
+def _bytes_an_entry(target: Path, entries: int) -> float:
+    return round((target / FILE_NAME).stat().st_size / entries, 1)
 
 
-def _child(data: Path, target: Path) -> Followed:
-    done = subprocess.run(_command(data, target), stdout=subprocess.PIPE, check=False)
+@contextmanager
+def own_place(services: str) -> Iterator[str]:
+    """`files`, or the URL of a database that is dropped afterwards."""
+    if services == FILES:
+        yield FILES
+        return
+    from tallystick.lab.on_postgresql import database
+
+    with database(services, tables=False) as url:
+        yield url
+
+
+class _Target(msgspec.Struct, frozen=True):
+    """What a following process is told."""
+
+    data: Path
+    folder: Path
+    shard: int
+    """In a database each run has tables of its own."""
+    url: str
+
+    def kept(self) -> Kept | KeptInPostgres:
+        """Where it puts what it makes."""
+        if self.url == FILES:
+            return Kept(self.folder)
+        return KeptInPostgres(self.folder, self.url, self.shard, "")
+
+
+_COMMAND = (sys.executable, "-m", "tallystick.lab.bench_follow")
+
+
+def _told(target: _Target) -> bytes:
+    """Read on standard input: everybody may read the process list, and a URL may hold a password."""
+    return msgspec.json.encode(target, enc_hook=str)
+
+
+def _child(target: _Target) -> Followed:
+    done = subprocess.run(_COMMAND, input=_told(target), stdout=subprocess.PIPE, check=False)
     if done.returncode:
         raise Unavailable(f"the following process ended with code {done.returncode}")
     return msgspec.json.decode(done.stdout, type=Followed)
 
 
-def _killed(data: Path, target: Path, after_s: float) -> None:
-    child = subprocess.Popen(_command(data, target), stdout=subprocess.DEVNULL)
+def _killed(target: _Target, after_s: float) -> None:
+    child = subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
-        child.wait(after_s)
+        child.communicate(_told(target), after_s)
     except subprocess.TimeoutExpired:
         child.send_signal(signal.SIGKILL)
         child.wait()
 
 
-def difference(data: Path, target: Path) -> str | None:
+def difference(data: Path, kept: Kept | KeptInPostgres) -> str | None:
     """What the projection lacks, or has twice, of the transfers that the journal says were made; None: nothing.
 
     By count and by the sum of all amounts, and by the accounts' own numbers of lines.
@@ -170,13 +212,10 @@ def difference(data: Path, target: Path) -> str | None:
         rows = entries[(entries["kind"] == Kind.TRANSFER) & (entries["status"] == STORED_MASK)].view(TRANSFER_WORK)
         made += len(rows)
         moved += int(rows["moved_lo"].sum())
-    connection = sqlite3.connect(target / FILE_NAME)
-    try:
-        [found] = connection.execute("SELECT count(*) FROM transfers").fetchone()
-        [lines, accounts] = connection.execute("SELECT sum(lines), count(*) FROM accounts").fetchone()
-        sums = [int.from_bytes(total, "big") for (total,) in connection.execute("SELECT debits_posted FROM totals")]
-    finally:
-        connection.close()
+    with closing(kept.reader(_clock)) as tables, tables.at_one_moment():
+        [found] = tables.execute("SELECT count(*) FROM transfers").fetchone()
+        [lines, accounts] = tables.execute("SELECT sum(lines), count(*) FROM accounts").fetchone()
+        sums = [int.from_bytes(total, "big") for (total,) in tables.execute("SELECT debits_posted FROM totals")]
     for what, has, wanted in (
         ("transfers", found, made),
         ("minor units debited", sum(sums), moved),
@@ -196,17 +235,17 @@ def _entries(data: Path) -> Iterator[Rows]:
         reader.close()
 
 
-def _main(data: Path, target: Path) -> None:
-    """Follow on one core, from wherever the file is to the journal's end, and say what it took."""
+def _main(target: _Target) -> None:
+    """Follow on one core, from wherever the tables are to the journal's end, and say what it took."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    target.mkdir(exist_ok=True)
-    journal = FileJournalReader(data / "journal", SystemDisk())
+    target.folder.mkdir(exist_ok=True)
+    journal = FileJournalReader(target.data / "journal", SystemDisk())
     started = _clock.monotonic_ns()
     for _ in slices(journal, Cursor()):
         pass
     read_s = (_clock.monotonic_ns() - started) / 1e9
     wall, cpu = _clock.monotonic_ns(), _clock.cpu_ns()
-    projection = Projection(SqliteTables(target / FILE_NAME), journal)
+    projection = Projection(target.kept().writer(SystemDisk(), lambda said: None), journal)
     first = projection.next_seq
     follower = Follower(journal, projection, _clock, COMMITTED_AT_ONCE)
     while not follower.step():
@@ -218,4 +257,4 @@ def _main(data: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]), Path(sys.argv[2]))
+    _main(msgspec.json.decode(sys.stdin.buffer.read(), type=_Target, dec_hook=lambda kind, value: kind(value)))

@@ -1,9 +1,9 @@
 """`tally bench follow`, case `notifier`: how many webhooks a second reach a receiver on this machine, each checked.
 
 The journal is there before the clock starts; then a subscription is made from its beginning. The time runs until the
-receiver has every webhook, and the notifier's file must say the same: delivered, once each in effect. The receiver runs
-in this process, the notifier in its own as `tally up` starts it; signing, SQLite and sockets are inside. Its reference
-is a bare client: the same library posts as many bytes to the same receiver, and keeps nothing.
+receiver has every webhook, and the notifier's tables must say the same: delivered, once each in effect. The receiver
+runs in this process, the notifier in its own as `tally up` starts it; signing, its database and sockets are inside. Its
+reference is a bare client: the same library posts as many bytes to the same receiver, and keeps nothing.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from tallystick.compose.library import Ledger
 from tallystick.errors import Unavailable
 from tallystick.inquiries.gatewayend import InquiryEnd
 from tallystick.lab import procstat
+from tallystick.lab.bench_follow import FILES, own_place
 from tallystick.lab.results import Result, median
 from tallystick.records.commands import COMMANDS_MAX
 from tallystick.records.objects import Account, Transfer
@@ -56,13 +57,13 @@ class Measured(msgspec.Struct, frozen=True):
     """Webhook ids among them."""
 
 
-def run(runs: int, count: int, folder: Path | None, say: Callable[[str], None]) -> Result:
+def run(runs: int, count: int, folder: Path | None, say: Callable[[str], None], services: str = FILES) -> Result:
     """The medians of so many runs. Raises `Unavailable` if webhooks do not arrive, or not once each in effect."""
     measured, bare_rates = [], []
     for number in range(runs):
         say(f"run {number + 1} of {runs}: {CASE}")
-        with tempfile.TemporaryDirectory(prefix="tally-bench-", dir=folder) as place:
-            found = measure(count, Path(place), say)
+        with tempfile.TemporaryDirectory(prefix="tally-bench-", dir=folder) as place, own_place(services) as url:
+            found = measure(count, Path(place), say, url)
             if found.distinct != count:
                 raise Unavailable(f"{found.distinct:,} webhooks arrived, not {count:,}")
             measured.append(found)
@@ -105,13 +106,13 @@ async def _bare(count: int) -> float:
     return count / ((clock.monotonic_ns() - began_ns) / 1e9)
 
 
-def measure(count: int, place: Path, say: Callable[[str], None]) -> Measured:
+def measure(count: int, place: Path, say: Callable[[str], None], services: str = FILES) -> Measured:
     """Deliver `count` webhooks. Raises `Unavailable` if they do not all arrive, once each in effect."""
     say(f"a journal of {count:,} transfers")
     data = place / "data"
     _pay(data, count)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_measure(count, data, say))
+        return runner.run(_measure(count, data, say, services))
 
 
 def _pay(data: Path, count: int) -> None:
@@ -128,11 +129,11 @@ def _pay(data: Path, count: int) -> None:
             )
 
 
-async def _measure(count: int, data: Path, say: Callable[[str], None]) -> Measured:
+async def _measure(count: int, data: Path, say: Callable[[str], None], services: str) -> Measured:
     clock = SystemClock()
     receiver = _Receiver(clock)
     server, url = await serve(receiver)
-    environment = {"TALLY_DATA": str(data), "TALLY_WEBHOOK_LOOPBACK": "true"}
+    environment = {"TALLY_DATA": str(data), "TALLY_WEBHOOK_LOOPBACK": "true", "TALLY_SERVICES": services}
     with (data / "notifier.log").open("wb") as log:
         process = subprocess.Popen(
             ["env", *(f"{name}={value}" for name, value in environment.items()), *_COMMAND],
@@ -180,7 +181,7 @@ async def _subscribed(link: InquiryEnd, wanted: SubscriptionIn) -> SubscriptionM
 
 
 async def _all_written_down(link: InquiryEnd, made: SubscriptionMade) -> None:
-    """Wait until the notifier's own file says that nothing waits and nothing is dead. Raises `Unavailable`."""
+    """Wait until the notifier's own tables say that nothing waits and nothing is dead. Raises `Unavailable`."""
     subscription = int(made.id, 16).to_bytes(16)
     async with asyncio.timeout(START_S):
         while True:

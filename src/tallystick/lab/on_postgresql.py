@@ -44,7 +44,7 @@ def _on(url: str, statement: str, name: str) -> None:
         with psycopg.connect(url, autocommit=True, connect_timeout=5) as session:
             session.execute(sql.SQL(statement).format(sql.Identifier(name)).as_string())
     except psycopg.Error as error:
-        raise Unavailable(f"the server of --journal: {' '.join(str(error).split())}") from error
+        raise Unavailable(f"the server: {' '.join(str(error).split())}") from error
 
 
 def tpc_b(url: str, seconds: int) -> float:

@@ -6,8 +6,8 @@ from enum import IntEnum
 from typing import Any
 
 from tallystick.notifier import schedule
-from tallystick.notifier.file import File
 from tallystick.notifier.notifications import Notification, webhook_id
+from tallystick.notifier.port import Tables
 from tallystick.notifier.schedule import Next, Reply
 from tallystick.webhooks.shapes import AttemptOut, DeliveryDetail, DeliveryOut
 
@@ -49,23 +49,43 @@ class Attempt:
     """From 0 to 1: spreads the next try."""
 
 
-class Deliveries:
-    """All deliveries of the shard. Changes are made inside `File.commit`, which its callers begin."""
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """What becomes of a delivery after one attempt."""
 
-    def __init__(self, file: File, shard: int) -> None:
-        self._file = file
+    next: Next
+    state: State
+    due_at: int
+    done_at: int | None
+
+
+def _followed(attempt: Attempt) -> _Followed:
+    tries = attempt.delivery.tries + 1
+    follows = schedule.after(attempt.reply, tries)
+    ended_ns = attempt.at_ns + attempt.took_ms * 1_000_000
+    if follows is Next.AGAIN:
+        return _Followed(follows, State.WAITING, ended_ns + schedule.delay_ns(tries, attempt.chance), None)
+    state = State.DELIVERED if follows is Next.DELIVERED else State.DEAD
+    return _Followed(follows, state, ended_ns, ended_ns)
+
+
+class Deliveries:
+    """All deliveries of the shard. Changes are made inside `Tables.commit`, which its callers begin."""
+
+    def __init__(self, tables: Tables, shard: int) -> None:
+        self._tables = tables
         self._shard = shard
         self.stirred: set[int] = set()
         """Numbers of subscriptions with deliveries that may be due earlier than was known."""
         self.fresh: dict[int, int] = {}
         """Of each subscription by number, how many deliveries were never tried."""
         self.load()
-        file.after_rollback(self.load)
+        tables.after_rollback(self.load)
 
     def load(self) -> None:
         """Count again what is fresh. Raises `Unavailable`, `Corrupt`."""
         self.fresh = dict(
-            self._file.rows(
+            self._tables.rows(
                 "SELECT subscription, count(*) FROM deliveries WHERE state = 0 AND tries = 0 GROUP BY subscription"
             )
         )
@@ -74,21 +94,22 @@ class Deliveries:
     def make(self, subscription: int, id_: int, told: Sequence[Notification], now_ns: int, again: bool = False) -> None:
         """One for each notification, due now. `again`: also of those that are not waiting any more."""
         otherwise = (
-            "UPDATE SET state = 0, tries = 0, due_at = excluded.due_at, done_at = NULL, reason = '' WHERE state != 0"
+            "UPDATE SET state = 0, tries = 0, due_at = excluded.due_at, done_at = NULL, reason = '' "
+            "WHERE deliveries.state != 0"
             if again
             else "NOTHING"
         )
-        count = self._file.run_all(
+        count = self._tables.run_all(
             "INSERT INTO deliveries "
             "(subscription, seq, webhook_id, type, body, state, tries, attempts, made_at, due_at, reason) "
             "VALUES (?, ?, ?, ?, ?, 0, 0, 0, ?, ?, '') "
-            f"ON CONFLICT (subscription, seq) WHERE seq NOT NULL DO {otherwise}",
+            f"ON CONFLICT (subscription, seq) WHERE seq IS NOT NULL DO {otherwise}",
             [
                 (
                     subscription,
                     each.seq,
                     webhook_id(id_, self._shard, each.seq, each.nonce),
-                    each.type,
+                    str(each.type),
                     each.body,
                     now_ns,
                     now_ns,
@@ -100,13 +121,13 @@ class Deliveries:
 
     def make_test(self, subscription: int, webhook_id: str, type_: str, body: bytes, now_ns: int) -> None:
         """One that tells of no entry, due now."""
-        self._file.run(
+        self._tables.run(
             "INSERT INTO deliveries "
             "(subscription, seq, webhook_id, type, body, state, tries, attempts, made_at, due_at, reason) "
             "VALUES (?, NULL, ?, ?, ?, 0, 0, 0, ?, ?, '')",
             subscription,
             webhook_id,
-            type_,
+            str(type_),
             body,
             now_ns,
             now_ns,
@@ -115,12 +136,12 @@ class Deliveries:
 
     def again(self, subscription: int, webhook_id: str, now_ns: int) -> None:
         """Have one sent now, whatever became of it, on a new schedule."""
-        fresh = self._file.row(
+        fresh = self._tables.row(
             "SELECT count(*) FROM deliveries WHERE subscription = ? AND webhook_id = ? AND (state != 0 OR tries != 0)",
             subscription,
             webhook_id,
         )
-        self._file.run(
+        self._tables.run(
             "UPDATE deliveries SET state = 0, tries = 0, due_at = ?, done_at = NULL, reason = '' "
             "WHERE subscription = ? AND webhook_id = ?",
             now_ns,
@@ -131,7 +152,7 @@ class Deliveries:
 
     def hurry(self, subscription: int, now_ns: int) -> None:
         """Have all that wait sent now: the receiver is there again."""
-        self._file.run(
+        self._tables.run(
             "UPDATE deliveries SET due_at = ? WHERE subscription = ? AND state = 0 AND due_at > ?",
             now_ns,
             subscription,
@@ -141,7 +162,7 @@ class Deliveries:
 
     def due(self, subscription: int, now_ns: int, limit: int, besides: Collection[int]) -> list[Waiting]:
         """Up to `limit` that are due, the longest due first, without those in `besides`."""
-        rows = self._file.rows(
+        rows = self._tables.rows(
             "SELECT number, webhook_id, body, tries, attempts FROM deliveries INDEXED BY deliveries_due "
             "WHERE subscription = ? AND state = 0 AND due_at <= ? ORDER BY due_at, number LIMIT ?",
             subscription,
@@ -152,7 +173,7 @@ class Deliveries:
 
     def next_due_ns(self, subscription: int, after_ns: int) -> int | None:
         """When the first that is not due at `after_ns` will be; None: there is none."""
-        [found] = self._file.row(
+        [found] = self._tables.row(
             "SELECT min(due_at) FROM deliveries INDEXED BY deliveries_due "
             "WHERE subscription = ? AND state = 0 AND due_at > ?",
             subscription,
@@ -160,45 +181,49 @@ class Deliveries:
         )
         return None if found is None else int(found)
 
-    def record(self, subscription: int, attempt: Attempt) -> Next:
-        """Keep one attempt, and what follows from it."""
-        delivery, reply = attempt.delivery, attempt.reply
-        tries = delivery.tries + 1
-        follows = schedule.after(reply, tries)
-        ended_ns = attempt.at_ns + attempt.took_ms * 1_000_000
-        if follows is Next.AGAIN:
-            due_at, done_at, state = ended_ns + schedule.delay_ns(tries, attempt.chance), None, State.WAITING
-        else:
-            due_at, done_at = ended_ns, ended_ns
-            state = State.DELIVERED if follows is Next.DELIVERED else State.DEAD
-        self._file.run(
-            "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?)",
-            delivery.number,
-            delivery.attempts + 1,
-            attempt.at_ns,
-            attempt.took_ms,
-            reply.status,
-            reply.error,
+    def record(self, over: Sequence[tuple[int, Attempt]]) -> list[Next]:
+        """Keep attempts, each with the number of its subscription; returns what follows from each."""
+        every = [_followed(attempt) for _, attempt in over]
+        self._tables.run_all(
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (delivery, number) DO UPDATE SET "
+            "at = excluded.at, took_ms = excluded.took_ms, status = excluded.status, error = excluded.error",
+            [
+                (
+                    attempt.delivery.number,
+                    attempt.delivery.attempts + 1,
+                    attempt.at_ns,
+                    attempt.took_ms,
+                    attempt.reply.status,
+                    attempt.reply.error,
+                )
+                for _, attempt in over
+            ],
         )
-        self._file.run(
-            "UPDATE deliveries SET state = ?, tries = ?, attempts = ?, due_at = ?, done_at = ?, reason = ? "
+        self._tables.run_all(
+            "UPDATE deliveries SET state = ?, due_at = ?, done_at = ?, reason = ?, tries = ?, attempts = ? "
             "WHERE number = ?",
-            int(state),
-            tries,
-            delivery.attempts + 1,
-            due_at,
-            done_at,
-            schedule.told(reply),
-            delivery.number,
+            [
+                (
+                    int(follows.state),
+                    follows.due_at,
+                    follows.done_at,
+                    schedule.told(attempt.reply),
+                    attempt.delivery.tries + 1,
+                    attempt.delivery.attempts + 1,
+                    attempt.delivery.number,
+                )
+                for (_, attempt), follows in zip(over, every, strict=True)
+            ],
         )
-        if not delivery.tries:
-            self.fresh[subscription] = self.fresh.get(subscription, 0) - 1
-        self.stirred.add(subscription)
-        return follows
+        for subscription, attempt in over:
+            if not attempt.delivery.tries:
+                self.fresh[subscription] = self.fresh.get(subscription, 0) - 1
+            self.stirred.add(subscription)
+        return [each.next for each in every]
 
     def waiting(self, subscription: int) -> int:
         """How many wait."""
-        found: int = self._file.row(
+        found: int = self._tables.row(
             "SELECT count(*) FROM deliveries WHERE subscription = ? AND state = 0", subscription
         )[0]
         return found
@@ -214,20 +239,21 @@ class Deliveries:
         if before is not None:
             wanted += " AND number < ?"
             values.append(before)
-        rows = self._file.rows(f"SELECT {_SHOWN} FROM deliveries {wanted} ORDER BY number DESC LIMIT ?", *values, limit)
+        statement = f"SELECT {_SHOWN} FROM deliveries {wanted} ORDER BY number DESC LIMIT ?"
+        rows = self._tables.rows(statement, *values, limit)
         return [DeliveryOut(**_shown(row)) for row in rows]
 
     def number(self, subscription: int, webhook_id: str) -> int | None:
         """Which delivery has this `webhook-id`."""
-        row = self._file.row(
+        row = self._tables.row(
             "SELECT number FROM deliveries WHERE subscription = ? AND webhook_id = ?", subscription, webhook_id
         )
         return row and int(row[0])
 
     def detail(self, number: int) -> DeliveryDetail:
         """All that is known of one."""
-        row = self._file.row(f"SELECT {_SHOWN}, body FROM deliveries WHERE number = ?", number)
-        tries = self._file.rows(
+        row = self._tables.row(f"SELECT {_SHOWN}, body FROM deliveries WHERE number = ?", number)
+        tries = self._tables.rows(
             "SELECT number, at, took_ms, status, error FROM attempts WHERE delivery = ? ORDER BY number DESC LIMIT ?",
             number,
             ATTEMPTS_SHOWN,
@@ -237,7 +263,7 @@ class Deliveries:
 
     def tests_waiting(self, subscription: int) -> int:
         """How many tests wait."""
-        found: int = self._file.row(
+        found: int = self._tables.row(
             "SELECT count(*) FROM deliveries WHERE subscription = ? AND state = 0 AND seq IS NULL", subscription
         )[0]
         return found
@@ -245,18 +271,18 @@ class Deliveries:
     def replay(self, subscription: int, first: int, until: int) -> None:
         """Have entries from `first` on, before `until`, told again."""
         if first < until:
-            self._file.run(
+            self._tables.run(
                 "INSERT INTO replays (subscription, next_seq, until_seq) VALUES (?, ?, ?)", subscription, first, until
             )
 
     def replays(self, subscription: int) -> int:
         """How many ranges are still to be told again."""
-        found: int = self._file.row("SELECT count(*) FROM replays WHERE subscription = ?", subscription)[0]
+        found: int = self._tables.row("SELECT count(*) FROM replays WHERE subscription = ?", subscription)[0]
         return found
 
     def tidy(self, done_before_ns: int) -> int:
         """Forget some that ended before then, with their attempts; returns how many."""
-        return self._file.run(
+        return self._tables.run(
             "DELETE FROM deliveries WHERE number IN "
             "(SELECT number FROM deliveries INDEXED BY deliveries_done WHERE done_at < ? LIMIT ?)",
             done_before_ns,

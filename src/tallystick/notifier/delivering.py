@@ -10,7 +10,8 @@ same `webhook-id`.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,8 +19,8 @@ import structlog
 
 from tallystick.clock import Clock, Entropy
 from tallystick.notifier.deliveries import Attempt, Deliveries, Waiting
-from tallystick.notifier.file import File
 from tallystick.notifier.making import Making
+from tallystick.notifier.port import Tables
 from tallystick.notifier.schedule import Next, Reply
 from tallystick.notifier.subscriptions import FAILING, GONE, Subscription, Subscriptions
 from tallystick.webhooks import signing
@@ -29,7 +30,7 @@ FAILURES_MAX = 10
 AWAY_S, AWAY_S_MAX = 1.0, 60.0
 """How long to wait before an away receiver is tried again: doubled with each failure, up to this."""
 TAKEN_AT_ONCE = 256
-"""Deliveries of a subscription that are read from the file at a time."""
+"""Deliveries of a subscription that are read from the tables at a time."""
 IDLE_S = 1.0
 """How long to wait when nothing is known to be due."""
 _SECOND = 1_000_000_000
@@ -54,7 +55,7 @@ class _Lane:
     failures: int = 0
     not_before_ns: int = 0
     due_ns: int | None = 0
-    """When to look into the file again; None: when there is something new."""
+    """When to look into the tables again; None: when there is something new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Courier:
 
     def __init__(
         self,
-        file: File,
+        tables: Tables,
         subscriptions: Subscriptions,
         deliveries: Deliveries,
         making: Making,
@@ -87,7 +88,7 @@ class Courier:
         attempted: Callable[[Attempt, Next], None] = lambda attempt, follows: None,
     ) -> None:
         """`attempted` hears of each attempt that is over, and what follows from it."""
-        self._file = file
+        self._tables = tables
         self._subscriptions = subscriptions
         self._deliveries = deliveries
         self._making = making
@@ -99,6 +100,7 @@ class Courier:
         self._lanes: dict[int, _Lane] = {}
         self._over: list[tuple[int, Attempt]] = []
         self._failure: BaseException | None = None
+        self._is_doubtful = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._of_tenant: Counter[int] = Counter()
         self.woken = asyncio.Event()
@@ -115,7 +117,7 @@ class Courier:
     def step(self) -> float:
         """Write down what is over, send what is due; returns in how many seconds there may be more to do.
 
-        Raises `Unavailable` if the file cannot be written now: what was to be written down is kept for the next step,
+        Raises `Unavailable` if the tables cannot be written now: what was to be written down is kept for the next step,
         and nothing new is sent.
         """
         self.woken.clear()
@@ -231,19 +233,29 @@ class Courier:
             return
         over = self._over
         now_ns = self._clock.wall_ns()
-        with self._file.commit():
-            for number, attempt in over:
-                subscription = self._subscriptions.by_number.get(number)
-                if subscription is not None:
-                    follows = self._deliveries.record(number, attempt)
-                    self._judge(subscription, follows, attempt, now_ns)
-                    self._attempted(attempt, follows)
+        with self._doubting(), self._tables.commit():
+            known = [each for each in over if each[0] in self._subscriptions.by_number]
+            for (number, attempt), follows in zip(known, self._deliveries.record(known), strict=True):
+                self._judge(self._subscriptions.by_number[number], follows, attempt, now_ns)
+                self._attempted(attempt, follows)
         self._over = []
         for number, attempt in over:
             lane = self._lanes.get(number)
             if lane is not None:
                 lane.taken.discard(attempt.delivery.number)
                 self._note(number, lane, attempt, now_ns)
+
+    @contextmanager
+    def _doubting(self) -> Iterator[None]:
+        """What is written down again after a failure may have been there: then too much was taken off what is fresh."""
+        try:
+            yield
+        except BaseException:
+            self._is_doubtful = True
+            raise
+        if self._is_doubtful:
+            self._deliveries.load()
+            self._is_doubtful = False
 
     def _judge(self, subscription: Subscription, follows: Next, attempt: Attempt, now_ns: int) -> None:
         """What one attempt says of its subscription."""
@@ -263,7 +275,7 @@ class Courier:
         """Whether the receiver is there."""
         if attempt.reply.succeeded:
             if lane.failures >= FAILURES_MAX:
-                with self._file.commit():
+                with self._tables.commit():
                     self._deliveries.hurry(number, now_ns)
             lane.failures, lane.not_before_ns = 0, 0
             return

@@ -15,8 +15,8 @@ from tallystick.inquiries.port import NotFound
 from tallystick.journal.port import JournalReader
 from tallystick.notifier import notifications
 from tallystick.notifier.deliveries import STATES, Deliveries
-from tallystick.notifier.file import File, signed
 from tallystick.notifier.making import Making
+from tallystick.notifier.port import Tables, signed
 from tallystick.notifier.subscriptions import ASKED, Subscription, Subscriptions
 from tallystick.webhooks import asking
 from tallystick.webhooks.asking import Asked, Operation, Result, Told
@@ -48,11 +48,11 @@ _Shape = TypeVar("_Shape")
 
 
 class Desk:
-    """Answers one question at a time, on the thread that has the file."""
+    """Answers one question at a time, on the thread that has the tables."""
 
     def __init__(
         self,
-        file: File,
+        tables: Tables,
         journal: JournalReader,
         subscriptions: Subscriptions,
         deliveries: Deliveries,
@@ -60,7 +60,7 @@ class Desk:
         clock: Clock,
         entropy: Entropy,
     ) -> None:
-        self._file = file
+        self._tables = tables
         self._journal = journal
         self._subscriptions = subscriptions
         self._deliveries = deliveries
@@ -85,7 +85,7 @@ class Desk:
         """An `asking.Told` to an `asking.Asked`.
 
         Raises `Invalid` for what cannot be understood, `NotFound` for what this tenant does not have, `Unavailable` if
-        the file cannot be written.
+        the tables cannot be written, `OutcomeUnknown` if it may have been done.
         """
         found = self._operations.get(operation)
         if found is None:
@@ -94,26 +94,27 @@ class Desk:
             asked = asking.decode_asked(body)
         except msgspec.DecodeError as error:
             raise Invalid("", "is no question; is the gateway newer?") from error
+        self._tables.settle()
         return asking.encode(found(tenant, asked))
 
     def tidy(self, now_ns: int) -> None:
-        """Forget requests of long ago; inside `File.commit`."""
-        self._file.run("DELETE FROM requests WHERE made_at < ?", now_ns - REMEMBERED_S * _SECOND)
+        """Forget requests of long ago; inside `Tables.commit`."""
+        self._tables.run("DELETE FROM requests WHERE made_at < ?", now_ns - REMEMBERED_S * _SECOND)
 
     def _once(self, act: Callable[[int, Asked], Told]) -> Callable[[int, Asked], Told]:
         """`act` in one durable commit with the memory of it, so that the same request gets the same answer."""
 
         def acted(tenant: int, asked: Asked) -> Told:
             key = signed(tenant), asked.request_id
-            row = self._file.row("SELECT fingerprint, body FROM requests WHERE tenant = ? AND request_id = ?", *key)
+            row = self._tables.row("SELECT fingerprint, body FROM requests WHERE tenant = ? AND request_id = ?", *key)
             if row is not None:
                 same = row[0] == asked.fingerprint
                 return Told(Result.REPEATED, row[1]) if same else Told(Result.REUSED)
-            with self._file.commit(durable=True):
+            with self._tables.commit(durable=True):
                 told = act(tenant, asked)
                 if told.result is Result.DONE:
                     values = (*key, asked.fingerprint, told.body, self._clock.wall_ns())
-                    self._file.run("INSERT INTO requests VALUES (?, ?, ?, ?, ?)", *values)
+                    self._tables.run("INSERT INTO requests VALUES (?, ?, ?, ?, ?)", *values)
             return told
 
         return acted
@@ -142,7 +143,7 @@ class Desk:
         if wanted.skip_missed and (wanted.enabled is not True or found.enabled):
             raise Invalid("skip_missed", "goes with enabled: true, of a subscription that is not enabled")
         now_ns = self._clock.wall_ns()
-        with self._file.commit(durable=True):
+        with self._tables.commit(durable=True):
             changed = self._subscriptions.change(found, wanted, now_ns)
             if wanted.enabled is False:
                 changed = self._subscriptions.disable(changed, ASKED, now_ns, self._making.cursor().next_seq)
@@ -156,7 +157,7 @@ class Desk:
         found = self._find(tenant, asked)
         if _stale(asked, found):
             return Told(Result.STALE, b"", found.version)
-        with self._file.commit(durable=True):
+        with self._tables.commit(durable=True):
             self._subscriptions.delete(found)
         self._deliveries.forget(found.number)
         return _done(Deleted(ids.show(found.id)))
@@ -175,7 +176,7 @@ class Desk:
             raise Invalid("id", f"has {TESTS_MAX} tests waiting already; wait until they are delivered")
         now_ns, webhook_id = self._clock.wall_ns(), f"msg_{self._entropy(16).hex()}"
         body = notifications.body(Type.WEBHOOK_TEST, now_ns, {"subscription_id": ids.show(found.id)})
-        with self._file.commit(durable=True):
+        with self._tables.commit(durable=True):
             self._deliveries.make_test(found.number, webhook_id, Type.WEBHOOK_TEST, body, now_ns)
         return self._detail(found, webhook_id)
 
@@ -198,7 +199,7 @@ class Desk:
     def _again(self, tenant: int, asked: Asked) -> Told:
         found = self._find(tenant, asked)
         self._number(found, asked.webhook_id)
-        with self._file.commit(durable=True):
+        with self._tables.commit(durable=True):
             self._deliveries.again(found.number, asked.webhook_id, self._clock.wall_ns())
         return self._detail(found, asked.webhook_id)
 
@@ -212,7 +213,7 @@ class Desk:
             raise Invalid("until_position", f"must not be beyond {end}: what comes after is still to be told")
         if first > until:
             raise Invalid("from_position", f"must not be beyond {until}")
-        with self._file.commit(durable=True):
+        with self._tables.commit(durable=True):
             if self._deliveries.replays(found.number) >= REPLAYS_MAX:
                 raise Invalid("from_position", f"is one too many: {REPLAYS_MAX} replays are under way; wait for them")
             self._deliveries.replay(found.number, first, until)

@@ -2,8 +2,8 @@
 
 **The journal is the queue.** A subscription that has many deliveries not tried yet, or is disabled, gets no more for
 now: it is noted from which entry on it is *behind*, and what it lacks is made from the journal when there is room. So a
-receiver that is away for a week costs this file no more than one that is away for a minute. A replay is the same over
-a range that was passed already.
+receiver that is away for a week costs no more room here than one that is away for a minute. A replay is the same over a
+range that was passed already.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from tallystick.clock import Clock
 from tallystick.journal.follow import Cursor, rows_from
 from tallystick.journal.port import JournalReader
 from tallystick.notifier.deliveries import Deliveries
-from tallystick.notifier.file import File
 from tallystick.notifier.notifications import Notification, notifications
+from tallystick.notifier.port import Tables
 from tallystick.notifier.subscriptions import Subscription, Subscriptions
 from tallystick.records.entries import WORK
 
@@ -32,39 +32,39 @@ class Making:
 
     def __init__(
         self,
-        file: File,
+        tables: Tables,
         journal: JournalReader,
         subscriptions: Subscriptions,
         deliveries: Deliveries,
         clock: Clock,
         fresh_max: int = FRESH_MAX,
     ) -> None:
-        """A file that was never used begins at the journal's durable end: nobody has subscribed to what was before."""
-        self._file = file
+        """Tables that were never used begin at the journal's durable end: nobody has subscribed to what was before."""
+        self._tables = tables
         self._journal = journal
         self._subscriptions = subscriptions
         self._deliveries = deliveries
         self._clock = clock
         self._fresh_max = fresh_max
-        if file.row("SELECT count(*) FROM cursor") == (0,):
-            with file.commit(durable=True):
-                file.run("INSERT INTO cursor VALUES (1, ?, NULL)", journal.end())
+        if tables.row("SELECT count(*) FROM cursor") == (0,):
+            with tables.commit(durable=True):
+                tables.run("INSERT INTO cursor VALUES (1, ?, NULL)", journal.end())
         self._turn = 0
 
     def cursor(self) -> Cursor:
         """Where the last commit left it. Raises `Unavailable`."""
-        next_seq, block_hash = self._file.row("SELECT next_seq, block_hash FROM cursor")
+        next_seq, block_hash = self._tables.row("SELECT next_seq, block_hash FROM cursor")
         return Cursor(next_seq, block_hash)
 
     def take(self, blocks: Sequence[object], after: Cursor) -> None:
         """Make what these blocks' entries tell, and move the cursor, in one commit (`journal.follow.Effects`)."""
         cursor = self.cursor()
         live = [each for each in self._subscriptions if each.behind_seq is None]
-        with self._file.commit():
+        with self._tables.commit():
             if live:
                 work = rows_from(blocks, cursor.next_seq)[0].view(WORK)  # type: ignore[arg-type]
                 self._make_live(work, live, cursor.next_seq)
-            self._file.run("UPDATE cursor SET next_seq = ?, block_hash = ?", after.next_seq, after.block_hash)
+            self._tables.run("UPDATE cursor SET next_seq = ?, block_hash = ?", after.next_seq, after.block_hash)
 
     def _make_live(self, work: npt.NDArray[np.void], live: list[Subscription], first: int) -> None:
         chosen = _Chosen(work, live)
@@ -82,6 +82,7 @@ class Making:
 
         Raises `Unavailable` if it cannot be done now, `Corrupt` if the journal is.
         """
+        rows = self._tables.rows("SELECT number, subscription, next_seq, until_seq FROM replays ORDER BY number")
         waiting = [
             each
             for each in self._subscriptions
@@ -89,7 +90,7 @@ class Making:
         ]
         replays = [
             row
-            for row in self._file.rows("SELECT number, subscription, next_seq, until_seq FROM replays ORDER BY number")
+            for row in rows
             if self._subscriptions.by_number[row[1]].enabled and self._has_room(self._subscriptions.by_number[row[1]])
         ]
         if not waiting and not replays:
@@ -107,19 +108,19 @@ class Making:
         assert behind is not None
         end = self.cursor().next_seq
         told, reached = self._look(subscription, behind, end)
-        with self._file.commit():
+        with self._tables.commit():
             self._make(subscription, told)
             self._subscriptions.set_behind(subscription, None if reached >= end else reached)
 
     def _replay(self, number: int, subscription_number: int, next_seq: int, until_seq: int) -> None:
         subscription = self._subscriptions.by_number[subscription_number]
         told, reached = self._look(subscription, next_seq, until_seq, since=0)
-        with self._file.commit():
+        with self._tables.commit():
             self._make(subscription, told, again=True)
             if reached >= until_seq:
-                self._file.run("DELETE FROM replays WHERE number = ?", number)
+                self._tables.run("DELETE FROM replays WHERE number = ?", number)
             else:
-                self._file.run("UPDATE replays SET next_seq = ? WHERE number = ?", reached, number)
+                self._tables.run("UPDATE replays SET next_seq = ? WHERE number = ?", reached, number)
 
     def _look(
         self, subscription: Subscription, first: int, until: int, since: int | None = None

@@ -1,4 +1,4 @@
-"""Subscriptions: who is told of what, where, and which keys sign. All are in memory, and in the file first."""
+"""Subscriptions: who is told of what, where, and which keys sign. All are in memory, and in the tables first."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tallystick import ids, telling
 from tallystick.clock import Entropy
 from tallystick.errors import Invalid
 from tallystick.notifier.addresses import check_url
-from tallystick.notifier.file import File, signed, unsigned
+from tallystick.notifier.port import Tables, signed, unsigned
 from tallystick.webhooks import signing, types
 from tallystick.webhooks.shapes import DESCRIPTION_MAX, SubscriptionChange, SubscriptionIn
 from tallystick.webhooks.signing import PrivateKey, SharedSecret, Signer
@@ -25,10 +25,11 @@ KEYS_MAX = 5
 ASKED, GONE, FAILING = "asked", "gone", "failing"
 """Why a subscription is not enabled: its tenant said so; the receiver answered 410; all failed for too long."""
 
-_COLUMNS = (
-    "number, id, tenant, url, types, description, signature, enabled, reason, created_at, changed_at, version, "
+_GIVEN = (
+    "id, tenant, url, types, description, signature, enabled, reason, created_at, changed_at, version, "
     "since_seq, behind_seq, failing_since"
 )
+_COLUMNS = f"number, {_GIVEN}"
 
 
 @dataclass(slots=True)
@@ -67,25 +68,25 @@ class Subscription:
 
 
 class Subscriptions:
-    """All subscriptions of the shard. Changes are made inside `File.commit`, which its callers begin."""
+    """All subscriptions of the shard. Changes are made inside `Tables.commit`, which its callers begin."""
 
-    def __init__(self, file: File, entropy: Entropy, loopback: bool) -> None:
+    def __init__(self, tables: Tables, entropy: Entropy, loopback: bool) -> None:
         """`loopback`: URLs of this machine are taken, for development."""
-        self._file = file
+        self._tables = tables
         self._entropy = entropy
         self._loopback = loopback
         self.by_number: dict[int, Subscription] = {}
         self.load()
-        file.after_rollback(self.load)
+        tables.after_rollback(self.load)
 
     def load(self) -> None:
         """Read all of them again. Raises `Unavailable`, `Corrupt`."""
         keys: dict[int, list[tuple[Signer, int | None]]] = {}
-        for subscription, key, expires_at in self._file.rows(
+        for subscription, key, expires_at in self._tables.rows(
             "SELECT subscription, key, expires_at FROM keys ORDER BY number"
         ):
             keys.setdefault(subscription, []).append((signing.signer(key), expires_at))
-        rows = self._file.rows(f"SELECT {_COLUMNS} FROM subscriptions ORDER BY number")
+        rows = self._tables.rows(f"SELECT {_COLUMNS} FROM subscriptions ORDER BY number")
         self.by_number = {row[0]: _understood(row, keys[row[0]]) for row in rows}
 
     def __iter__(self) -> Iterator[Subscription]:
@@ -110,8 +111,8 @@ class Subscriptions:
         if len(self.of(tenant)) >= SUBSCRIPTIONS_MAX:
             raise Invalid("url", f"is one too many: a tenant may have {SUBSCRIPTIONS_MAX} subscriptions; delete one")
         id_ = ids.time_ordered(now_ns, self._entropy)
-        number = self._file.add(
-            f"INSERT INTO subscriptions ({_COLUMNS}) VALUES (NULL, ?, ?, ?, ?, ?, ?, 1, '', ?, ?, 1, ?, ?, NULL)",
+        number = self._tables.add(
+            f"INSERT INTO subscriptions ({_GIVEN}) VALUES (?, ?, ?, ?, ?, ?, 1, '', ?, ?, 1, ?, ?, NULL)",
             id_.to_bytes(16),
             signed(tenant),
             asked.url,
@@ -132,7 +133,7 @@ class Subscriptions:
         patterns = subscription.patterns if asked.types is msgspec.UNSET else asked.types
         description = subscription.description if asked.description is msgspec.UNSET else asked.description
         self._check(url, patterns, description)
-        self._file.run(
+        self._tables.run(
             "UPDATE subscriptions SET url = ?, types = ?, description = ?, changed_at = ?, version = version + 1 "
             "WHERE number = ?",
             url,
@@ -145,9 +146,9 @@ class Subscriptions:
 
     def disable(self, subscription: Subscription, reason: str, now_ns: int, cursor: int) -> Subscription:
         """Send nothing more; what is decided from `cursor` on it is told of when it is enabled again."""
-        self._file.run(
+        self._tables.run(
             "UPDATE subscriptions SET enabled = 0, reason = ?, changed_at = ?, version = version + 1, "
-            "behind_seq = coalesce(behind_seq, ?) WHERE number = ? AND enabled",
+            "behind_seq = coalesce(behind_seq, ?) WHERE number = ? AND enabled = 1",
             reason,
             now_ns,
             cursor,
@@ -157,15 +158,17 @@ class Subscriptions:
 
     def enable(self, subscription: Subscription, now_ns: int, skip_to: int | None) -> Subscription:
         """Send again; `skip_to`: tell of nothing before that entry which it was not told of yet."""
-        self._file.run(
+        self._tables.run(
             "UPDATE subscriptions SET enabled = 1, reason = '', failing_since = NULL, changed_at = ?, "
-            "version = version + 1 WHERE number = ? AND NOT enabled",
+            "version = version + 1 WHERE number = ? AND enabled = 0",
             now_ns,
             subscription.number,
         )
         if skip_to is not None:
-            self._file.run(
-                "UPDATE subscriptions SET behind_seq = NULL, since_seq = max(since_seq, ?) WHERE number = ?",
+            self._tables.run(
+                "UPDATE subscriptions SET behind_seq = NULL, "
+                "since_seq = CASE WHEN since_seq < ? THEN ? ELSE since_seq END WHERE number = ?",
+                skip_to,
                 skip_to,
                 subscription.number,
             )
@@ -173,36 +176,36 @@ class Subscriptions:
 
     def delete(self, subscription: Subscription) -> None:
         """Forget it with its keys and deliveries."""
-        self._file.run("DELETE FROM subscriptions WHERE number = ?", subscription.number)
+        self._tables.run("DELETE FROM subscriptions WHERE number = ?", subscription.number)
         del self.by_number[subscription.number]
 
     def rotate(self, subscription: Subscription, now_ns: int, until_ns: int) -> Subscription:
         """A new key; those before it sign until `until_ns` at most. Raises `Invalid` if too many sign already."""
         number = subscription.number
-        self._file.run("DELETE FROM keys WHERE subscription = ? AND expires_at <= ?", number, now_ns)
-        [count] = self._file.row("SELECT count(*) FROM keys WHERE subscription = ?", number)
+        self._tables.run("DELETE FROM keys WHERE subscription = ? AND expires_at <= ?", number, now_ns)
+        [count] = self._tables.row("SELECT count(*) FROM keys WHERE subscription = ?", number)
         if count >= KEYS_MAX and until_ns > now_ns:
             raise Invalid("overlap_s", f"must be 0: {count} keys sign already, and more would be too many")
         if until_ns <= now_ns:
-            self._file.run("DELETE FROM keys WHERE subscription = ?", number)
-        self._file.run(
-            "UPDATE keys SET expires_at = min(coalesce(expires_at, ?), ?) WHERE subscription = ?",
-            until_ns,
+            self._tables.run("DELETE FROM keys WHERE subscription = ?", number)
+        self._tables.run(
+            "UPDATE keys SET expires_at = ? WHERE subscription = ? AND (expires_at IS NULL OR expires_at > ?)",
             until_ns,
             number,
+            until_ns,
         )
         self._add_key(number, subscription.signature)
-        self._file.run("UPDATE subscriptions SET changed_at = ? WHERE number = ?", now_ns, number)
+        self._tables.run("UPDATE subscriptions SET changed_at = ? WHERE number = ?", now_ns, number)
         return self._again(number)
 
     def set_behind(self, subscription: Subscription, seq: int | None) -> None:
         """It was told of all before `seq`, and of all before the cursor if that is None."""
-        self._file.run("UPDATE subscriptions SET behind_seq = ? WHERE number = ?", seq, subscription.number)
+        self._tables.run("UPDATE subscriptions SET behind_seq = ? WHERE number = ?", seq, subscription.number)
         subscription.behind_seq = seq
 
     def set_failing(self, subscription: Subscription, since_ns: int | None) -> None:
         """Since when all attempts have failed."""
-        self._file.run("UPDATE subscriptions SET failing_since = ? WHERE number = ?", since_ns, subscription.number)
+        self._tables.run("UPDATE subscriptions SET failing_since = ? WHERE number = ?", since_ns, subscription.number)
         subscription.failing_since = since_ns
 
     def _add_key(self, number: int, scheme: str) -> None:
@@ -211,7 +214,7 @@ class Subscriptions:
             key = PrivateKey(Ed25519PrivateKey.from_private_bytes(self._entropy(32)))
         else:
             key = SharedSecret(self._entropy(signing.SECRET_BYTES))
-        self._file.run("INSERT INTO keys (subscription, key, expires_at) VALUES (?, ?, NULL)", number, str(key))
+        self._tables.run("INSERT INTO keys (subscription, key, expires_at) VALUES (?, ?, NULL)", number, str(key))
 
     def _check(self, url: str, patterns: list[str], description: str) -> None:
         check_url(url, self._loopback)
@@ -221,10 +224,10 @@ class Subscriptions:
 
     def _again(self, number: int) -> Subscription:
         """Read one again, inside the commit that changed it."""
-        row = self._file.row(f"SELECT {_COLUMNS} FROM subscriptions WHERE number = ?", number)
+        row = self._tables.row(f"SELECT {_COLUMNS} FROM subscriptions WHERE number = ?", number)
         keys = [
             (signing.signer(key), expires_at)
-            for key, expires_at in self._file.rows(
+            for key, expires_at in self._tables.rows(
                 "SELECT key, expires_at FROM keys WHERE subscription = ? ORDER BY number", number
             )
         ]

@@ -33,6 +33,25 @@ select set_config('synchronous_commit', case when not %s then 'off' when current
 """
 
 
+def make_durable(connection: Connection, place: str, waits: bool = True) -> list[str]:
+    """Make its commits wait until they are kept, whatever the database says, and refuse a server that does not keep
+    them; returns the list that gets what the server warns of: an outcome that is unknown.
+
+    Raises `Unavailable`. Without `waits`, commits return before any disk has them.
+    """
+    warnings: list[str] = []
+
+    def warned(notice: errors.Diagnostic) -> None:
+        if notice.sqlstate == NOT_REPLICATED:
+            warnings.append(f"{notice.message_primary}: {notice.message_detail or 'the commit was not waited for'}")
+
+    connection.add_notice_handler(warned)
+    *_, fsync, full_pages = connection.execute(_SETTINGS, (waits,)).fetchone() or ("", "")
+    if (fsync, full_pages) != ("on", "on"):
+        raise Unavailable(f"{place}: fsync and full_page_writes must be on: what is committed must be kept")
+    return warnings
+
+
 class Session:
     """One connection, made when it is needed and made again after it broke. One call at a time, from any thread."""
 
@@ -92,7 +111,8 @@ class Session:
     @contextmanager
     def _translated(self, writes: bool) -> Iterator[Connection]:
         connection = self._connected()
-        self._warnings.clear()
+        warnings = self._warnings
+        warnings.clear()
         try:
             yield connection
         except errors.ReadOnlySqlTransaction as error:
@@ -110,9 +130,9 @@ class Session:
         except BaseException:
             self.close()  # in the middle of an answer, perhaps: nobody may read its rest as another one's
             raise
-        if writes and self._warnings:
+        if writes and warnings:
             self.close()
-            raise OutcomeUnknown(f"{self.place}: {self._warnings[0]}")
+            raise OutcomeUnknown(f"{self.place}: {warnings[0]}")
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
@@ -120,14 +140,5 @@ class Session:
         return self._connection
 
     def _prepare(self, connection: Connection) -> None:
-        connection.add_notice_handler(self._warned)
-        *_, fsync, full_pages = connection.execute(_SETTINGS, (self._waits,)).fetchone() or ("", "")
-        if (fsync, full_pages) != ("on", "on"):
-            raise Unavailable(f"{self.place}: fsync and full_page_writes must be on: what is committed must be kept")
+        self._warnings = make_durable(connection, self.place, self._waits)
         self._look(connection, self.place)
-
-    def _warned(self, notice: errors.Diagnostic) -> None:
-        if notice.sqlstate == NOT_REPLICATED:
-            self._warnings.append(
-                f"{notice.message_primary}: {notice.message_detail or 'the commit was not waited for'}"
-            )

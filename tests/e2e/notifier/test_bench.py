@@ -8,10 +8,13 @@ import pytest
 
 
 @pytest.mark.service
-def test_webhooks_are_measured_and_each_arrives(tmp_path):
+@pytest.mark.parametrize("services", ["files", "postgresql"])
+def test_webhooks_are_measured_and_each_arrives(request, tmp_path, services):
+    if services == "postgresql":
+        services = request.getfixturevalue("postgresql_url")
     command = [sys.executable, "-m", "tallystick.cli.main", "bench", "follow", "--case", "notifier"]
     done = subprocess.run(
-        [*command, "--runs", "1", "--webhooks", "500", "--data", str(tmp_path), "--json"],
+        [*command, "--runs", "1", "--webhooks", "500", "--data", str(tmp_path), "--json", "--services", services],
         capture_output=True, text=True, check=False, timeout=110,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

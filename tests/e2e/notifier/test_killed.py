@@ -14,11 +14,20 @@ KILLS, PAYMENTS = 6, 150
 PAIR = {"debit_account_id": 1, "credit_account_id": 2, "ledger": 1, "code": 1}
 
 
+@pytest.fixture(params=["files", "postgresql"])
+def services(request):
+    return request.param if request.param == "files" else request.getfixturevalue("database")
+
+
 @pytest.mark.service
-def test_a_notifier_that_is_killed_again_and_again_tells_of_every_payment_under_one_id(tmp_path):
+def test_a_notifier_that_is_killed_again_and_again_tells_of_every_payment_under_one_id(tmp_path, services):
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
-    with Ledger.open(tmp_path, **SMALL) as ledger, Receiver() as receiver, NotifierProcess(tmp_path) as notifier:
+    with (
+        Ledger.open(tmp_path, **SMALL) as ledger,
+        Receiver() as receiver,
+        NotifierProcess(tmp_path, services=services) as notifier,
+    ):
         ledger.create_accounts([Account(id=number, ledger=1, code=1) for number in (1, 2)])
         made = ask(
             tmp_path,

@@ -1,11 +1,15 @@
-"""The notifier is killed before and after any statement it gives SQLite: every entry is told of at least once, under
-one webhook-id each, and the cursor skips nothing."""
+"""The notifier is killed before and after any statement that it gives its database: each entry is told of at least
+once, under one webhook-id each, and the cursor skips nothing."""
 
 import asyncio
 import contextlib
 import itertools
 
+import pytest
+
 from tallystick.notifier.deliveries import State
+from tallystick.notifier.postgresql.tables import PostgresTables
+from tallystick.notifier.sqlite import SqliteTables
 from tests.unit.notifier.world import OTHER, Notifier, Payments, Receiver, courier, deliver
 
 
@@ -34,12 +38,32 @@ class Wounded:
     def executemany(self, statement, values):
         return self._counted(lambda: self._connection.executemany(statement, values))
 
+    def cursor(self):
+        """psycopg's, for many rows."""
+        return Cursor(self)
+
     @property
     def in_transaction(self):
         return False  # a process that is gone rolls nothing back itself
 
     def __getattr__(self, name):
         return getattr(self._connection, name)
+
+
+class Cursor:
+    def __init__(self, session):
+        self._session = session
+
+    def executemany(self, statement, values):
+        cursor = self._session._connection.cursor()
+        self._session._counted(lambda: cursor.executemany(statement, values))
+        self.rowcount = cursor.rowcount
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
 
 
 def positions(payments, tenant):
@@ -51,15 +75,15 @@ def positions(payments, tenant):
     ]
 
 
-async def lives_on(path, payments, clock, at=None, after=False):
+async def lives_on(where, payments, clock, at=None, after=False):
     """One life of the process; True if it came to its end without being killed."""
-    notifier = Notifier(path, payments, clock, fresh_max=8)
-    notifier.file._undone.clear()  # and reads nothing again
-    whole = notifier.file.connection
+    notifier = Notifier(where, payments, clock, fresh_max=8)
+    notifier.tables._undone.clear()  # and reads nothing again
+    whole = notifier.tables.connection
     try:
         async with courier(notifier) as made:
             if at is not None:
-                notifier.file.connection = Wounded(whole, at, after)
+                notifier.tables.connection = Wounded(whole, at, after)
             try:
                 for _ in range(40):
                     notifier.follow()
@@ -72,25 +96,25 @@ async def lives_on(path, payments, clock, at=None, after=False):
         whole.close()
 
 
-def story(tmp_path, after):
+def story(places, after):
     killed = 0
 
     async def told():
         nonlocal killed
         for at in itertools.count(1):
             payments = Payments()
-            path = tmp_path / f"{at}.db"
+            where = places(at)
             async with Receiver() as mine, Receiver() as theirs:
-                notifier = Notifier(path, payments)
+                notifier = Notifier(where, payments)
                 subscriptions = [notifier.subscribe(mine.url), notifier.subscribe(theirs.url, tenant=OTHER)]
                 notifier.close()
                 for _ in range(3):
                     payments.pay(4)  # more than there is room for: it falls behind
                     payments.pay(1, tenant=OTHER)
-                unhurt = await lives_on(path, payments, notifier.clock, at, after)
+                unhurt = await lives_on(where, payments, notifier.clock, at, after)
                 killed += not unhurt
-                assert await lives_on(path, payments, notifier.clock)
-                with contextlib.closing(Notifier(path, payments, notifier.clock)) as found:
+                assert await lives_on(where, payments, notifier.clock)
+                with contextlib.closing(Notifier(where, payments, notifier.clock)) as found:
                     for subscription, receiver in zip(subscriptions, (mine, theirs), strict=True):
                         wanted = positions(payments, subscription.tenant)
                         assert found.told(subscription) == wanted, f"statement {at}"
@@ -105,9 +129,18 @@ def story(tmp_path, after):
     return killed
 
 
-def test_a_notifier_killed_before_any_statement_tells_everything(tmp_path):
-    assert story(tmp_path, after=False) > 40
+@pytest.fixture(params=["sqlite", "postgresql"])
+def places(request, tmp_path):
+    """By number, what opens the tables there."""
+    if request.param == "sqlite":
+        return lambda number: lambda: SqliteTables(tmp_path / f"{number}.db")
+    url = request.getfixturevalue("database")
+    return lambda number: lambda: PostgresTables(url, number)
 
 
-def test_a_notifier_killed_after_any_statement_tells_everything(tmp_path):
-    assert story(tmp_path, after=True) > 40
+def test_a_notifier_killed_before_any_statement_tells_everything(places):
+    assert story(places, after=False) > 40
+
+
+def test_a_notifier_killed_after_any_statement_tells_everything(places):
+    assert story(places, after=True) > 40

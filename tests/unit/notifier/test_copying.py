@@ -24,19 +24,19 @@ def test_a_copy_made_in_use_has_subscriptions_keys_cursor_and_what_waits(tmp_pat
     mine, theirs = notifier.subscribe(), notifier.subscribe(tenant=OTHER, signature="v1a")
     payments.pay(5)
     notifier.follow()
-    with notifier.file.commit():
-        notifier.file.run("UPDATE deliveries SET state = 1, done_at = 1 WHERE number <= 2")
-        notifier.file.run("UPDATE deliveries SET state = 2, done_at = 1 WHERE number = 3")
-        notifier.file.run("INSERT INTO attempts VALUES (1, 1, 1, 1, 200, ''), (4, 1, 1, 1, 500, '')")
-        notifier.file.run("INSERT INTO replays VALUES (1, ?, 0, 3)", mine.number)
+    with notifier.tables.commit():
+        notifier.tables.run("UPDATE deliveries SET state = 1, done_at = 1 WHERE number <= 2")
+        notifier.tables.run("UPDATE deliveries SET state = 2, done_at = 1 WHERE number = 3")
+        notifier.tables.run("INSERT INTO attempts VALUES (1, 1, 1, 1, 200, ''), (4, 1, 1, 1, 500, '')")
+        notifier.tables.run("INSERT INTO replays VALUES (1, ?, 0, 3)", mine.number)
     data = copied(notifier.path)
     payments.pay(1)
     notifier.follow()
     found = restored(tmp_path, data, payments, notifier.clock)
     assert [(each.id, each.key) for each in found.subscriptions] == [(each.id, each.key) for each in (mine, theirs)]
     assert found.rows("number, state") == [(4, State.WAITING), (5, State.WAITING)]
-    assert found.file.rows("SELECT delivery FROM attempts") == [(4,)]
-    assert found.file.rows("SELECT next_seq, until_seq FROM replays") == [(0, 3)]
+    assert found.tables.rows("SELECT delivery FROM attempts") == [(4,)]
+    assert found.tables.rows("SELECT next_seq, until_seq FROM replays") == [(0, 3)]
     assert found.making.cursor().next_seq < payments.journal.end()
     assert found.path.stat().st_mode & 0o777 == 0o600
     found.follow()

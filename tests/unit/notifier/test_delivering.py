@@ -27,8 +27,8 @@ def payments():
 
 
 @pytest.fixture
-def notifier(tmp_path, payments):
-    made = Notifier(tmp_path / "notifier.db", payments)
+def notifier(where, payments):
+    made = Notifier(where, payments)
     yield made
     made.close()
 
@@ -75,7 +75,7 @@ def test_after_a_rotation_both_keys_verify_until_the_old_one_expires(notifier, p
             subscription = notifier.subscribe(receiver.url)
             old = subscription.key
             now = notifier.clock.wall_ns()
-            with notifier.file.commit(durable=True):
+            with notifier.tables.commit(durable=True):
                 new = notifier.subscriptions.rotate(subscription, now, now + 100 * SECOND).key
             assert new != old
             receiver.clock = notifier.clock
@@ -111,7 +111,7 @@ def test_a_failing_receiver_is_tried_on_schedule_and_then_the_delivery_is_dead(n
             assert len(set(receiver.ids)) == 1, "the same id each time"
             assert len(receiver.got) == 10
             assert notifier.rows("state, tries, attempts, reason") == [(State.DEAD, 10, 10, "answered 500")]
-            attempts = notifier.file.rows("SELECT number, status FROM attempts ORDER BY number")
+            attempts = notifier.tables.rows("SELECT number, status FROM attempts ORDER BY number")
             assert attempts == [(number, 500) for number in range(1, 11)]
             assert again(notifier, subscription.number).enabled
 
@@ -155,8 +155,8 @@ def test_a_redirect_is_not_followed_and_fails(notifier, payments, status):
     asyncio.run(story())
 
 
-def test_a_subscription_that_only_fails_for_days_is_disabled_with_its_reason(tmp_path, payments):
-    notifier = Notifier(tmp_path / "notifier.db", payments, failing_s_max=86_400)
+def test_a_subscription_that_only_fails_for_days_is_disabled_with_its_reason(where, payments):
+    notifier = Notifier(where, payments, failing_s_max=86_400)
 
     async def story():
         async with Receiver() as receiver, courier(notifier) as made:
@@ -176,8 +176,8 @@ def test_a_subscription_that_only_fails_for_days_is_disabled_with_its_reason(tmp
     notifier.close()
 
 
-def test_one_success_begins_the_days_anew(tmp_path, payments):
-    notifier = Notifier(tmp_path / "notifier.db", payments, failing_s_max=86_400)
+def test_one_success_begins_the_days_anew(where, payments):
+    notifier = Notifier(where, payments, failing_s_max=86_400)
 
     async def story():
         async with Receiver() as receiver, courier(notifier) as made:
@@ -217,8 +217,8 @@ def test_a_receiver_that_is_away_is_tried_ever_more_seldom_and_then_gets_everyth
     asyncio.run(story())
 
 
-def test_a_slow_receiver_holds_up_nobody_else_and_gets_no_more_than_its_share(tmp_path, payments):
-    notifier = Notifier(tmp_path / "notifier.db", payments, hands_each=4)
+def test_a_slow_receiver_holds_up_nobody_else_and_gets_no_more_than_its_share(where, payments):
+    notifier = Notifier(where, payments, hands_each=4)
 
     async def story():
         async with Receiver() as slow, Receiver() as quick, courier(notifier) as made:
@@ -250,8 +250,8 @@ def test_a_slow_receiver_holds_up_nobody_else_and_gets_no_more_than_its_share(tm
     notifier.close()
 
 
-def test_many_slow_receivers_of_one_tenant_do_not_take_every_hand(tmp_path, payments):
-    notifier = Notifier(tmp_path / "notifier.db", payments, hands_each=4, hands_tenant=6, hands=8)
+def test_many_slow_receivers_of_one_tenant_do_not_take_every_hand(where, payments):
+    notifier = Notifier(where, payments, hands_each=4, hands_tenant=6, hands=8)
 
     async def story():
         async with Receiver() as slow, Receiver() as quick, courier(notifier) as made:
@@ -422,9 +422,9 @@ def connected_to(notifier, payments, names, loopback=False):
     async def story():
         async with Receiver() as receiver, courier(notifier, names, loopback=loopback, timeout_s=3) as made:
             subscription = notifier.subscribe(receiver.url)
-            with notifier.file.commit():  # as if a tenant had written it, of a host that is public at that time
+            with notifier.tables.commit():  # as if a tenant had written it, of a host that is public at that time
                 url = f"http://shop.example:{receiver.port}/hook"
-                notifier.file.run("UPDATE subscriptions SET url = ? WHERE number = ?", url, subscription.number)
+                notifier.tables.run("UPDATE subscriptions SET url = ? WHERE number = ?", url, subscription.number)
             notifier.subscriptions.load()
             payments.pay(1)
             notifier.follow()
@@ -462,9 +462,9 @@ def test_another_spelling_of_this_machine_is_not_connected_to(notifier, payments
     async def story():
         async with Receiver() as receiver, courier(notifier, loopback=False, timeout_s=3) as made:
             subscription = notifier.subscribe(receiver.url)
-            with notifier.file.commit():
+            with notifier.tables.commit():
                 url = f"http://{host}:{receiver.port}/"
-                notifier.file.run("UPDATE subscriptions SET url = ? WHERE number = ?", url, subscription.number)
+                notifier.tables.run("UPDATE subscriptions SET url = ? WHERE number = ?", url, subscription.number)
             notifier.subscriptions.load()
             payments.pay(1)
             notifier.follow()
@@ -496,8 +496,8 @@ def test_a_dead_delivery_is_sent_again_when_asked(notifier, payments):
             subscription = notifier.subscribe(receiver.url)
             payments.pay(2)
             notifier.follow()
-            with notifier.file.commit():
-                notifier.file.run("UPDATE deliveries SET state = 2, tries = 10, attempts = 10, done_at = 1")
+            with notifier.tables.commit():
+                notifier.tables.run("UPDATE deliveries SET state = 2, tries = 10, attempts = 10, done_at = 1")
                 [(webhook_id,), _] = notifier.rows("webhook_id")
                 notifier.deliveries.again(subscription.number, webhook_id, notifier.clock.wall_ns())
             await deliver(made)
@@ -507,13 +507,12 @@ def test_a_dead_delivery_is_sent_again_when_asked(notifier, payments):
     asyncio.run(story())
 
 
-def test_what_was_sent_but_not_written_down_is_sent_again_under_the_same_id(tmp_path, payments):
-    """A process that is killed between send and mark: the next one begins with the same file."""
-    path = tmp_path / "notifier.db"
+def test_what_was_sent_but_not_written_down_is_sent_again_under_the_same_id(where, payments):
+    """A process that is killed between send and mark: the next one begins with the same tables."""
 
     async def story():
         async with Receiver() as receiver:
-            killed = Notifier(path, payments)
+            killed = Notifier(where, payments)
             async with courier(killed) as first:
                 killed.subscribe(receiver.url)
                 payments.pay(7)
@@ -523,7 +522,7 @@ def test_what_was_sent_but_not_written_down_is_sent_again_under_the_same_id(tmp_
                 assert len(receiver.got) == 7
                 first._over.clear()  # what a kill loses
             killed.close()
-            following = Notifier(path, payments, killed.clock)
+            following = Notifier(where, payments, killed.clock)
             async with courier(following) as second:
                 await deliver(second)
             assert len(receiver.got) == 14
@@ -578,7 +577,7 @@ def test_no_more_is_sent_to_a_subscription_that_is_deleted(notifier, payments):
             subscription = notifier.subscribe(receiver.url)
             payments.pay(3)
             notifier.follow()
-            with notifier.file.commit():
+            with notifier.tables.commit():
                 notifier.subscriptions.delete(subscription)
                 notifier.deliveries.forget(subscription.number)
             await deliver(made)
@@ -595,8 +594,8 @@ def test_a_changed_url_counts_for_what_waits(notifier, payments):
             payments.pay(1)
             notifier.follow()
             await deliver(made)
-            with notifier.file.commit():
-                notifier.file.run("UPDATE subscriptions SET url = ? WHERE number = ?", new.url, subscription.number)
+            with notifier.tables.commit():
+                notifier.tables.run("UPDATE subscriptions SET url = ? WHERE number = ?", new.url, subscription.number)
             notifier.subscriptions.load()
             notifier.clock.advance(6 * SECOND)
             await deliver(made)
@@ -633,10 +632,10 @@ def test_old_deliveries_are_forgotten_with_their_attempts(notifier, payments):
             notifier.clock.advance(2 * DAY)
             payments.pay(1)
             notifier.follow()
-            with notifier.file.commit():
+            with notifier.tables.commit():
                 assert notifier.deliveries.tidy(notifier.clock.wall_ns() - DAY) == 2
             assert len(notifier.rows()) == 1
-            assert notifier.file.rows("SELECT count(*) FROM attempts") == [(0,)]
+            assert notifier.tables.rows("SELECT count(*) FROM attempts") == [(0,)]
 
     asyncio.run(story())
 

@@ -22,8 +22,8 @@ def payments():
 
 
 @pytest.fixture
-def notifier(tmp_path, payments):
-    made = Notifier(tmp_path / "notifier.db", payments)
+def notifier(where, payments):
+    made = Notifier(where, payments)
     made.desk = desk_of(made)
     yield made
     made.close()
@@ -31,7 +31,7 @@ def notifier(tmp_path, payments):
 
 def desk_of(made):
     return Desk(
-        made.file, made.payments.journal, made.subscriptions, made.deliveries, made.making, made.clock, made.entropy
+        made.tables, made.payments.journal, made.subscriptions, made.deliveries, made.making, made.clock, made.entropy
     )
 
 
@@ -90,7 +90,7 @@ def test_the_same_request_makes_one_subscription_and_gets_the_same_answer(notifi
 def test_a_request_of_two_days_ago_is_forgotten(notifier):
     make(notifier)
     notifier.clock.advance(2 * 86_400 * SECOND)
-    with notifier.file.commit():
+    with notifier.tables.commit():
         notifier.desk.tidy(notifier.clock.wall_ns())
     assert make(notifier)[0].result is Result.DONE
 
@@ -206,7 +206,7 @@ def test_without_overlap_the_old_key_signs_no_more(notifier):
     ask(notifier, Operation.ROTATE, body={"overlap_s": 0}, **fields)
     [subscription] = notifier.subscriptions
     assert [str(each) for each in subscription.signers(notifier.clock.wall_ns())] == [subscription.key]
-    assert notifier.file.rows("SELECT count(*) FROM keys") == [(1,)]
+    assert notifier.tables.rows("SELECT count(*) FROM keys") == [(1,)]
 
 
 def test_only_so_many_keys_sign_at_once(notifier):
@@ -255,8 +255,8 @@ def test_deliveries_are_paged_newest_first_and_by_state(notifier, payments):
     id_ = make(notifier)[1]["id"]
     payments.pay(25)
     notifier.follow()
-    with notifier.file.commit():
-        notifier.file.run("UPDATE deliveries SET state = 2, done_at = 1, reason = 'x' WHERE number % 5 = 0")
+    with notifier.tables.commit():
+        notifier.tables.run("UPDATE deliveries SET state = 2, done_at = 1, reason = 'x' WHERE number % 5 = 0")
     seen, before = [], ""
     while before is not None:
         _, page = ask(notifier, Operation.DELIVERIES, id=id_, limit=10, before=before)
@@ -276,8 +276,8 @@ def test_a_dead_delivery_is_sent_again_when_asked(notifier, payments):
     id_ = make(notifier)[1]["id"]
     payments.pay(1)
     notifier.follow()
-    with notifier.file.commit():
-        notifier.file.run("UPDATE deliveries SET state = 2, tries = 10, attempts = 10, done_at = 1, reason = 'x'")
+    with notifier.tables.commit():
+        notifier.tables.run("UPDATE deliveries SET state = 2, tries = 10, attempts = 10, done_at = 1, reason = 'x'")
     [(webhook_id,)] = notifier.rows("webhook_id")
     _, found = ask(notifier, Operation.AGAIN, id=id_, webhook_id=webhook_id)
     assert (found["id"], found["state"], found["attempts"], found["reason"]) == (webhook_id, "waiting", 10, "")
@@ -319,10 +319,10 @@ def test_all_of_it_is_there_after_a_restart(notifier, payments):
     _, made = make(notifier, signature="v1a")
     payments.pay(2)
     notifier.follow()
-    before = notifier.file.rows("SELECT * FROM deliveries"), ask(notifier, Operation.LIST)[1]
-    notifier.file.close()
+    before = notifier.tables.rows("SELECT * FROM deliveries"), ask(notifier, Operation.LIST)[1]
+    notifier.tables.close()
     again = Notifier(notifier.path, payments, notifier.clock)
     again.desk = desk_of(again)
-    assert (again.file.rows("SELECT * FROM deliveries"), ask(again, Operation.LIST)[1]) == before
+    assert (again.tables.rows("SELECT * FROM deliveries"), ask(again, Operation.LIST)[1]) == before
     assert next(iter(again.subscriptions)).key == made["key"]
-    notifier.file = again.file
+    notifier.tables = again.tables

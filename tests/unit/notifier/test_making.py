@@ -5,6 +5,7 @@ import pytest
 from tallystick.errors import Invalid, Unavailable
 from tallystick.notifier.deliveries import State
 from tallystick.notifier.notifications import webhook_id
+from tallystick.notifier.sqlite import SqliteTables
 from tests.unit.notifier.world import OTHER, TENANT, Notifier, Payments
 
 
@@ -14,8 +15,8 @@ def payments():
 
 
 @pytest.fixture
-def notifier(tmp_path, payments):
-    made = Notifier(tmp_path / "notifier.db", payments)
+def notifier(where, payments):
+    made = Notifier(where, payments)
     yield made
     made.close()
 
@@ -82,8 +83,8 @@ def test_who_has_much_to_be_tried_falls_behind_and_catches_up_from_the_journal(n
     assert of(payments)[79] < behind <= of(payments)[80]
     assert notifier.making.cursor().next_seq == payments.journal.end(), "it holds nobody up"
     while len(notifier.told(slow)) < 320:
-        with notifier.file.commit():
-            notifier.file.run("UPDATE deliveries SET state = 1, done_at = 1 WHERE state = 0")
+        with notifier.tables.commit():
+            notifier.tables.run("UPDATE deliveries SET state = 1, done_at = 1 WHERE state = 0")
         notifier.deliveries.load()
         notifier.follow()
     assert notifier.told(slow) == of(payments)
@@ -96,8 +97,8 @@ def test_a_block_of_more_than_there_is_room_for_is_made_bit_by_bit(notifier, pay
     notifier.follow()
     assert len(notifier.told(subscription)) == 100
     for expected in (200, 300, 350):
-        with notifier.file.commit():
-            notifier.file.run("UPDATE deliveries SET state = 1, done_at = 1 WHERE state = 0")
+        with notifier.tables.commit():
+            notifier.tables.run("UPDATE deliveries SET state = 1, done_at = 1 WHERE state = 0")
         notifier.deliveries.load()
         notifier.follow()
         assert len(notifier.told(subscription)) == expected
@@ -108,12 +109,12 @@ def test_what_is_decided_while_a_subscription_is_disabled_it_is_told_of_when_it_
     subscription = notifier.subscribe()
     payments.pay(2)
     notifier.follow()
-    with notifier.file.commit():
+    with notifier.tables.commit():
         notifier.subscriptions.disable(subscription, "asked", 1, notifier.making.cursor().next_seq)
     payments.pay(3)
     notifier.follow()
     assert notifier.told(subscription) == of(payments)[:2]
-    with notifier.file.commit():
+    with notifier.tables.commit():
         notifier.subscriptions.enable(notifier.subscriptions.by_number[subscription.number], 2, None)
     payments.pay(1)
     notifier.follow()
@@ -122,11 +123,11 @@ def test_what_is_decided_while_a_subscription_is_disabled_it_is_told_of_when_it_
 
 def test_what_was_missed_can_be_skipped(notifier, payments):
     subscription = notifier.subscribe()
-    with notifier.file.commit():
+    with notifier.tables.commit():
         notifier.subscriptions.disable(subscription, "asked", 1, notifier.making.cursor().next_seq)
     payments.pay(3)
     notifier.follow()
-    with notifier.file.commit():
+    with notifier.tables.commit():
         notifier.subscriptions.enable(subscription, 2, payments.journal.end())
     payments.pay(1)
     notifier.follow()
@@ -136,7 +137,7 @@ def test_what_was_missed_can_be_skipped(notifier, payments):
 def test_a_subscription_of_the_past_is_told_from_its_position_on(notifier, payments):
     payments.pay(5)
     since = of(payments)[2]
-    with notifier.file.commit():
+    with notifier.tables.commit():
         asked = notifier.subscribe_in()
         subscription = notifier.subscriptions.make(TENANT, asked, 1, since, behind=True)
     payments.pay(1)
@@ -150,10 +151,10 @@ def test_a_replay_makes_what_is_not_there_and_sends_again_what_is(notifier, paym
     payments.pay(3)
     notifier.follow()
     ids = dict(notifier.rows("seq, webhook_id"))
-    with notifier.file.commit():
-        notifier.file.run("UPDATE deliveries SET state = 2, tries = 10, attempts = 10, done_at = 9")
+    with notifier.tables.commit():
+        notifier.tables.run("UPDATE deliveries SET state = 2, tries = 10, attempts = 10, done_at = 9")
         first, until = of(payments)[2], of(payments)[5]
-        notifier.file.run("INSERT INTO replays VALUES (1, ?, ?, ?)", subscription.number, first, until)
+        notifier.tables.run("INSERT INTO replays VALUES (1, ?, ?, ?)", subscription.number, first, until)
     notifier.deliveries.load()
     notifier.follow()
     assert notifier.rows("seq, state, tries", "seq") == [
@@ -161,16 +162,16 @@ def test_a_replay_makes_what_is_not_there_and_sends_again_what_is(notifier, paym
         *[(seq, State.DEAD, 10) for seq in of(payments)[5:]],
     ]
     assert ids.items() <= dict(notifier.rows("seq, webhook_id")).items(), "the same ids"
-    assert notifier.file.rows("SELECT * FROM replays") == []
+    assert notifier.tables.rows("SELECT * FROM replays") == []
 
 
 def test_a_replay_does_not_touch_what_waits(notifier, payments):
     subscription = notifier.subscribe()
     payments.pay(1)
     notifier.follow()
-    with notifier.file.commit():
-        notifier.file.run("UPDATE deliveries SET tries = 4, attempts = 4, due_at = 77")
-        notifier.file.run("INSERT INTO replays VALUES (1, ?, 0, ?)", subscription.number, payments.journal.end())
+    with notifier.tables.commit():
+        notifier.tables.run("UPDATE deliveries SET tries = 4, attempts = 4, due_at = 77")
+        notifier.tables.run("INSERT INTO replays VALUES (1, ?, 0, ?)", subscription.number, payments.journal.end())
     notifier.follow()
     assert (of(payments)[0], 4, 77) in notifier.rows("seq, tries, due_at")
 
@@ -180,13 +181,13 @@ def test_a_subscription_that_is_deleted_leaves_nothing(notifier, payments):
     payments.pay(2)
     payments.pay(1, tenant=OTHER)
     notifier.follow()
-    with notifier.file.commit():
+    with notifier.tables.commit():
         notifier.subscriptions.delete(subscription)
     payments.pay(1)
     notifier.follow()
     assert notifier.told(subscription) == []
     assert len(notifier.told(other)) == 1
-    assert notifier.file.rows("SELECT DISTINCT subscription FROM keys") == [(other.number,)]
+    assert notifier.tables.rows("SELECT DISTINCT subscription FROM keys") == [(other.number,)]
 
 
 def test_a_commit_that_fails_leaves_memory_as_the_file_is(notifier, payments):
@@ -196,10 +197,10 @@ def test_a_commit_that_fails_leaves_memory_as_the_file_is(notifier, payments):
     before = notifier.rows("*")
 
     def change_and_fail():
-        with notifier.file.commit():
+        with notifier.tables.commit():
             notifier.subscriptions.disable(subscription, "asked", 1, 0)
             notifier.deliveries.make_test(subscription.number, "msg_1", "webhook.test", b"{}", 1)
-            notifier.file.run("INSERT INTO no_such_table VALUES (1)")
+            notifier.tables.run("INSERT INTO no_such_table VALUES (1)")
 
     with pytest.raises(Unavailable):
         change_and_fail()
@@ -216,5 +217,6 @@ def test_a_tenant_has_no_more_subscriptions_than_allowed(notifier):
     notifier.subscribe(tenant=OTHER)
 
 
-def test_only_its_owner_can_read_the_file_that_holds_the_keys(notifier):
-    assert notifier.path.stat().st_mode & 0o777 == 0o600
+def test_only_its_owner_can_read_the_file_that_holds_the_keys(tmp_path):
+    SqliteTables(tmp_path / "notifier.db").close()
+    assert (tmp_path / "notifier.db").stat().st_mode & 0o777 == 0o600

@@ -12,9 +12,9 @@ from tallystick.lab.simulated_clock import SimulatedClock
 from tallystick.notifier.addresses import Guard
 from tallystick.notifier.deliveries import Deliveries
 from tallystick.notifier.delivering import Courier, Limits
-from tallystick.notifier.file import File
 from tallystick.notifier.making import Making
 from tallystick.notifier.sending import HttpSender
+from tallystick.notifier.sqlite import SqliteTables
 from tallystick.notifier.subscriptions import Subscriptions
 from tallystick.records import objects
 from tallystick.records.commands import Kind, frame
@@ -72,19 +72,20 @@ class Notifier:
     """Its parts, wired as the process does it."""
 
     def __init__(self, path, payments, clock=None, fresh_max=100, **limits):
+        """`path`: of a file, or what opens the tables."""
         self.path, self.payments = path, payments
         self.clock = clock or SimulatedClock()
         self.entropy = Entropy()
         self.limits = Limits(**limits)
-        self.file = File(path)
-        self.subscriptions = Subscriptions(self.file, self.entropy, loopback=True)
-        self.deliveries = Deliveries(self.file, shard=0)
-        self.making = Making(self.file, payments.journal, self.subscriptions, self.deliveries, self.clock, fresh_max)
+        self.tables = path() if callable(path) else SqliteTables(path)
+        self.subscriptions = Subscriptions(self.tables, self.entropy, loopback=True)
+        self.deliveries = Deliveries(self.tables, shard=0)
+        self.making = Making(self.tables, payments.journal, self.subscriptions, self.deliveries, self.clock, fresh_max)
         self.follower = Follower(payments.journal, self.making, self.clock, entries_at_once=1)
 
     def subscribe(self, url="http://127.0.0.1:9/", types=("*",), tenant=TENANT, **fields):
         end = self.payments.journal.end()
-        with self.file.commit(durable=True):
+        with self.tables.commit(durable=True):
             return self.subscriptions.make(
                 tenant, SubscriptionIn(url, list(types), **fields), self.clock.wall_ns(), end, behind=False
             )
@@ -99,15 +100,15 @@ class Notifier:
             pass
 
     def rows(self, what="seq, state, tries", order="number"):
-        return self.file.rows(f"SELECT {what} FROM deliveries ORDER BY {order}")
+        return self.tables.rows(f"SELECT {what} FROM deliveries ORDER BY {order}")
 
     def told(self, subscription=None):
         """Positions, in order of making."""
         wanted = "" if subscription is None else f"WHERE subscription = {subscription.number}"
-        return [seq for [seq] in self.file.rows(f"SELECT seq FROM deliveries {wanted} ORDER BY number")]
+        return [seq for [seq] in self.tables.rows(f"SELECT seq FROM deliveries {wanted} ORDER BY number")]
 
     def close(self):
-        self.file.close()
+        self.tables.close()
 
 
 class Receiver:
@@ -160,7 +161,7 @@ async def courier(notifier, resolver=None, timeout_s=5.0, loopback=True):
     """A courier with the real client."""
     sender = HttpSender(Guard(loopback), timeout_s, resolver)
     made = Courier(
-        notifier.file,
+        notifier.tables,
         notifier.subscriptions,
         notifier.deliveries,
         notifier.making,

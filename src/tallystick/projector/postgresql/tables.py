@@ -10,7 +10,6 @@ and cursor together, and they are made from the journal again. A commit there is
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -20,6 +19,7 @@ from psycopg.types.numeric import Int8BinaryDumper
 from tallystick.clock import Clock
 from tallystick.errors import Corrupt, OutcomeUnknown, Unavailable
 from tallystick.postgresql.connecting import UNDONE, Connection, connect, line, opened, shown
+from tallystick.postgresql.statements import translated
 from tallystick.projector.port import Found, Row
 from tallystick.projector.postgresql import schema
 
@@ -40,16 +40,6 @@ select set_config('synchronous_commit', 'off', false), set_config('client_min_me
 _TOO_LATE = "57014"
 """A statement that ran into its time-out; the session is as good as before."""
 _KIND = {"bigint": "int8", "bytea": "bytea"}
-
-
-@lru_cache(maxsize=1024)
-def _translated(statement: str) -> bytes:
-    """The same for psycopg, without what only SQLite is told."""
-    words = statement.replace("CROSS JOIN", "JOIN").replace("?", "%b").split(" ")
-    while "INDEXED" in words:
-        at = words.index("INDEXED")
-        del words[at : at + 3]
-    return " ".join(words).encode()
 
 
 class _PostgresTables:
@@ -73,13 +63,13 @@ class _PostgresTables:
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> Found:
         if self._deadline_ns is not None and self._clock.monotonic_ns() > self._deadline_ns:
             raise Unavailable(f"{self.place}: interrupted, its asker's time is over")
-        return self._connected().execute(_translated(statement), values, binary=True)
+        return self._connected().execute(translated(statement), values, binary=True)
 
     def walk(self, statement: str, values: Sequence[Any] = ()) -> Iterator[Row]:
         connection = self._connected()
         with psycopg.ServerCursor(connection, f"walk_{self._clock.monotonic_ns()}") as found:
             found.itersize = ROWS_AT_ONCE
-            found.execute(_translated(statement), values, binary=True)
+            found.execute(translated(statement), values, binary=True)
             yield from found
 
     @contextmanager
