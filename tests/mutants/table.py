@@ -317,6 +317,8 @@ STORAGE = (
 
 POSTGRESQL = "src/tallystick/journal/postgresql/"
 PROJECTOR_TESTS = "tests/unit/projector/test_postgresql.py::"
+NOTIFIER_PLACE = "src/tallystick/notifier/"
+NOTIFIER_TESTS = "tests/unit/notifier/test_postgresql.py::"
 POSTGRESQL_TESTS = "tests/faults/postgresql/test_journal.py::"
 ON_POSTGRESQL = (
     Mutant(
@@ -367,6 +369,48 @@ ON_POSTGRESQL = (
         old='    return before == f"{journal.identity} {journal.epoch - 1}\\n"\n',
         new="    return True\n",
         tests=("tests/e2e/postgresql/test_failover.py::test_what_another_writer_may_contradict_is_made_again",),
+        needs="postgresql",
+    ),
+    Mutant(
+        name="notifier's cursor outside its transaction on PostgreSQL",
+        promise="no entry is skipped when the notifier is killed: the cursor moves with the deliveries",
+        file=NOTIFIER_PLACE + "making.py",
+        old="        with self._tables.commit():\n            if live:\n",
+        new='        self._tables.run("UPDATE cursor SET next_seq = ?", after.next_seq)\n'
+        "        with self._tables.commit():\n            if live:\n",
+        tests=(
+            "tests/faults/notifier/test_killed_at_any_statement.py::"
+            "test_a_notifier_killed_after_any_statement_tells_everything[postgresql]",
+        ),
+        needs="postgresql",
+    ),
+    Mutant(
+        name="memory of another session believed",
+        promise="what another notifier did meanwhile is known before anything is decided",
+        file=NOTIFIER_PLACE + "postgresql/tables.py",
+        old="            self._is_stale = True\n            self.connection = opened",
+        new="            self.connection = opened",
+        tests=(NOTIFIER_TESTS + "test_what_another_notifier_did_meanwhile_is_known_before_anything_is_decided",),
+        needs="postgresql",
+    ),
+    Mutant(
+        name="two notifiers of one shard",
+        promise="one notifier follows a shard in one database",
+        file=NOTIFIER_PLACE + "postgresql/tables.py",
+        old='            connection.execute("select pg_advisory_lock(',
+        new='            connection.execute("select pg_advisory_lock_shared(',
+        tests=(NOTIFIER_TESTS + "test_a_second_notifier_of_the_shard_is_refused_and_one_of_another_shard_is_not",),
+        needs="postgresql",
+    ),
+    Mutant(
+        name="everybody sees the keys that sign",
+        promise="a service's tables in PostgreSQL are their owner's alone",
+        file="src/tallystick/postgresql/making.py",
+        old='                connection.execute(f"create schema {schema}".encode())\n',
+        new='                connection.execute(f"create schema {schema}".encode())\n'
+        '                connection.execute(f"grant usage on schema {schema} to public".encode())\n'
+        '                connection.execute("alter default privileges grant select on tables to public")\n',
+        tests=(NOTIFIER_TESTS + "test_who_reads_the_views_of_the_projector_sees_no_key_and_no_webhook",),
         needs="postgresql",
     ),
     Mutant(
@@ -2476,9 +2520,9 @@ FOLLOWERS = (
         "notifier's cursor outside its transaction",
         "no entry is skipped when the notifier is killed: the cursor moves with the deliveries",
         "src/tallystick/notifier/making.py",
-        "        with self._file.commit():\n            if live:\n",
-        '        self._file.run("UPDATE cursor SET next_seq = ?, block_hash = ?", after.next_seq, after.block_hash)\n'
-        "        with self._file.commit():\n            if live:\n",
+        "        with self._tables.commit():\n            if live:\n",
+        '        self._tables.run("UPDATE cursor SET next_seq = ?, block_hash = ?", after.next_seq, after.block_hash)\n'
+        "        with self._tables.commit():\n            if live:\n",
         ("tests/faults/notifier",),
     ),
     Mutant(
@@ -2605,8 +2649,8 @@ FOLLOWERS = (
         "disabled subscription forgets",
         "what is decided while a subscription is disabled it is told of afterwards",
         "src/tallystick/notifier/subscriptions.py",
-        '"behind_seq = coalesce(behind_seq, ?) WHERE number = ? AND enabled"',
-        '"behind_seq = nullif(0, ? * 0) WHERE number = ? AND enabled"',
+        '"behind_seq = coalesce(behind_seq, ?) WHERE number = ? AND enabled = 1"',
+        '"behind_seq = nullif(0, ? * 0) WHERE number = ? AND enabled = 1"',
         ("tests/unit/notifier/test_making.py",),
     ),
     Mutant(

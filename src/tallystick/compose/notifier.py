@@ -39,6 +39,8 @@ from tallystick.settings import Settings
 NAME = "notifier"
 POLL_S = 0.02
 """How long to wait at the durable end: a webhook is that much later, and an idle machine has little to do."""
+SHARE_S_MAX = 0.01
+"""How long what is over waits for more at most, before both are written down."""
 RETRY_S = 1.0
 """How long to wait when the tables cannot be written, as on a full disk."""
 PROGRESS_EVERY_S = 1.0
@@ -124,7 +126,9 @@ class _Notifier:
         )
         try:
             while not self._stopping:
-                await self._pause(self._step())
+                began_ns = self._clock.monotonic_ns()
+                seconds = self._step()
+                await self._pause(seconds, (self._clock.monotonic_ns() - began_ns) / _SECOND)
                 if self._failure is not None:
                     raise self._failure
         finally:
@@ -153,7 +157,7 @@ class _Notifier:
         self._tell(now_ns)
         return 0.0 if more or not follow_s else min(max(follow_s, POLL_S), deliver_s)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, seconds: float, took_s: float) -> None:
         """Let receivers and gateways have their turn, for so long unless something is over."""
         if not seconds:
             await asyncio.sleep(0)
@@ -162,6 +166,8 @@ class _Notifier:
         timer = asyncio.get_running_loop().call_later(seconds, woken.set)
         await woken.wait()
         timer.cancel()
+        # Sending gets as much time as writing down; what is over meanwhile shares the next commit.
+        await asyncio.sleep(min(took_s, SHARE_S_MAX))
 
     def _tidy(self, now_ns: int) -> None:
         if now_ns - self._tidied_at_ns < TIDY_EVERY_S * _SECOND:

@@ -32,8 +32,8 @@ class Wounded:
             raise Killed
         return found
 
-    def execute(self, *what):
-        return self._counted(lambda: self._connection.execute(*what))
+    def execute(self, *what, **how):
+        return self._counted(lambda: self._connection.execute(*what, **how))
 
     def executemany(self, statement, values):
         return self._counted(lambda: self._connection.executemany(statement, values))
