@@ -25,12 +25,18 @@ LANE_SEGMENT_BYTES_MIN = 2_097_152
 
 
 class Settings(BaseSettings):
-    """One shard on one machine."""
+    """A platform, or one shard of it, on one machine."""
 
     model_config = SettingsConfigDict(env_prefix="TALLY_", frozen=True)
 
     data: Path = Field(default=Path("tally-data"), description="Folder of everything that is kept.")
     shard: int = Field(default=0, ge=0, le=65535, description="Number of this shard.")
+    shards: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="How many shards `tally up` runs behind its gateways ([shards](shards.md)).",
+    )
 
     journal: str = Field(
         default="files",

@@ -157,6 +157,7 @@ class RequestStatus(IntEnum):
 
     IDEMPOTENCY_KEY_REUSED = 1100
     NOT_DECIDED = 1101
+    TENANT_ELSEWHERE = 1102
 
 
 Status = AccountStatus | TransferStatus | ControlStatus | RequestStatus
@@ -200,6 +201,8 @@ def http(status: Status) -> int:
         return 201
     if status is RequestStatus.NOT_DECIDED:
         return 202
+    if status is RequestStatus.TENANT_ELSEWHERE:
+        return 503
     if status in (AccountStatus.EXISTS, TransferStatus.EXISTS) and status.name == "EXISTS":
         return 200
     return 422

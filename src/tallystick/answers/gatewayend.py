@@ -22,6 +22,7 @@ from tallystick.clock import Entropy
 from tallystick.errors import Invalid, Unavailable
 from tallystick.records.blocks import LANE_SIZE
 from tallystick.records.commands import ACCOUNT_EVENT, TRANSFER_EVENT
+from tallystick.statuses import RequestStatus
 
 RECONNECT_S = 0.05
 UNSENT_BYTES_MAX = 16_777_216
@@ -191,6 +192,13 @@ class GatewayEnd:
         finally:
             del self._asked[number]
 
+    async def _shown(self, question: Callable[[bytes, int], wire.Question]) -> wire.Reply:
+        """As `_ask`, of what a tenant has; raises `Unavailable` too if the tenant is in another shard by now."""
+        reply = await self._ask(question)
+        if reply.status == RequestStatus.TENANT_ELSEWHERE:
+            raise Unavailable("this tenant is being moved to another shard. Try again")
+        return reply
+
     async def results(self, tenant: int, request_id: int, fingerprint: bytes) -> RequestResults:
         key = request_id.to_bytes(16, "little")
         reply = await self._ask(lambda client, query: wire.ResultsQuery(client, query, tenant, key, fingerprint))
@@ -199,18 +207,18 @@ class GatewayEnd:
 
     async def accounts(self, tenant: int, ids: list[int]) -> list[tuple[npt.NDArray[np.void], npt.NDArray[np.void]]]:
         packed = wire.pack_ids(ids)
-        reply = await self._ask(lambda client, query: wire.AccountsQuery(client, query, tenant, packed))
+        reply = await self._shown(lambda client, query: wire.AccountsQuery(client, query, tenant, packed))
         found = np.frombuffer(reply.payload, _FOUND_ACCOUNT)
         return [(found["event"][at], found["extra"][at]) for at in range(len(found))]
 
     async def transfers(self, tenant: int, ids: list[int]) -> npt.NDArray[np.void]:
         packed = wire.pack_ids(ids)
-        reply = await self._ask(lambda client, query: wire.TransfersQuery(client, query, tenant, packed))
+        reply = await self._shown(lambda client, query: wire.TransfersQuery(client, query, tenant, packed))
         return np.frombuffer(reply.payload, TRANSFER_EVENT)
 
     async def seqs(self, tenant: int, ids: list[int]) -> list[int]:
         packed = wire.pack_ids(ids)
-        reply = await self._ask(lambda client, query: wire.SeqsQuery(client, query, tenant, packed))
+        reply = await self._shown(lambda client, query: wire.SeqsQuery(client, query, tenant, packed))
         return [int(seq) for seq in np.frombuffer(reply.payload, "<u8")]
 
     async def positions(self) -> dict[bytes, int]:

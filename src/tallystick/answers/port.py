@@ -19,7 +19,8 @@ FOUND_ACCOUNT_EXTRA = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class RequestResults:
-    """What is known of a request: `NOT_DECIDED`, `IDEMPOTENCY_KEY_REUSED`, or one row a command (status None)."""
+    """What is known of a request: `NOT_DECIDED`, `IDEMPOTENCY_KEY_REUSED`, `TENANT_ELSEWHERE`, or one row a command
+    (status None)."""
 
     status: int | None
     results: npt.NDArray[np.void]  # RESULT rows

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 TOPIC_SIZE = 16
+REFUSED = 1
 
 
 class Subscription(msgspec.Struct, frozen=True, tag="topic", array_like=True):
@@ -71,8 +72,18 @@ class PositionsQuery(msgspec.Struct, frozen=True, tag="positions", array_like=Tr
     query: int
 
 
+class Placement(msgspec.Struct, frozen=True, tag="place", array_like=True):
+    """Tenant `tenant` lives in shard `shard`, or is on its way from there: take that in, if it is news."""
+
+    client: bytes
+    query: int
+    tenant: int
+    shard: int
+    moving: bool
+
+
 Question: TypeAlias = ResultsQuery | AccountsQuery | TransfersQuery | SeqsQuery | PositionsQuery
-Inbound: TypeAlias = Doorbell | Question
+Inbound: TypeAlias = Doorbell | Question | Placement
 Sent: TypeAlias = Subscription | Inbound
 
 
@@ -88,10 +99,10 @@ class BlockResults(msgspec.Struct, frozen=True, tag="decided", array_like=True):
 class Reply(msgspec.Struct, frozen=True, tag="reply", array_like=True):
     """The answer to `query`.
 
-    `status` is 0, or a `RequestStatus` of a results query. `payload`: `RESULT` rows; or per account found
-    `ACCOUNT_EVENT` and `FOUND_ACCOUNT_EXTRA` (152 bytes); or `TRANSFER_EVENT` rows; or a seq of 8 bytes
-    for each transfer found, little-endian; or 24-byte lane positions. `position` is the journal's, behind all that
-    it shows.
+    `status` is 0; or a `RequestStatus` of a query; or `REFUSED`, of what is no question, with the reason in UTF-8 for
+    payload. `payload`: `RESULT` rows; or per account found `ACCOUNT_EVENT` and `FOUND_ACCOUNT_EXTRA` (152 bytes); or
+    `TRANSFER_EVENT` rows; or a seq of 8 bytes for each transfer found, little-endian; or 24-byte lane positions.
+    `position` is the journal's, behind all that it shows.
     """
 
     query: int

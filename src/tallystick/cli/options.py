@@ -18,6 +18,12 @@ Data = Annotated[
     Path | None,
     typer.Option("--data", metavar="FOLDER", help="Folder of everything that is kept. [env TALLY_DATA; tally-data]"),
 ]
+Shard = Annotated[
+    int | None,
+    typer.Option(
+        "--shard", min=0, metavar="NUMBER", help="Which shard of the platform in that folder. [env TALLY_SHARD; 0]"
+    ),
+]
 Url = Annotated[str, typer.Option("--url", envvar="TALLY_URL", help="Where the gateway listens.", show_default=True)]
 KeyFile = Annotated[
     Path | None,
@@ -35,14 +41,15 @@ DEFAULT_URL = "http://127.0.0.1:7400"
 def settings(**given: Any) -> "Settings":
     """Settings from the environment and tally.toml, with what was given on the command line in their place.
 
-    Raises `Invalid` naming each setting that makes no sense, and where it stands.
+    Where a shard is named, they are those of that shard, its folder included. Raises `Invalid` naming each setting that
+    makes no sense, and where it stands.
     """
     from pydantic import ValidationError
 
     from tallystick.settings import Settings, place_of
 
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        found = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         faults = []
         for fault in error.errors():
@@ -51,6 +58,9 @@ def settings(**given: Any) -> "Settings":
             said = "there is no such setting" if fault["type"] == "extra_forbidden" else fault["msg"]
             faults.append(f"{place}: {said}")
         raise Invalid("", "settings: " + "; ".join(faults)) from error
+    from tallystick.compose.shards import resolved
+
+    return resolved(found)
 
 
 def api_key(key: str | None, key_file: Path | None) -> str:

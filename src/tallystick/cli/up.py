@@ -26,6 +26,9 @@ def up(
     ] = None,
     data: options.Data = None,
     shard: Annotated[int | None, typer.Option(help="Number of the shard. [env TALLY_SHARD; 0]")] = None,
+    shards: Annotated[
+        int | None, typer.Option(help="How many shards, each with an engine and followers. [env TALLY_SHARDS; 1]")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. [env TALLY_HTTP_HOST; 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on. [env TALLY_HTTP_PORT; 7400]")] = None,
     gateways: Annotated[
@@ -48,11 +51,18 @@ def up(
     - `tally up` everything, data in ./tally-data
     - `tally up --data /var/lib/tallystick --port 8080`
     - `tally up --gateways 2` two gateways before one engine, here on ports 7400 and 7401
+    - `tally up --shards 4` four engines behind one address, each with tenants of its own (`tally shard`)
     - `tally up projector` statements, search and totals alone, for a machine that already runs the rest
     - `tally up engine --shard 3` one process, for systemd or a container
     """
     settings = options.settings(
-        data=data, shard=shard, http_host=host, http_port=port, gateways=gateways, accept_clock=accept_clock
+        data=data,
+        shard=shard,
+        shards=shards,
+        http_host=host,
+        http_port=port,
+        gateways=gateways,
+        accept_clock=accept_clock,
     )
     from tallystick.compose import up as compose
 

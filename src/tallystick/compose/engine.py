@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import structlog
 
+from tallystick import directory
 from tallystick.answers import wire
 from tallystick.answers.addresses import address
 from tallystick.answers.engineend import EngineEnd
@@ -23,14 +24,18 @@ from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import archiving, kernel_cache, logs
 from tallystick.compose.intake import keeps_decided, open_intake
-from tallystick.errors import Fenced
+from tallystick.errors import Fenced, Invalid
 from tallystick.records.blocks import pack_positions
 from tallystick.settings import Settings
+from tallystick.statuses import RequestStatus
 
 if TYPE_CHECKING:  # the kernel is imported only once its cache has a folder
     from tallystick.compose.parts import Parts
     from tallystick.engine.deciding import Decider
-    from tallystick.engine.drafts import Answer
+    from tallystick.engine.drafts import Answer, Draft
+    from tallystick.engine.timekeeping import Timekeeper
+    from tallystick.engine.writer import LookedUp
+    from tallystick.records.placements import Home
 
 POLL_MS = 25
 """How long the loop sleeps without a doorbell; the slow poll is the truth, a lost bell costs this."""
@@ -167,6 +172,7 @@ class _Engine:
         housekeeper = Housekeeper(parts.chores, failed)
         source, put = watch.source(LaneSource(intake, parts.decider)), watch.putting(handoff.put)
         loop = EngineLoop(source, parts.decider, parts.timekeeper, parts.poison, put)
+        told = ToldPlacements(parts.decider, parts.timekeeper, put, end, settings)
         gc.collect()
         gc.freeze()
         seconds = (clock.monotonic_ns() - started) / 1e9
@@ -179,6 +185,8 @@ class _Engine:
                 for message in end.receive(0 if decided else POLL_MS):
                     if isinstance(message, wire.Doorbell):
                         bells[message.lane] = message.number
+                    elif isinstance(message, wire.Placement):
+                        told.take(message)
                     else:
                         handoff.put(partial(end.publish, message.client, reply(parts.decider, message)))
                         watch.looked_up()
@@ -208,11 +216,57 @@ class _Engine:
         _log.info("engine stopped", entries=parts.decider.next_seq)
 
 
+class ToldPlacements:
+    """Takes in where tenants live, as `tally shard` tells it, and keeps shard 0's directory where gateways read it."""
+
+    def __init__(
+        self,
+        decider: "Decider",
+        timekeeper: "Timekeeper",
+        put: "Callable[[Draft | LookedUp], None]",
+        end: EngineEnd,
+        settings: Settings,
+    ) -> None:
+        """Writes the directory, which may be missing or old."""
+        self._decider = decider
+        self._timekeeper = timekeeper
+        self._put = put
+        self._end = end
+        self._directory = directory.path(settings.data) if settings.shard == 0 else None
+        if self._directory is not None and (decider.homes.known or self._directory.exists()):
+            directory.write(self._directory, decider.homes.known)
+
+    def take(self, message: wire.Placement) -> None:
+        """Take it in; the sender hears of it once it is durable, and gateways can read it."""
+        from tallystick.engine.placing import place
+        from tallystick.records.placements import Home
+
+        decider = self._decider
+        try:
+            where = Home(message.shard, message.moving)
+            draft = place(decider, message.tenant, where, self._timekeeper.after(decider.last_timestamp))
+            answer = wire.Reply(message.query, 0, b"", decider.next_seq)  # behind the placement
+        except Invalid as error:
+            draft = None
+            answer = wire.Reply(message.query, wire.REFUSED, error.message.encode(), decider.next_seq)
+        if draft is not None:
+            self._put(draft)
+        homes = dict(decider.homes.known)
+        self._put(partial(self._tell, message.client, answer, homes if draft is not None else None))
+
+    def _tell(self, client: bytes, answer: wire.Reply, homes: "dict[int, Home] | None") -> None:
+        if self._directory is not None and homes is not None:
+            directory.write(self._directory, homes)
+        self._end.publish(client, answer)
+
+
 def reply(decider: "Decider", message: wire.Question) -> wire.Reply:
     """What a look-up shows now; the writer sends it once all of that is durable."""
     from tallystick.engine import lookups
 
     position = decider.next_seq
+    if not isinstance(message, wire.PositionsQuery) and not decider.homes.here(message.tenant):
+        return wire.Reply(message.query, RequestStatus.TENANT_ELSEWHERE, b"", position)
     if isinstance(message, wire.ResultsQuery):
         found = lookups.results(
             decider, message.tenant, int.from_bytes(message.request_id, "little"), message.fingerprint

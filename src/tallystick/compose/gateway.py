@@ -1,7 +1,8 @@
 """The gateway process: `Settings` → a running gateway, until SIGTERM or SIGINT.
 
-One event loop for HTTP, one thread for each of the two lanes, one that readies their next segments. Stopping takes
-nothing new on, lets those who wait have their outcome (bounded), then gives the lanes up for the next process.
+One event loop for HTTP; for each shard one thread for each of its two lanes, and one that readies their next segments.
+Stopping takes nothing new on, lets those who wait have their outcome (bounded), then gives the lanes up for the next
+process.
 """
 
 import asyncio
@@ -9,18 +10,21 @@ import gc
 import resource
 import signal
 import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
 import uvloop
 
+from tallystick import directory
 from tallystick.acts.currencies import Currencies
 from tallystick.acts.port import CONTROL, LOGS
 from tallystick.answers.addresses import address
 from tallystick.answers.gatewayend import GatewayEnd
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.compose import archiving, logs
+from tallystick.compose import archiving, logs, shards
 from tallystick.compose.acting import ActAppender, LazyActs
 from tallystick.compose.auditor import open_act_log, open_log
 from tallystick.compose.intake import open_intake
@@ -31,9 +35,11 @@ from tallystick.gateway.app import App
 from tallystick.gateway.auth import Keys
 from tallystick.gateway.calls import Service
 from tallystick.gateway.connections import CONNECTIONS_MAX, Connections
+from tallystick.gateway.logpages import LogPages
 from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.platform import Platform, ProcessSeen
-from tallystick.gateway.requests import Requests
+from tallystick.gateway.requests import Requests, tallies_of
+from tallystick.gateway.sharding import Shards
 from tallystick.inquiries.gatewayend import InquiryEnd
 from tallystick.intake.files import FileLane
 from tallystick.intake.port import Intake, Lane
@@ -77,35 +83,26 @@ async def _run(settings: Settings) -> None:
         loop.add_signal_handler(number, end)
     settings.data.mkdir(parents=True, exist_ok=True)
     clock, entropy, disk, metrics = SystemClock(settings.clock_offset_file), system_entropy, SystemDisk(), Metrics()
-    archiving.refuse_behind(settings, disk)
-    lanes = Lanes(open_intake(settings, disk, clock, entropy))
     metrics.scrub = partial(scrub.seen, disk, settings.path("engine"))
     metrics.platform = Platform(settings.path("run"), clock, partial(_processes, settings)).metrics
-    link = GatewayEnd(address(settings.data), entropy, lambda *push: requests.on_results(*push))
-    requests = Requests(settings, lanes.open, link, metrics, clock, end, disk.free_share)
-    followers = {name: InquiryEnd(name, address(settings.data, name), clock) for name in ASKED}
     acts = ActAppender(settings)
-    texts = open_texts(settings)
     said = LazyActs(settings, CONTROL)
     act_logs = {name: open_act_log(settings, name) for name in LOGS}
-    service = Service(
-        settings.wait_s,
-        requests,
-        link,
-        metrics,
-        clock,
-        followers,
-        open_log(settings),
-        acts,
-        texts,
-        act_logs,
-        Currencies(said),
-    )
-    app = App(service, Keys(settings.keys_path), entropy)
+    noting = _Noting(acts, act_logs, Currencies(said))
+    every: list[Service] = []
+    backs = [
+        _Back(shards.of(settings, number), clock, metrics, end, noting, every) for number in range(settings.shards)
+    ]
+    every += [back.service for back in backs]
+    if len(backs) > 1:
+        metrics.undecided = partial(tallies_of, [back.requests for back in backs])
+    placed = Shards(every, directory.path(settings.data)) if len(every) > 1 else None
+    app = App(every[0], Keys(settings.keys_path), entropy, placed)
     connections = Connections(app, clock, settings.body_bytes_max)
     try:
-        await requests.start()
-        lanes.start()
+        for back in backs:
+            await back.requests.start()
+            back.lanes.start()
         server, port = await _listen(connections, settings.http_host, settings.http_port)
         # What stands now stands for good; the collector need not walk it again and again.
         gc.collect()
@@ -114,18 +111,69 @@ async def _run(settings: Settings) -> None:
         _log.info("gateway listening", host=settings.http_host, port=port)
         await asyncio.wait([stop])
         server.close()
-        await _drain(connections, requests)
+        await _drain(connections, [back.requests for back in backs])
         stop.result()
         _log.info("gateway stopped")
     finally:
         connections.abort()
-        await requests.close()
-        lanes.close()
-        link.close()
+        for back in backs:
+            await back.close()
         acts.close()
-        texts.close()
         said.close()
-        for follower in followers.values():
+
+
+@dataclass(frozen=True, slots=True)
+class _Noting:
+    """What a platform has once, whatever shards it has: who did what, and what ledgers are called."""
+
+    acts: ActAppender
+    logs: Mapping[str, LogPages]
+    currencies: Currencies
+
+
+class _Back:
+    """All that stands behind the gateway in one shard: lanes, the engine's answers, followers, texts."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: SystemClock,
+        metrics: Metrics,
+        end: Callable[[BaseException], None],
+        noting: _Noting,
+        every: Sequence[Service],
+    ) -> None:
+        """Opens nothing that waits yet. `every` will hold the services of all shards."""
+        disk = SystemDisk()
+        archiving.refuse_behind(settings, disk)
+        self.lanes = Lanes(open_intake(settings, disk, clock, system_entropy))
+        self._link = GatewayEnd(address(settings.data), system_entropy, lambda *push: self.requests.on_results(*push))
+        self.requests = Requests(settings, self.lanes.open, self._link, metrics, clock, end, disk.free_share)
+        self._followers = {name: InquiryEnd(name, address(settings.data, name), clock) for name in ASKED}
+        self._texts = open_texts(settings)
+        self.service = Service(
+            settings.wait_s,
+            self.requests,
+            self._link,
+            metrics,
+            clock,
+            self._followers,
+            open_log(settings),
+            noting.acts,
+            self._texts,
+            noting.logs,
+            noting.currencies,
+            settings.shard,
+            every,
+        )
+
+    async def close(self) -> None:
+        """End all waits, let go of everything."""
+        await self.requests.close()
+        self.lanes.close()
+        self._link.close()
+        self._texts.close()
+        for follower in self._followers.values():
             follower.close()
 
 
@@ -151,14 +199,16 @@ async def _listen(connections: Connections, host: str, port: int) -> tuple[async
     return server, int(server.sockets[0].getsockname()[1])
 
 
-async def _drain(connections: Connections, requests: Requests) -> None:
+async def _drain(connections: Connections, every: Sequence[Requests]) -> None:
     """Nothing new; outcomes for those who wait, as far as they come in time; then "not known" for the rest."""
-    requests.stopping = True
+    for requests in every:
+        requests.stopping = True
     connections.close()
     deadline_s = asyncio.get_running_loop().time() + STOP_S
-    while asyncio.get_running_loop().time() < deadline_s and not requests.idle:
+    while asyncio.get_running_loop().time() < deadline_s and not all(requests.idle for requests in every):
         await asyncio.sleep(0.01)
-    await requests.close()
+    for requests in every:
+        await requests.close()
     while asyncio.get_running_loop().time() < deadline_s + 1.0 and connections.busy:
         await asyncio.sleep(0.01)
 

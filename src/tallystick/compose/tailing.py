@@ -11,6 +11,7 @@ from tallystick.blockfile.disk import SystemDisk
 from tallystick.compose.journals import Place
 from tallystick.errors import Invalid
 from tallystick.journal.follow import POLL_S, Cursor, rows_from, slices
+from tallystick.records import placements
 from tallystick.records.commands import Kind, Opcode
 from tallystick.records.entries import ACCOUNT_WORK, CONTROL_WORK, TRANSFER_WORK, WORK
 from tallystick.settings import Settings
@@ -24,6 +25,7 @@ _STATUSES: dict[int, dict[int, str]] = {
         (Kind.EXPIRY, TransferStatus),
         (Kind.ACCOUNT, AccountStatus),
         (Kind.CONTROL, ControlStatus),
+        (Kind.PLACEMENT, ControlStatus),
     )
 }
 
@@ -82,6 +84,10 @@ def _told(entry: Any) -> dict[str, Any]:
         known = opcode in tuple(Opcode)
         about = "value" if known and opcode >= Opcode.APPROVE else "account_id"
         return {**told, "opcode": Opcode(opcode).name.lower() if known else opcode, "id": _id(control, about)}
+    if kind is Kind.PLACEMENT:
+        where = placements.home(int(entry.view(CONTROL_WORK)["value_lo"]))
+        assert where is not None
+        return {**told, "shard": where.shard, "moving": where.moving}
     transfer = entry.view(TRANSFER_WORK)
     names = ("pending_id",) if kind is Kind.EXPIRY else ("id", "debit_account_id", "credit_account_id")
     shown = {name: _id(transfer, name) for name in names}
@@ -97,6 +103,8 @@ def _shown(told: dict[str, Any]) -> str:
         return f"{head} {told['amount']:>15}  {_short(told['debit_account_id'])} → {_short(told['credit_account_id'])}"
     if told["kind"] == "expiry":
         return f"{head} {told['amount']:>15}  of {_short(told['pending_id'])}"
+    if told["kind"] == "placement":
+        return f"{head} {'':>15}  tenant {told['tenant']} in shard {told['shard']}{', moving' * told['moving']}"
     return f"{head} {'':>15}  {_short(told['id'])}"
 
 

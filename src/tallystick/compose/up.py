@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from tallystick.clock import SystemClock
-from tallystick.compose import moved
+from tallystick.compose import moved, shards
 from tallystick.errors import Invalid, Unavailable
 from tallystick.settings import Settings
 from tallystick.supervise import status
@@ -47,22 +47,30 @@ def specs(settings: Settings) -> list[Spec]:
     """What `supervise` keeps running: engine, gateways and followers, as many and those that the settings say.
 
     Further gateways are called `gateway-2` and so on, and take the ports after the first one's; each has lanes of
-    its own on the one intake.
+    its own on the intake. With several shards those from 1 on have processes of their own, called `engine@1` and so on;
+    the gateways serve them all.
     """
     wanted = settings.followers.replace(",", " ").split()
     if unknown := set(wanted) - set(FOLLOWERS):
         raise Invalid("TALLY_FOLLOWERS", f"{', '.join(sorted(unknown))}: there are {', '.join(FOLLOWERS)}")
-    found = [
-        Spec(name, _command(name, settings, settings.http_port))
-        for name in PROCESSES
-        if name not in (*FOLLOWERS, RELAY)
-    ]
+    followers = [name for name in FOLLOWERS if name in wanted] + ([RELAY] if settings.relay else [])
+    further = [shards.of(settings, number) for number in range(1, settings.shards)]
+    found = [Spec("engine", _command("engine", settings, settings.http_port))]
+    found += [Spec(_of_shard("engine", each), _command("engine", each, settings.http_port)) for each in further]
+    found.append(Spec("gateway", _command("gateway", settings, settings.http_port)))
     for number in range(2, settings.gateways + 1):
         port = settings.http_port and settings.http_port + number - 1  # 0: each finds one
         found.append(Spec(f"gateway-{number}", _command("gateway", settings, port)))
-    followers = [name for name in FOLLOWERS if name in wanted] + ([RELAY] if settings.relay else [])
-    found += [follower(name, _command(name, settings, settings.http_port), settings) for name in followers]
+    for each in (settings, *further):
+        found += [
+            follower(_of_shard(name, each), _command(name, each, settings.http_port), settings) for name in followers
+        ]
     return found
+
+
+def _of_shard(name: str, settings: Settings) -> str:
+    """What a process is called: those of shards from 1 on have its number behind their name."""
+    return f"{name}@{settings.shard}" if settings.shards > 1 and settings.shard else name
 
 
 def follower(name: str, command: tuple[str, ...], settings: Settings) -> Spec:
@@ -88,6 +96,7 @@ def supervise(settings: Settings, report: Callable[[Event], None]) -> bool:
     _refuse_forgetful(settings)
     _refuse_senseless(settings)
     moved.refuse(settings)
+    shards.make_folders(settings)
     folder = settings.path("run")
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(settings):
@@ -143,12 +152,14 @@ def _refuse_senseless(settings: Settings) -> None:
 
 def _command(name: str, settings: Settings, port: int) -> tuple[str, ...]:
     """How to start one process with these settings; what has no flag here it inherits from the environment."""
-    flags = {
+    flags: dict[str, object] = {
         "--data": settings.data.absolute(),
         "--shard": settings.shard,
         "--host": settings.http_host,
         "--port": port,
     }
+    if settings.shards > 1:
+        flags["--shards"] = settings.shards
     accepted = ("--accept-clock",) if settings.accept_clock else ()
     words = [str(word) for flag in flags.items() for word in flag]
     return (sys.executable, "-m", "tallystick.cli.main", "up", name, *words, *accepted)

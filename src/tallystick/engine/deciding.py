@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tallystick.engine.drafts import Answer, Delivery, Draft
 from tallystick.engine.endings import Endings
 from tallystick.engine.fetch import Fetcher, find_clashes
+from tallystick.engine.homes import Homes
 from tallystick.engine.idindex import IdIndex
 from tallystick.engine.requests import Admission, Admissions, Requests, admit, ranges, split
 from tallystick.errors import Corrupt
@@ -57,6 +58,8 @@ class Decider:
     screen: Screen = allow_all
     review_timeout_s: int = REVIEW_TIMEOUT_S
     """How long people have for a payment in review, unless it was asked as a pending one."""
+    homes: Homes = field(default_factory=Homes)
+    """Where tenants live, of those that were placed."""
 
     def next_expiry(self) -> int | None:
         """When the next pending transfer expires, ns; None if none will."""
@@ -210,7 +213,10 @@ class Decider:
     def _admit(self, commands: npt.NDArray[np.void], requests: Requests) -> Admissions | None:
         """What becomes of each request; None if all are to be decided, as almost always."""
         which, entries, details = self._known(commands, requests)
-        return admit(commands, requests, which, entries, details)
+        away = None
+        if self.homes.known:
+            away = self.homes.elsewhere(commands["tenant"].view(np.ndarray)[requests.starts])
+        return admit(commands, requests, which, entries, details, away)
 
     def _with_repeats(
         self, requests: Requests, admissions: Admissions, decided: npt.NDArray[np.void]
@@ -222,6 +228,9 @@ class Decider:
         reused = admissions.what == Admission.KEY_REUSED
         places = ranges(requests.starts[reused], requests.counts[reused])
         results["status"][places] = RequestStatus.IDEMPOTENCY_KEY_REUSED
+        away = admissions.what == Admission.ELSEWHERE
+        places = ranges(requests.starts[away], requests.counts[away])
+        results["status"][places] = RequestStatus.TENANT_ELSEWHERE
         before = admissions.what == Admission.REPEAT
         places = ranges(requests.starts[before], requests.counts[before])
         results[places] = self.recorded(ranges(admissions.position[before], requests.counts[before]))

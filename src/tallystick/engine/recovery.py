@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tallystick.engine.deciding import Decider, Judge
 from tallystick.engine.fetch import Fetcher
+from tallystick.engine.homes import homes_of
 from tallystick.engine.idindex import IdIndex
 from tallystick.engine.idtail import enter_ids
 from tallystick.engine.snapshots import Keeper
@@ -56,6 +57,7 @@ def recover(
         if progress is not None:
             progress(decider.next_seq - begin, end - begin)
     decider.next_seq = end
+    decider.homes = homes_of(bookkeeper, shard)
     if keeper is not None:
         keeper.follow(decider)
     return decider
@@ -65,9 +67,15 @@ def apply_block(decider: Decider, block: EntryBlock, ids_from: int) -> None:
     """Apply one block to the books of `decider`; ids at positions from `ids_from` on go into the window. Raises as
     `recover`.
     """
-    decider.make_room()
     entries = block.entries.view(np.uint8).copy()  # kernels are warmed for writable memory
-    details = records(block.details.copy())
+    apply_rows(decider, entries, records(block.details.copy()), ids_from)
+    decider.next_seq = block.header.next
+    decider.positions = dict(block.positions)
+
+
+def apply_rows(decider: Decider, entries: npt.NDArray[np.uint8], details: npt.NDArray[np.void], ids_from: int) -> None:
+    """Apply entries (n × 256 bytes, writable) that continue the books, a block's at most. Raises as `recover`."""
+    decider.make_room()
     misfit = kernel.apply(
         records(entries.view(WORK)),
         records(entries.view(TRANSFER_WORK)),
@@ -77,6 +85,7 @@ def apply_block(decider: Decider, block: EntryBlock, ids_from: int) -> None:
         decider.bookkeeper.books,
         U64(ids_from),
     )
+    work = entries.view(WORK)
     if misfit != kernel.APPLIED_ALL:
         if decider.bookkeeper.count() >= decider.bookkeeper.accounts_max:
             raise Invalid(
@@ -84,15 +93,13 @@ def apply_block(decider: Decider, block: EntryBlock, ids_from: int) -> None:
                 f"the journal has more accounts than {decider.bookkeeper.accounts_max}: raise TALLY_ACCOUNTS_MAX",
             )
         raise Corrupt(
-            f"entry {block.header.first + int(misfit)} does not continue the books; "
+            f"entry {int(work['seq'][int(misfit)])} does not continue the books; "
             "the journal was written by another version, or this program is wrong"
         )
     decider.note_endings()
     _note_ids(decider, entries, ids_from)
-    times = np.ascontiguousarray(entries.view(WORK)["timestamp"])
+    times = np.ascontiguousarray(work["timestamp"])
     decider.last_timestamp = max(decider.last_timestamp, int(times.max()))  # a seal has none: 0
-    decider.next_seq = block.header.next
-    decider.positions = dict(block.positions)
 
 
 def _enter_ids(decider: Decider, block: EntryBlock, ids_from: int) -> None:

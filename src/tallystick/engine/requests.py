@@ -38,6 +38,7 @@ class Admission(IntEnum):
     REPEAT = 1  # decided in an earlier block
     REPEAT_OF_THIS_BATCH = 2
     KEY_REUSED = 3
+    ELSEWHERE = 4  # its tenant lives in another shard, or is on its way to one
 
 
 class Admissions(NamedTuple):
@@ -125,13 +126,15 @@ def admit(
     known: npt.NDArray[np.int64],
     entries: npt.NDArray[np.void],
     details: npt.NDArray[np.void],
+    away: npt.NDArray[np.bool_] | None = None,
 ) -> Admissions | None:
     """What becomes of each request; None if all are to be decided.
 
-    `known` are the requests decided in earlier blocks, `entries` and `details` the first row of each there.
+    `known` are the requests decided in earlier blocks, `entries` and `details` the first row of each there. `away`
+    marks those whose tenants this shard does not decide for.
     """
     repeated = np.flatnonzero(requests.earlier != NONE)
-    if not len(known) and not len(repeated):
+    if not len(known) and not len(repeated) and away is None:
         return None
     fingerprints = commands["fingerprint"].view(np.ndarray)[requests.starts]
     what = np.zeros(len(requests.starts), np.int8)
@@ -143,6 +146,8 @@ def admit(
         same = (fingerprints[known] == details["fingerprint"]).all(axis=1)
         what[known] = np.where(same, Admission.REPEAT, Admission.KEY_REUSED)
         position[known] = entries["seq"]
+    if away is not None:  # whatever else they are: only where their tenant lives is known what became of them
+        what[away] = Admission.ELSEWHERE
     return Admissions(what, position)
 
 

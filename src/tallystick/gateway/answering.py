@@ -13,7 +13,7 @@ import msgspec
 from tallystick import ids, statuses
 from tallystick.answers.port import RESULT
 from tallystick.errors import Corrupt
-from tallystick.gateway.problems import Problem
+from tallystick.gateway.problems import Problem, unavailable
 from tallystick.records.commands import EVENT_SIZE, Kind
 from tallystick.statuses import AccountStatus, ControlStatus, RequestStatus, TransferStatus
 
@@ -57,8 +57,12 @@ class Topic:
     meanings: dict[int, Meaning]
 
     def meaning(self, status: int) -> Meaning:
-        """What this status says. Raises `Corrupt` for a number this program does not know."""
+        """What this status says. Raises `Corrupt` for a number this program does not know; the problem `unavailable`
+        for a tenant that is elsewhere.
+        """
         found = self.meanings.get(status)
+        if status == _ELSEWHERE_STATUS:
+            raise elsewhere()
         if found is None:
             raise Corrupt(f"the engine gave status {status} to a command of kind {self.word}; is the gateway older?")
         return found
@@ -84,9 +88,17 @@ def not_decided(request_id: int, digest: bytes, topic: Topic) -> Answer:
 
 
 def refuse_reused(rows: bytes, request_id: int) -> None:
-    """Raises the problem `idempotency_key_reused` if that is what the rows say."""
-    if int.from_bytes(rows[8:12], "little") == _REUSED_STATUS:
+    """Raises the problems `idempotency_key_reused` and `unavailable` if one of them is what the rows say."""
+    status = int.from_bytes(rows[8:12], "little")
+    if status == _REUSED_STATUS:
         raise _reused(request_id)
+    if status == _ELSEWHERE_STATUS:
+        raise elsewhere()
+
+
+def elsewhere() -> Problem:
+    """The tenant is being moved to another shard, or was just now."""
+    return unavailable("this tenant is being moved to another shard; until it is there nothing of it is decided")
 
 
 def _reused(request_id: int) -> Problem:
@@ -98,6 +110,7 @@ _BYSTANDERS = frozenset({"created", "linked_event_failed"})
 _OF_THE_WHOLE = frozenset({"request_expired", "quarantined"})
 """Refusals of a request that are about none of its parts."""
 _REUSED_STATUS = int(RequestStatus.IDEMPOTENCY_KEY_REUSED)
+_ELSEWHERE_STATUS = int(RequestStatus.TENANT_ELSEWHERE)
 
 
 def one(topic: Topic, subject: bytes, request_id: int, rows: bytes) -> Answer:

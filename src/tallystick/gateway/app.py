@@ -32,6 +32,7 @@ from tallystick.gateway.routes import (
     transfers,
     webhooks,
 )
+from tallystick.gateway.sharding import Shards
 from tallystick.gateway.trickle import Trickle
 
 NOT_YET = 202
@@ -40,8 +41,10 @@ NOT_YET = 202
 class App:
     """Answers every HTTP exchange. Lives on one event loop."""
 
-    def __init__(self, service: Service, keys: Keys, entropy: Entropy) -> None:
+    def __init__(self, service: Service, keys: Keys, entropy: Entropy, shards: Shards | None = None) -> None:
+        """`service` is that of the first shard; `shards` has all of them, if there are more."""
         self._service = service
+        self._shards = shards
         self._keys = keys
         self._loop = asyncio.get_running_loop()
         self._log = structlog.get_logger("tallystick.gateway")
@@ -150,9 +153,12 @@ class App:
         if exchange.problem is not None:
             raise exchange.problem
         assert route is not None  # else there is a problem
+        service = self._service
+        if self._shards is not None and exchange.principal.tenant:
+            service = exchange.service = self._shards.service_of(exchange.principal.tenant, self._loop.time())
         return route.handle(
             Call(
-                self._service,
+                service,
                 exchange.principal,
                 exchange.headers,
                 exchange.arguments,
@@ -200,7 +206,7 @@ class App:
             self._refuse(exchange, error, say)
         else:
             self._count(exchange, answer)
-            say(self._positioned(answer))
+            say(self._positioned(answer, exchange))
 
     async def _await(self, exchange: Exchange, answering: Awaitable[Answer], say: Callable[[Answer], None]) -> None:
         try:
@@ -210,14 +216,14 @@ class App:
         else:
             self._count(exchange, answer)
             told = exchange.route is not None and exchange.route.tells_outcomes
-            say(self._positioned(answer) if told else answer)
+            say(self._positioned(answer, exchange) if told else answer)
 
-    def _positioned(self, answer: Answer) -> Answer:
+    def _positioned(self, answer: Answer, exchange: Exchange) -> Answer:
         """The answer with a position from which on reads show what it tells, if it tells an outcome."""
         status, media, more, body = answer
         if status == NOT_YET:
             return answer
-        position = self._service.link.position
+        position = (exchange.service or self._service).link.position
         if position != self._position:  # one for all payments of a block
             self._position = position
             self._position_header = (("tally-position", str(position)),)

@@ -69,6 +69,14 @@ class Service:
     """The logs of acts, by name."""
     currencies: Currencies
     """What ledgers' numbers mean, for receipts."""
+    shard: int = 0
+    every: Sequence["Service"] = ()
+    """Those of all shards, by number, itself among them; empty where there is one."""
+
+    @property
+    def all(self) -> Sequence["Service"]:
+        """Those of all shards, by number."""
+        return self.every or (self,)
 
 
 class Call:
@@ -146,7 +154,7 @@ _NO_ARGUMENTS: tuple[str, ...] = ()
 class Exchange:
     """What is known of one HTTP exchange before its body has come."""
 
-    __slots__ = ("arguments", "bodiless", "headers", "id", "media", "principal", "problem", "query", "route")
+    __slots__ = ("arguments", "bodiless", "headers", "id", "media", "principal", "problem", "query", "route", "service")
 
     def __init__(self, exchange_id: str, fields: Mapping[str, str]) -> None:
         """`exchange_id` is echoed in `X-Request-Id`."""
@@ -158,6 +166,8 @@ class Exchange:
         self.query = ""
         self.media = ""
         self.problem: Problem | None = None
+        self.service: Service | None = None
+        """That of its tenant's shard, where there are several."""
         self.bodiless = False
         """Whether the answer goes without its body (HEAD)."""
 

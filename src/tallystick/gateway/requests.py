@@ -5,7 +5,7 @@ disk that is too full (503). These limits are looked at twenty times a second, n
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tallystick.answers.port import EngineLink
@@ -178,3 +178,13 @@ class Requests:
         for timer in (self._sweeper, self._disk_timer):
             if timer is not None:
                 timer.cancel()
+
+
+def tallies_of(every: Sequence[Requests]) -> dict[str, tuple[int, float]]:
+    """As `Requests.tallies`, of all shards together."""
+    found: dict[str, tuple[int, float]] = {}
+    for requests in every:
+        for name, (count, age_s) in requests.tallies().items():
+            before, older_s = found.get(name, (0, 0.0))
+            found[name] = before + count, max(older_s, age_s)
+    return found

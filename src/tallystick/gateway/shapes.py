@@ -372,7 +372,10 @@ class Health(Struct, frozen=True):
     status: str
 
 
-class Ready(Struct, frozen=True):
+class Ready(Struct, frozen=True, omit_defaults=True):
     """This gateway may get traffic."""
 
     status: str
+    """`ready`; with several shards `partly_ready` while some of them would decide nothing."""
+    reasons: list[str] = []
+    """What is wrong with those."""

@@ -248,7 +248,8 @@ def _slices(values: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 def _is_ready(api: Api) -> bool:
     try:
-        return api.ask("GET", "/ready").status == 200
+        answer = api.ask("GET", "/ready")
+        return answer.status == 200 and b"partly_ready" not in answer.body
     except TallystickError:
         return False
 

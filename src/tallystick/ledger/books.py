@@ -80,7 +80,7 @@ TENANT = np.dtype(
         ("tenant", "<u8"),
         ("last_account", "<u8"),  # ns, the highest effective timestamp of each kind: imports must pass it
         ("last_transfer", "<u8"),
-        ("spare", "<u8"),
+        ("home", "<u8"),  # where a placement said the tenant lives (`records.placements`); 0: none did
     ]
 )
 PENDINGS_MAX = 65_536
@@ -200,7 +200,7 @@ def _clear_slot(slots: Any, tag: Any, value: Any) -> Any:
 
 @inlined
 def find_tenant(tenant_slots: Any, tenants: Any, keys: Any, tenant: Any) -> Any:
-    """The row of a tenant that has accounts, or NO_ROW."""
+    """The row of a tenant that has accounts or was placed, or NO_ROW."""
     mask = U64(tenant_slots.shape[0]) - ONE
     tag = hashing.hash_id(keys, tenant, ZERO, ZERO) & _ROW_BITS
     at = tag & mask
@@ -215,12 +215,13 @@ def find_tenant(tenant_slots: Any, tenants: Any, keys: Any, tenant: Any) -> Any:
 
 @inlined
 def add_tenant(tenant_slots: Any, tenants: Any, counters: Any, keys: Any, tenant: Any) -> Any:
-    """A row for a tenant whose first account was just opened."""
+    """A row for a tenant whose first account was just opened, or that was placed."""
     count = counters[Counter.TENANTS]
     row = np.int64(count)
     tenants[row].tenant = tenant
     tenants[row].last_account = ZERO
     tenants[row].last_transfer = ZERO
+    tenants[row].home = ZERO
     counters[Counter.TENANTS] = count + ONE
     tag = hashing.hash_id(keys, tenant, ZERO, ZERO) & _ROW_BITS
     _put_slot(tenant_slots, tag, (tag << _TAG_SHIFT) | (count + ONE))

@@ -46,6 +46,7 @@ ACCOUNT = int(Kind.ACCOUNT)
 CONTROL = int(Kind.CONTROL)
 SEAL = int(Kind.SEAL)
 EXPIRY = int(Kind.EXPIRY)
+PLACEMENT = int(Kind.PLACEMENT)
 APPLIED_ALL = -1
 OPEN = int(Ending.OPEN)
 REVIEW = int(Verdict.REVIEW)
@@ -193,6 +194,10 @@ def apply(entries: Any, transfers: Any, accounts: Any, controls: Any, details: A
                 if fits:
                     apply_control(rows[row], touched[touch(touched, counters, rows[row], row)], c, c.seq)
                     changed[k, 0] = row
+        elif entry.kind == PLACEMENT:
+            if tenant_row == NO_ROW:
+                tenant_row = add_tenant(tenant_slots, tenants, counters, keys, entry.tenant)
+            tenants[tenant_row].home = controls[k].value_lo
         if not fits:
             first_misfit = k
             break

@@ -225,6 +225,6 @@ _COMMANDS_LEGAL = {
 }
 _ENTRIES_LEGAL = {
     "version": frozenset({ENTRY_VERSION}),
-    "kind": frozenset({Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL, Kind.SEAL, Kind.EXPIRY}),
+    "kind": frozenset({Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL, Kind.SEAL, Kind.EXPIRY, Kind.PLACEMENT}),
 }
 _DETAILS_LEGAL = {"version": frozenset({DETAILS_VERSION})}

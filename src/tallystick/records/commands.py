@@ -23,13 +23,14 @@ VERSION = 1
 
 
 class Kind(IntEnum):
-    """What a command asks for, and what its entry is about. SEAL and EXPIRY are kinds of entries only."""
+    """What a command asks for, and what its entry is about. From SEAL on they are kinds of entries only."""
 
     TRANSFER = 1
     ACCOUNT = 2
     CONTROL = 3
     SEAL = 4
     EXPIRY = 5
+    PLACEMENT = 6
 
 
 class AccountFlag(IntFlag):

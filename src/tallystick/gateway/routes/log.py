@@ -22,6 +22,8 @@ from tallystick.tlog.tiles import parse_path
 
 LOGGED, WITNESSED = "logged", "witnessed"
 TEXT = "text/plain; charset=utf-8"
+OF_SHARD = "of_shard"
+"""The ledger's log of the shard that the path names."""
 DEPTH_MAX = 5
 """Parts of a tile's path after its level: enough for 10^12 tiles and the width of a partial one."""
 _GRADES = {"grade": "logged (the default): the log signed; witnessed: a quorum of witnesses cosigned, too"}
@@ -31,7 +33,16 @@ _PRIVATE = (("cache-control", "private, no-store"),)
 
 
 def _pages(call: Call, log: str) -> LogPages:
-    return call.service.act_logs[log] if log else call.service.log
+    """Of the ledger's logs the one of the shard that the path names; without one, that of shard 0."""
+    if log and log != OF_SHARD:
+        return call.service.act_logs[log]
+    every = call.service.all
+    if not log:
+        return every[0].log
+    number = call.arguments[0]
+    if not number.isdecimal() or int(number) >= len(every):
+        raise Problem("not_found", f"there is no shard {number}; there are {len(every)}, from 0 on")
+    return every[int(number)].log
 
 
 def _checkpoint(log: str) -> Callable[[Call], Awaitable[Answer]]:
@@ -51,7 +62,7 @@ def _checkpoint(log: str) -> Callable[[Call], Awaitable[Answer]]:
 def _tile(log: str) -> Callable[[Call], Awaitable[Answer]]:
     async def tile(call: Call) -> Answer:
         """A tile of hashes, or a bundle of entries."""
-        path = "/".join(("tile", *call.arguments))
+        path = "/".join(("tile", *(call.arguments[1:] if log == OF_SHARD else call.arguments)))
         try:
             asked = parse_path(path)
         except InvalidProof as error:
@@ -95,8 +106,10 @@ def _grade(call: Call) -> str:
 
 
 def _routes(log: str, what: str) -> tuple[Route, ...]:
-    """Checkpoint and tiles of one log; the empty name is that of the ledger."""
+    """Checkpoint and tiles of one log; the empty name is that of the ledger in shard 0."""
     below, name = (f"/v1/log/{log}", f"log_{log}") if log else ("/v1/log", "log")
+    if log == OF_SHARD:
+        below = "/v1/shards/{shard}/log"
     return (
         Route(
             "GET",
@@ -127,7 +140,8 @@ def _routes(log: str, what: str) -> tuple[Route, ...]:
 
 
 ROUTES = (
-    *_routes("", "the audit log"),
+    *_routes("", "the audit log (with several shards, that of shard 0)"),
+    *_routes(OF_SHARD, "the audit log of a shard"),
     *_routes(ACCESS, "the log of who read what"),
     *_routes(CONTROL, "the log of who changed what"),
     Route(

@@ -2,11 +2,13 @@
 
 import asyncio
 
+import msgspec
+
 from tallystick.errors import Unavailable
 from tallystick.gateway import shapes
 from tallystick.gateway.answering import JSON, Answer
 from tallystick.gateway.auth import METRICS
-from tallystick.gateway.calls import Call, Route
+from tallystick.gateway.calls import Call, Route, Service
 from tallystick.gateway.metrics import CONTENT_TYPE as METRICS_TEXT
 from tallystick.gateway.problems import Problem
 
@@ -22,16 +24,27 @@ async def health(_call: Call) -> Answer:
 
 
 async def ready(call: Call) -> Answer:
-    """Whether payments would be taken on and decided."""
-    reasons = call.service.requests.impediments()
+    """Whether payments would be taken on and decided; by one shard of several, at least."""
+    found = await asyncio.gather(*map(_impediments, call.service.all))
+    if not any(found):
+        return _READY
+    reasons = found[0]
+    if len(found) > 1:
+        reasons = [f"shard {number} {why}" for number, those in enumerate(found) for why in those]
+        if not all(found):  # the others' tenants are none the worse for it, and there may be no other gateway
+            return 200, JSON, (), msgspec.json.encode({"status": "partly_ready", "reasons": reasons})
+    raise Problem("not_ready", f"not ready: {', '.join(reasons)}", {"retry-after": "1"}, reasons=reasons)
+
+
+async def _impediments(service: Service) -> list[str]:
+    """Why a shard would decide no payment."""
+    reasons = service.requests.impediments()
     try:
         async with asyncio.timeout(ENGINE_S):
-            await call.service.link.positions()
+            await service.link.positions()
     except (Unavailable, TimeoutError):
         reasons.insert(0, "engine")
-    if reasons:
-        raise Problem("not_ready", f"not ready: {', '.join(reasons)}", {"retry-after": "1"}, reasons=reasons)
-    return _READY
+    return reasons
 
 
 async def metrics(call: Call) -> Answer:

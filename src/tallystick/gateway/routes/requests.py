@@ -33,6 +33,8 @@ async def get_one(call: Call) -> Answer:
     known = await call.service.link.results(call.principal.tenant, request_id, digest)
     if known.status == RequestStatus.NOT_DECIDED:
         return answering.not_decided(request_id, digest, topic)
+    if known.status == RequestStatus.TENANT_ELSEWHERE:
+        raise answering.elsewhere()
     if known.status is not None:
         raise Problem(
             "idempotency_key_reused",

@@ -1,0 +1,109 @@
+"""Telling engines where tenants live, and what the directory says (ADR 0016): what `tally shard` does."""
+
+import socket
+from collections import Counter
+from types import TracebackType
+
+from tallystick import directory
+from tallystick.answers import wire
+from tallystick.answers.addresses import address
+from tallystick.answers.frames import Frames, frame
+from tallystick.clock import system_entropy
+from tallystick.compose import shards
+from tallystick.errors import Invalid, Unavailable
+from tallystick.records.placements import Home
+from tallystick.settings import Settings
+
+ANSWER_S = 30.0
+"""How long an engine may take: it answers once what it took in is durable."""
+READ_BYTES = 262_144
+
+
+class Engine:
+    """One engine, to be told something. Leave the context to let go of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises `Unavailable` if it does not run."""
+        self._shard = settings.shard
+        self._client = system_entropy(wire.TOPIC_SIZE)
+        self._query = 0
+        self._frames = Frames()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(ANSWER_S)
+        try:
+            self._socket.connect(str(address(settings.data).path))
+            self._socket.sendall(frame(wire.encode(wire.Subscription(self._client))))
+        except OSError as error:
+            self._socket.close()
+            raise Unavailable(f"the engine of shard {self._shard} does not run; `tally up` starts it") from error
+
+    def place(self, tenant: int, home: Home) -> None:
+        """Have it take in where a tenant lives; durable there on return. Raises `Invalid`, `Unavailable`."""
+        self._query += 1
+        reply = self._ask(wire.Placement(self._client, self._query, tenant, home.shard, home.moving))
+        if reply.status == wire.REFUSED:
+            raise Invalid("tenant", reply.payload.decode())
+
+    def _ask(self, message: wire.Sent) -> wire.Reply:
+        try:
+            self._socket.sendall(frame(wire.encode(message)))
+            while data := self._socket.recv(READ_BYTES):
+                for one in self._frames.feed(data):
+                    found = wire.decode_outbound(one[wire.TOPIC_SIZE :])
+                    if isinstance(found, wire.Reply) and found.query == self._query:
+                        return found
+        except OSError as error:
+            raise Unavailable(f"the engine of shard {self._shard} did not answer: {error}. Do it again") from error
+        raise Unavailable(f"the engine of shard {self._shard} ended; do it again once it is back")
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+
+def homes(settings: Settings) -> dict[int, Home]:
+    """By tenant, where each lives that was placed. Raises `Corrupt`, `Unavailable`."""
+    return directory.read(directory.path(settings.data))
+
+
+def add(settings: Settings, tenant: int, number: int | None = None) -> int:
+    """Place a new tenant in a shard, or in the emptiest; returns which. Durable on return; again it changes nothing.
+
+    The shard is told first and the directory last: until then nobody sends it there. Raises `Invalid` for a tenant that
+    lives elsewhere, or a shard that there is not; `Unavailable` while one of the two engines does not run.
+    """
+    known, numbers = homes(settings), shards.there(settings.data)
+    there = known.get(tenant)
+    if there is not None:
+        if number not in (None, there.shard):
+            raise Invalid("tenant", f"{tenant} lives in shard {there.shard}; `tally shard move` moves it")
+        number = there.shard
+    if number is None:
+        number = emptiest(settings)
+    if number not in numbers:
+        raise Invalid("shard", f"there is no shard {number}; there are {', '.join(map(str, numbers))}")
+    home = Home(number)
+    for each in dict.fromkeys((number, 0)):
+        with Engine(shards.of(settings, each)) as engine:
+            engine.place(tenant, home)
+    return number
+
+
+def emptiest(settings: Settings) -> int:
+    """The shard with the fewest tenants placed in it; of those with as few, the one with the fewest entries."""
+    from tallystick.blockfile.disk import SystemDisk
+    from tallystick.compose.journals import Place
+
+    tenants = Counter(home.shard for home in homes(settings).values())
+    found = []
+    for each in shards.all_of(settings):
+        reader = Place.of(each).reader(SystemDisk())
+        try:
+            found.append((tenants[each.shard], reader.end(), each.shard))
+        finally:
+            reader.close()
+    return min(found)[2]

@@ -1,0 +1,173 @@
+"""Several shards behind one gateway, as real processes: tenants live apart, and fall apart."""
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from tallystick import ids
+from tallystick.client.http import Api
+from tallystick.clock import system_entropy
+from tallystick.compose import directing
+from tallystick.gateway import auth
+from tallystick.lab.instance import Instance, pause
+from tallystick.settings import Settings
+
+pytestmark = [pytest.mark.service, pytest.mark.timeout(300)]
+PATIENCE_S = 60.0
+HERE, THERE = 1, 7
+"""Tenants: that of the instance, which nobody places, and one that is placed in shard 1."""
+
+
+class Platform:
+    """An instance with two shards and a tenant in each."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.settings = Settings(data=instance.folder, shards=2)
+        self.keys = {HERE: instance.key, THERE: auth.make_key(system_entropy)}
+        auth.add_key(instance.folder / "keys.json", self.keys[THERE], THERE, "there", list(auth.SCOPES), 1)
+
+    def api(self, tenant: int) -> Api:
+        return Api(self.instance.url, self.keys[tenant], wait_s=10.0)
+
+    def open(self, tenant: int) -> None:
+        rows = [{"id": ids.show(number), "ledger": 1, "code": 1, "flags": []} for number in (1, 2)]
+        answer = self.settle(tenant, "/v1/accounts", {"accounts": rows})
+        assert answer.status in (200, 201), answer.body
+
+    def pay(self, tenant: int, number: int, amount: int, key: str | None = None) -> dict[str, str]:
+        body = {
+            "id": ids.show(number),
+            "debit_account_id": ids.show(1),
+            "credit_account_id": ids.show(2),
+            "amount": str(amount),
+            "ledger": 1,
+            "code": 1,
+        }
+        answer = self.settle(tenant, "/v1/transfers", body, key)
+        assert answer.status == 201, answer.body
+        told: dict[str, str] = msgspec.json.decode(answer.body)
+        return told
+
+    def settle(self, tenant: int, path: str, body: object, key: str | None = None):  # type: ignore[no-untyped-def]
+        api = self.api(tenant)
+        try:
+            return self.instance.settle(api, path, body, key)
+        finally:
+            api.close()
+
+    def received(self, tenant: int) -> int:
+        api = self.api(tenant)
+        answer = api.ask("GET", f"/v1/accounts/{ids.show(2)}")
+        api.close()
+        assert answer.status == 200, answer.body
+        return int(msgspec.json.decode(answer.body)["credits_posted"])
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    with Instance(
+        tmp_path_factory.mktemp("platform") / "data", settings={"shards": 2, "accounts_max": 100_000}
+    ) as instance:
+        made = Platform(instance)
+        assert directing.add(made.settings, THERE, 1) == 1
+        for tenant in (HERE, THERE):
+            made.open(tenant)
+        yield made
+
+
+def test_each_tenant_is_paid_in_its_own_shard(platform: Platform) -> None:
+    before = {tenant: platform.received(tenant) for tenant in (HERE, THERE)}
+    platform.pay(HERE, 101, 5)
+    platform.pay(THERE, 101, 7)
+    assert platform.received(HERE) == before[HERE] + 5
+    assert platform.received(THERE) == before[THERE] + 7
+    for number, settings in enumerate((platform.settings, platform.settings)):
+        assert tenants_in(settings, number) == {(HERE, THERE)[number]}
+
+
+def test_while_the_engine_of_one_shard_is_away_the_other_pays_on(platform: Platform) -> None:
+    import os
+    import signal
+
+    pid = platform.instance.pid("engine@1")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        api = platform.api(THERE)
+        body = {
+            "id": ids.show(201),
+            "debit_account_id": ids.show(1),
+            "credit_account_id": ids.show(2),
+            "amount": "3",
+            "ledger": 1,
+            "code": 1,
+        }
+        key = ids.show(0xABCDEF201)
+        waiting = api.ask("POST", "/v1/transfers", msgspec.json.encode(body), {"idempotency-key": key})
+        assert waiting.status == 202  # durable, not decided
+        platform.pay(HERE, 201, 1)
+        ready = api.ask("GET", "/ready")
+        assert ready.status == 200
+        assert msgspec.json.decode(ready.body)["reasons"] == ["shard 1 engine"]
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    platform.instance.wait_ready(PATIENCE_S)
+    told = platform.settle(THERE, "/v1/transfers", body, key)
+    assert told.status == 201
+    api.close()
+
+
+def test_receipts_are_of_the_log_of_the_tenants_shard(platform: Platform) -> None:
+    platform.pay(THERE, 301, 2)
+    api = platform.api(THERE)
+    for _ in range(600):
+        answer = api.ask("GET", f"/v1/transfers/{ids.show(301)}/receipt")
+        if answer.status != 503:
+            break
+        pause(0.1)
+    assert answer.status == 200, answer.body
+    assert b"tallystick.example/ledger/1\n" in answer.body
+    checkpoint = api.ask("GET", "/v1/shards/1/log/checkpoint")
+    assert checkpoint.body.startswith(b"tallystick.example/ledger/1\n")
+    assert api.ask("GET", "/v1/log/checkpoint").body.startswith(b"tallystick.example/ledger/0\n")
+    assert api.ask("GET", "/v1/shards/2/log/checkpoint").status == 404
+    api.close()
+
+
+def test_a_statement_comes_from_the_projector_of_the_tenants_shard(platform: Platform) -> None:
+    platform.pay(THERE, 401, 9)
+    api = platform.api(THERE)
+    for _ in range(600):
+        answer = api.ask("GET", f"/v1/accounts/{ids.show(2)}/statement")
+        if answer.status == 200 and b'"9"' in answer.body:
+            break
+        pause(0.1)
+    assert b'"9"' in answer.body
+    api.close()
+
+
+def test_a_tenant_with_money_is_not_placed_elsewhere_without_being_moved(platform: Platform) -> None:
+    from tallystick.errors import Invalid
+    from tallystick.records.placements import Home
+
+    with directing.Engine(platform.settings) as engine, pytest.raises(Invalid, match="has accounts in shard 0"):
+        engine.place(HERE, Home(1))
+    platform.pay(HERE, 501, 1)
+
+
+def tenants_in(settings: Settings, number: int) -> set[int]:
+    """Those whose accounts stand in the journal of a shard."""
+    from tallystick.blockfile.disk import SystemDisk
+    from tallystick.compose import shards
+    from tallystick.compose.journals import Place
+    from tallystick.records.commands import Kind
+    from tallystick.records.entries import WORK
+
+    reader = Place.of(shards.of(settings, number)).reader(SystemDisk())
+    found: set[int] = set()
+    for block in reader.read(0):
+        rows = block.entries.view(WORK)
+        found |= set(rows["tenant"][rows["kind"] == Kind.ACCOUNT].tolist())
+    reader.close()
+    return found
