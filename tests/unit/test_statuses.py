@@ -189,6 +189,8 @@ def expected_http(status):
         return 200
     if status is RequestStatus.NOT_DECIDED:
         return 202
+    if status is RequestStatus.TENANT_ELSEWHERE:
+        return 503
     return 422
 
 
