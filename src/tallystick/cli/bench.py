@@ -114,6 +114,33 @@ def http(
     return Exit.REFUSED if faults else Exit.DONE
 
 
+@app.command("shards", epilog=EPILOG)
+def shards(
+    runs: Runs = 5,
+    seconds: Annotated[float, typer.Option(min=1, help="How long each case is loaded in each run.")] = 4.0,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """The same load on platforms with 1, 2 and 4 shards here: transfers a second, cores used, CPU a transfer.
+
+    Binary batches of 8,190 over 8 connections in all, to a tenant in each shard. Cases: `1 shard`, `2 shards`,
+    `4 shards`; the first that is measured is the reference. Needs the load generator wrk (`apt-get install wrk`). Exit
+    code 1 if a payment was lost or doubled.
+
+    **Examples**
+
+    - `tally bench shards`
+    - `tally bench shards --runs 3 --json`
+    """
+    from tallystick.lab import bench_shards
+    from tallystick.lab.results import render
+
+    results = bench_shards.run(runs, seconds, case or [], data, say)
+    render(results, as_json)
+    return Exit.REFUSED if sum(each.extra["lost"] + each.extra["doubled"] for each in results) else Exit.DONE
+
+
 @app.command("restart", epilog=EPILOG)
 def restart(
     kills: Annotated[int, typer.Option(min=1, help="How often the engine is killed.")] = 20,

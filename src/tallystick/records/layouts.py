@@ -99,8 +99,8 @@ FRAME_MEANING = {
 ENTRY_MEANING = {
     "length": "254, **big-endian**: what follows is a leaf of the tree, framed as in a C2SP entry bundle",
     "kind": "1 transfer, 2 account, 3 control, 4 seal, 5 expiry (of a pending transfer; its event is a transfer event "
-    "with id zero), 6 placement (of the tenant in a shard; its event is a control event whose value is 2 × (shard + 1), "
-    "and 1 more while the tenant is on its way from there)",
+    "with id zero), 6 placement (of the tenant in a shard; its event is a control event whose value is "
+    "2 × (shard + 1), and 1 more while the tenant is on its way from there)",
     "version": "of this layout: 1",
     "shard": "whose journal this is",
     "status": "what was decided: the low 16 bits of the status; 65,535 is created or applied",
