@@ -35,7 +35,7 @@ class Cursor:
         if header is None:
             return None
         at = self.at
-        block = parse(self._bytes(at, header.size, until)[: header.size])
+        block = parse(self._bytes(at, header.size, until)[: header.size], header)
         self._ahead = max(_READ_AHEAD, padded(header.size))
         self._pass(header)
         return at, block

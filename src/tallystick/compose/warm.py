@@ -20,7 +20,16 @@ from tallystick.engine.writer import Writer
 from tallystick.journal.memory import MemoryJournal, MemoryJournalReader
 from tallystick.ledger.books import Bookkeeper, migrate
 from tallystick.ledger.compiled import stop_compiling
-from tallystick.records.commands import ACCOUNT_EVENT, CONTROL_EVENT, TRANSFER_EVENT, Kind, Opcode, Side, frame
+from tallystick.records.commands import (
+    ACCOUNT_EVENT,
+    CONTROL_EVENT,
+    TRANSFER_EVENT,
+    Kind,
+    Opcode,
+    Side,
+    TransferFlag,
+    frame,
+)
 
 TENANT = 1
 _warming = threading.Lock()
@@ -64,6 +73,8 @@ def _drive() -> None:
         while decider.transfer_index.step() or decider.request_index.step() or keeper.step():
             pass
     writer.step(decider.decide([_transfer(61, 20), _transfer(62, 62), _transfer(62, 62)], now, quarantine=True))
+    writer.step(decider.decide([_transfer(63, 63, TransferFlag.PENDING, timeout_s=1)], now + 10))
+    writer.step(decider.decide([], now + 2_000_000_000))  # it expires
     decider.bookkeeper.account(TENANT, 1)
     lookups.accounts(decider, TENANT, [1, 9])
     lookups.transfers(decider, TENANT, [20, 99])
@@ -95,8 +106,9 @@ def _deliveries() -> list[Delivery]:
     ]
 
 
-def _transfer(request: int, transfer: int) -> Delivery:
+def _transfer(request: int, transfer: int, flag_bits: int = 0, timeout_s: int = 0) -> Delivery:
     event = np.zeros(1, TRANSFER_EVENT)
+    event["flag_bits"], event["timeout"] = flag_bits, timeout_s
     event["id_lo"], event["debit_account_id_lo"], event["credit_account_id_lo"] = transfer, 1, 2
     event["amount_lo"], event["ledger"], event["code"] = 1, 1, 1
     return Delivery(frame(event.tobytes(), Kind.TRANSFER, TENANT, request, 1))

@@ -79,7 +79,7 @@ class Decider:
         requests = split(commands, self.bookkeeper.id_keys)
         admissions = self._admit(commands, requests)
         new = commands if admissions is None else _to_decide(commands, requests, admissions)
-        expiries = int(expiry.take_due(self.bookkeeper.books, U64(now)))
+        expiries = self._take_due(now)
         decided = self._decide_new(new, expiries, now, quarantine) if len(new) or expiries else None
         if decided is not None:
             self.request_index.note(requests.ids_lo, requests.ids_hi, _every(requests))
@@ -101,22 +101,29 @@ class Decider:
             self.decided(draft)
         return draft
 
+    def _take_due(self, now: int) -> int:
+        """As `expiry.take_due`, which most blocks can do without: nothing is due, and the last one resolved nothing."""
+        books = self.bookkeeper.books
+        if not books.counters[Counter.RESOLVED] and (books.counters[Counter.HEAP] == 0 or books.heap[0, 0] > now):
+            return 0
+        return int(expiry.take_due(books, U64(now)))
+
     def _decide_new(self, commands: npt.NDArray[np.void], expiries: int, now: int, quarantine: bool) -> Outcome:
         books = self.bookkeeper.books
         work = batch(commands, self.review_timeout_s)
         decided = outcome(len(commands), expiries)
-        kernel.look_up(work, books)
+        named = int(kernel.look_up(work, books))
         if quarantine:
             work.quarantined[:] = 1
         self.screen(work, now)
-        work = self._fetch_transfers(work)
+        work = self._fetch_transfers(work, named)
         ids_before = books.counters[Counter.TRANSFER_IDS]
         self.judge(work, books, decided, U64(self.next_seq), U64(now), np.uint16(self.shard))
         violation = invariants.check(decided, books, U64(self.last_timestamp), ids_before)
         invariants.require(int(violation), self.next_seq)
         self.transfer_index.note(work.ids_lo, work.ids_hi, work.is_transfer)
-        importing = work.import_hashes != 0
-        if importing.any():
+        if named & kernel.NAMES_IMPORTS:
+            importing = work.import_hashes != 0
             self.transfer_index.note(work.transfers["timestamp"].copy(), _import_ids_hi(work), importing)
         self.note_endings()
         self.last_timestamp = now + expiries + len(commands) - 1
@@ -143,15 +150,18 @@ class Decider:
             counters[Counter.REQUEST_IDS] = 0
             self.bookkeeper.books = self.bookkeeper.books._replace(request_ids=self.request_index.current)
 
-    def _fetch_transfers(self, work: Batch) -> Batch:
-        """Find the entries that have these transfers' ids already, and those of pending transfers no longer open."""
+    def _fetch_transfers(self, work: Batch, named: int) -> Batch:
+        """Find the entries that have these transfers' ids already, and those of pending transfers no longer open.
+
+        `named` is what `kernel.look_up` said.
+        """
         index = self.transfer_index
         which, positions = index.candidates(work.hashes, work.ids_lo, work.ids_hi, work.is_transfer)
-        gone = (work.pending_hashes != 0) & (work.rows[:, 2] == NO_ROW)
         about, theirs = _NOWHERE
-        if gone.any():
+        if named & kernel.NAMES_PENDINGS_GONE:
+            gone = (work.pending_hashes != 0) & (work.rows[:, 2] == NO_ROW)
             about, theirs = index.candidates(work.pending_hashes, work.pending_ids_lo, work.pending_ids_hi, gone)
-        if (work.import_hashes != 0).any():
+        if named & kernel.NAMES_IMPORTS:
             find_clashes(work, index, self.fetcher, self.last_timestamp, self.next_seq)
         if not len(which) and not len(about):
             return work
@@ -290,8 +300,11 @@ def _import_ids_hi(work: Batch) -> npt.NDArray[np.uint64]:
     return np.full(len(work.commands), imports.ID_HI, "<u8")
 
 
+_ALL = np.ones(COMMANDS_MAX, np.bool_)
+
+
 def _every(requests: Requests) -> npt.NDArray[np.bool_]:
-    return np.ones(len(requests.starts), np.bool_)
+    return _ALL[: len(requests.starts)]
 
 
 def _together(deliveries: list[Delivery]) -> npt.NDArray[np.void]:

@@ -13,6 +13,7 @@ The engine's loop alone calls all but `step`; one other thread may call `step` m
 """
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -37,13 +38,17 @@ Job = Generator[None, None, None]
 Column = npt.NDArray[np.uint64]
 
 
-class _Generation(NamedTuple):
+@dataclass(slots=True)
+class _Generation:
     """The ids of one table."""
 
     table: Rows
     first: int  # ids at lower positions are in runs
     bounds: Column  # range of the ids noted
     noted: int
+
+
+_NOWHERE = (np.empty(0, "<i8"), np.empty(0, "<u8"))
 
 
 class _Runs(NamedTuple):
@@ -130,7 +135,7 @@ class IdIndex:
         """
         bounds = self._current.bounds
         marked = int(idprobes.widen(bounds, _as_warmed(ids_lo), _as_warmed(ids_hi), _as_warmed(mask)))
-        self._current = self._current._replace(noted=self._current.noted + marked)
+        self._current.noted += marked
 
     def candidates(
         self, hashes: Column, ids_lo: Column, ids_hi: Column, mask: npt.NDArray[np.bool_]
@@ -142,8 +147,10 @@ class IdIndex:
         count = len(hashes)
         if count >= len(self._passed):
             self._passed = np.empty(count + 1, "<i8")
-        hashes, ids_lo, ids_hi, mask = (_as_warmed(column) for column in (hashes, ids_lo, ids_hi, mask))
+        hashes, ids_lo, ids_hi, mask = _as_warmed(hashes), _as_warmed(ids_lo), _as_warmed(ids_hi), _as_warmed(mask)
         found = self._probe(hashes, ids_lo, ids_hi, mask)
+        if not found:
+            return _NOWHERE
         if found > len(self._which):
             self._which, self._positions = np.empty(found, "<i8"), np.empty(found, "<u8")
             found = self._probe(hashes, ids_lo, ids_hi, mask)
@@ -156,8 +163,10 @@ class IdIndex:
         found = int(idprobes.probe_table(self._current.table, hashes, mask, which, positions, 0))
         if self._previous is not None:
             found = int(idprobes.probe_table(self._previous.table, hashes, mask, which, positions, found))
+        if not published.runs:
+            return found
         reached = np.empty(len(published.runs), np.bool_)
-        if not len(reached) or not idprobes.reach(published.bounds, ids_lo, ids_hi, mask, reached):
+        if not idprobes.reach(published.bounds, ids_lo, ids_hi, mask, reached):
             return found
         self._probed += len(hashes)
         for place in np.flatnonzero(reached).tolist():

@@ -18,6 +18,7 @@ from tallystick.records.commands import VERSION, Kind
 KIND_FIRST = int(Kind.TRANSFER)
 KIND_LAST = int(Kind.CONTROL)
 NONE = -1
+_I64, _U64 = np.dtype("<i8"), np.dtype("<u8")
 
 
 class Requests(NamedTuple):
@@ -29,6 +30,7 @@ class Requests(NamedTuple):
     ids_lo: npt.NDArray[np.uint64]
     ids_hi: npt.NDArray[np.uint64]
     earlier: npt.NDArray[np.int64]  # the first request of this batch with the same (tenant, id), or NONE
+    repeats: int  # how many have such an earlier one
 
 
 class Admission(IntEnum):
@@ -48,44 +50,16 @@ class Admissions(NamedTuple):
     position: npt.NDArray[np.int64]
 
 
-@compiled
-def _split(commands: Any, keys: Any, starts: Any, counts: Any, hashes: Any, ids_lo: Any, ids_hi: Any) -> Any:
-    found = 0
-    due = np.int64(0)  # commands of the open request still to come
-    for k in range(commands.shape[0]):
-        command = commands[k]
-        if command.version != VERSION or command.kind < KIND_FIRST or command.kind > KIND_LAST:
-            return -1 - k
-        if due == 0:
-            if command.index != 0 or command.count == 0:
-                return -1 - k
-            starts[found] = k
-            counts[found] = command.count
-            ids_lo[found] = command.request_id_lo
-            ids_hi[found] = command.request_id_hi
-            hashes[found] = hashing.hash_id(keys, command.tenant, command.request_id_lo, command.request_id_hi)
-            found += 1
-            due = np.int64(command.count)
-        else:
-            first = commands[starts[found - 1]]
-            if command.index != k - starts[found - 1] or command.kind != first.kind or command.count != first.count:
-                return -1 - k
-            if not same_request(command, first):
-                return -1 - k
-        due -= 1
-    return found if due == 0 else -1 - commands.shape[0]
-
-
 @inlined
 def same_request(a: Any, b: Any) -> Any:
     """Whether two commands, or entries, belong to one (tenant, request id)."""
     return a.tenant == b.tenant and a.request_id_lo == b.request_id_lo and a.request_id_hi == b.request_id_hi
 
 
-@compiled
-def _find_earlier(commands: Any, starts: Any, hashes: Any, table: Any, earlier: Any) -> Any:
+@inlined
+def _find_earlier(commands: Any, found: Any, starts: Any, hashes: Any, table: Any, earlier: Any) -> Any:
     met = 0
-    for r in range(starts.shape[0]):
+    for r in range(found):
         earlier[r] = NONE
         hashed = hashes[r]
         position, cursor = windows.find(table, hashed, windows.start(table, hashed))
@@ -100,24 +74,55 @@ def _find_earlier(commands: Any, starts: Any, hashes: Any, table: Any, earlier: 
     return met
 
 
+@compiled
+def _split(
+    commands: Any, keys: Any, starts: Any, counts: Any, earlier: Any, hashes: Any, ids_lo: Any, ids_hi: Any, table: Any
+) -> Any:
+    """(requests found, those with an earlier one of the same id); (−1 − k, 0) if command k breaks a rule."""
+    found = 0
+    due = np.int64(0)  # commands of the open request still to come
+    for k in range(commands.shape[0]):
+        command = commands[k]
+        if command.version != VERSION or command.kind < KIND_FIRST or command.kind > KIND_LAST:
+            return -1 - k, 0
+        if due == 0:
+            if command.index != 0 or command.count == 0:
+                return -1 - k, 0
+            starts[found] = k
+            counts[found] = command.count
+            ids_lo[found] = command.request_id_lo
+            ids_hi[found] = command.request_id_hi
+            hashes[found] = hashing.hash_id(keys, command.tenant, command.request_id_lo, command.request_id_hi)
+            found += 1
+            due = np.int64(command.count)
+        else:
+            first = commands[starts[found - 1]]
+            if command.index != k - starts[found - 1] or command.kind != first.kind or command.count != first.count:
+                return -1 - k, 0
+            if not same_request(command, first):
+                return -1 - k, 0
+        due -= 1
+    if due != 0:
+        return -1 - commands.shape[0], 0
+    return found, _find_earlier(commands, found, starts, hashes, table, earlier)
+
+
 def split(commands: npt.NDArray[np.void], keys: npt.NDArray[np.uint64]) -> Requests:
     """The requests of a batch of whole requests, one after the other. Raises `Corrupt` if it is not that.
 
     Only a gateway writes blocks, and it checked them: a malformed one is no client's bad input.
     """
-    starts, counts = np.empty((2, len(commands)), "<i8")
-    hashes, ids_lo, ids_hi = np.empty((3, len(commands)), "<u8")
-    found = int(_split(commands, keys, starts, counts, hashes, ids_lo, ids_hi))
+    count = len(commands)
+    starts, counts, earlier = np.empty((3, count), _I64)
+    hashes, ids_lo, ids_hi = np.empty((3, count), _U64)
+    table = np.zeros((windows.slots_for(count), 2), _U64)
+    found, repeats = _split(commands, keys, starts, counts, earlier, hashes, ids_lo, ids_hi, table)
     if found < 0:
         raise Corrupt(f"command {-1 - found} of a block does not continue a request, or is of unknown kind or version")
-    starts, counts, hashes = starts[:found], counts[:found], hashes[:found]
-    earlier = np.empty(found, "<i8")
-    if found == 1:
-        earlier[0] = NONE
-    else:
-        table = np.zeros((windows.slots_for(found), 2), "<u8")
-        _find_earlier(commands, starts, hashes, table, earlier)
-    return Requests(starts, counts, hashes, ids_lo[:found], ids_hi[:found], earlier)
+    if found < count:
+        starts, counts, earlier = starts[:found], counts[:found], earlier[:found]
+        hashes, ids_lo, ids_hi = hashes[:found], ids_lo[:found], ids_hi[:found]
+    return Requests(starts, counts, hashes, ids_lo, ids_hi, earlier, repeats)
 
 
 def admit(
@@ -133,9 +138,9 @@ def admit(
     `known` are the requests decided in earlier blocks, `entries` and `details` the first row of each there. `away`
     marks those whose tenants this shard does not decide for.
     """
-    repeated = np.flatnonzero(requests.earlier != NONE)
-    if not len(known) and not len(repeated) and away is None:
+    if not len(known) and not requests.repeats and away is None:
         return None
+    repeated = np.flatnonzero(requests.earlier != NONE)
     fingerprints = commands["fingerprint"].view(np.ndarray)[requests.starts]
     what = np.zeros(len(requests.starts), np.int8)
     position = np.full(len(requests.starts), NONE, np.int64)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from tallystick.clock import Entropy
 from tallystick.engine.drafts import Answer, Draft
@@ -19,15 +18,18 @@ from tallystick.ledger.batches import Outcome
 from tallystick.ledger.compiled import U64, compiled
 from tallystick.records import blocks
 from tallystick.records.commands import Kind
+from tallystick.records.details import DETAILS, DETAILS_SIZE
 from tallystick.records.details import VERSION as DETAILS_VERSION
 from tallystick.records.entries import ENTRY, LENGTH_BYTESWAPPED
 from tallystick.records.entries import VERSION as ENTRY_VERSION
 
 NONCE_SIZE = 16
 SALT_SIZE = 32
-SALT_WORDS = SALT_SIZE // 8
 HASH_WORDS = 8
 SEAL = int(Kind.SEAL)
+_WORD = np.dtype("<u8")
+_SALT_AT = DETAILS.fields["fingerprint"][1]  # type: ignore[index]
+_VERSION_AT = DETAILS.fields["version"][1]  # type: ignore[index]
 
 
 class Gate(Protocol):
@@ -87,28 +89,24 @@ class Writer:
 def seal(outcome: Outcome, first_seq: int, positions: Mapping[bytes, int], entropy: Entropy, shard: int) -> None:
     """Fill the last entry and details row of a block, and every entry's nonce (DESIGN §3)."""
     count = len(outcome.entries)
-    secret = np.frombuffer(entropy(NONCE_SIZE * count + SALT_SIZE), "<u8")
-    details = outcome.details
-    details[-1]["fingerprint"] = secret[-SALT_SIZE // 8 :]
-    details[-1]["version"] = DETAILS_VERSION
-    hashes = hashlib.sha256(_bytes_of(details)).digest() + hashlib.sha256(blocks.pack_positions(positions)).digest()
-    words = np.empty(len(secret) + len(hashes) // 8, "<u8")
-    words[: len(secret)] = secret
-    words[len(secret) :] = np.frombuffer(hashes, "<u8")
-    _fill(outcome.entries, words, U64(first_seq + count - 1), np.uint16(shard))
-
-
-def _bytes_of(rows: npt.NDArray[np.void]) -> memoryview:
-    return np.ndarray(rows.nbytes, np.uint8, rows).data
+    secret = entropy(NONCE_SIZE * count + SALT_SIZE)
+    # As bytes: NumPy takes microseconds for a field of one row.
+    details = blocks.bytes_of(outcome.details)
+    last = len(details) - DETAILS_SIZE
+    details[last + _SALT_AT : last + _SALT_AT + SALT_SIZE] = secret[-SALT_SIZE:]
+    details[last + _VERSION_AT] = DETAILS_VERSION
+    hashes = hashlib.sha256(details).digest() + hashlib.sha256(blocks.pack_positions(positions)).digest()
+    seq = U64(first_seq + count - 1)
+    _fill(outcome.entries, np.frombuffer(secret, _WORD), np.frombuffer(hashes, _WORD), seq, np.uint16(shard))
 
 
 @compiled
-def _fill(entries: Any, words: Any, seq: Any, shard: Any) -> Any:
-    """`words`: two of nonce for each entry, four of salt (not for here), four of each hash in the seal."""
+def _fill(entries: Any, nonces: Any, hashes: Any, seq: Any, shard: Any) -> Any:
+    """`nonces`: two words for each entry, and what is not for here; `hashes`: four of each in the seal."""
     count = entries.shape[0]
     for k in range(count):
-        entries[k].nonce[0] = words[2 * k]
-        entries[k].nonce[1] = words[2 * k + 1]
+        entries[k].nonce[0] = nonces[2 * k]
+        entries[k].nonce[1] = nonces[2 * k + 1]
     last = entries[count - 1]
     last.length = LENGTH_BYTESWAPPED
     last.kind = SEAL
@@ -118,4 +116,4 @@ def _fill(entries: Any, words: Any, seq: Any, shard: Any) -> Any:
     # The words of `records.entries.SEAL_EVENT`: count, details hash, positions hash.
     last.event[0] = U64(count - 1)
     for word in range(HASH_WORDS):
-        last.event[1 + word] = words[2 * count + SALT_WORDS + word]
+        last.event[1 + word] = hashes[word]

@@ -7,10 +7,12 @@ import numpy.typing as npt
 
 from tallystick.ledger.compiled import records
 from tallystick.records.commands import ACCOUNT, COMMANDS_MAX, CONTROL, TRANSFER
-from tallystick.records.details import DETAILS
+from tallystick.records.details import DETAILS, DETAILS_SIZE
 from tallystick.records.entries import ENTRY_SIZE, TRANSFER_WORK, WORK
 from tallystick.records.results import RESULT
 
+# A dtype that is there costs less than its name, and the smallest block makes a dozen arrays.
+_U8, _U32, _U64, _I64, _BOOL = (np.dtype(name) for name in ("u1", "<u4", "<u8", "<i8", "?"))
 _NOTHING_FETCHED = records(np.empty(0, TRANSFER_WORK))
 REVIEW_TIMEOUT_S = 86_400
 
@@ -57,31 +59,35 @@ class Outcome(NamedTuple):
 def batch(commands: npt.NDArray[np.void], review_timeout_s: int = REVIEW_TIMEOUT_S) -> Batch:
     """A batch over writable, contiguous `COMMAND` rows; what is looked up is filled by `kernel.look_up`."""
     count = len(commands)
-    words = np.empty((7, count), "<u8")
-    places = np.full((2, count), -1, "<i8")
-    marks = np.zeros((4, count), np.uint8)
+    words = np.empty((7, count), _U64)
+    places = np.empty((2, count), _I64)
+    places.fill(-1)
+    marks = np.zeros((4, count), _U8)
+    ids_lo, ids_hi, hashes, pending_ids_lo, pending_ids_hi, pending_hashes, import_hashes = words
+    fetched_at, pending_at = places
+    pending_endings, clashes, quarantined, verdicts = marks
     return Batch(
         commands,
         _reread(commands, count, TRANSFER),
         _reread(commands, count, ACCOUNT),
         _reread(commands, count, CONTROL),
-        words[0],
-        words[1],
-        np.empty(count, np.bool_),
-        words[2],
-        np.empty((count, 3), "<i8"),
-        words[3],
-        words[4],
-        words[5],
-        words[6],
-        places[0],
-        places[1],
-        marks[0],
-        marks[1],
+        ids_lo,
+        ids_hi,
+        np.empty(count, _BOOL),
+        hashes,
+        np.empty((count, 3), _I64),
+        pending_ids_lo,
+        pending_ids_hi,
+        pending_hashes,
+        import_hashes,
+        fetched_at,
+        pending_at,
+        pending_endings,
+        clashes,
         _NOTHING_FETCHED,
-        marks[2],
-        marks[3],
-        np.full(1, review_timeout_s, "<u4"),
+        quarantined,
+        verdicts,
+        np.array([review_timeout_s], _U32),
     )
 
 
@@ -95,11 +101,13 @@ def outcome(count: int, expiries: int = 0) -> Outcome:
     if count > COMMANDS_MAX or expiries > COMMANDS_MAX:
         raise ValueError(f"a block holds at most {COMMANDS_MAX} commands, not {count}, and as many expiries")
     entries = expiries + count
-    memory = np.zeros((entries + 1) * ENTRY_SIZE, np.uint8)
+    memory = np.zeros((entries + 1) * ENTRY_SIZE, _U8)
+    rows = np.empty((entries, 3), _I64)
+    rows.fill(-1)
     return Outcome(
         _reread(memory, entries + 1, WORK),
         _reread(memory, entries + 1, TRANSFER_WORK),
-        records(np.zeros(entries + 1, DETAILS)),
-        records(np.zeros(count, RESULT)),
-        np.full((entries, 3), -1, "<i8"),
+        _reread(np.zeros((entries + 1) * DETAILS_SIZE, _U8), entries + 1, DETAILS),
+        _reread(np.zeros(count * RESULT.itemsize, _U8), count, RESULT),
+        rows,
     )

@@ -83,6 +83,9 @@ QUARANTINED = int(TransferStatus.QUARANTINED)
 CONTROL_LINKED = int(ControlFlag.LINKED)
 assert CONTROL_LINKED == LINKED
 NOT_FETCHED = -1
+NAMES_PENDINGS_GONE = 1
+NAMES_IMPORTS = 2
+"""What `look_up` says of a batch: some command is about a pending transfer that is not open, or imports something."""
 NO_CHAIN = -1
 NO_PREVIOUS = U64(NO_POSITION)
 REVIEW = int(Verdict.REVIEW)
@@ -100,7 +103,11 @@ _VERDICT_REVIEW = np.uint8(Verdict.REVIEW)
 
 @compiled
 def look_up(batch: Any, books: Any) -> Any:
-    """Fill the batch's ids, hashes and `rows`: what each command names, as it stands before the block."""
+    """Fill the batch's ids, hashes and `rows`: what each command names, as it stands before the block.
+
+    Returns NAMES_PENDINGS_GONE and NAMES_IMPORTS, as bits, where they are true.
+    """
+    said = 0
     commands, transfers, accounts, controls = batch.commands, batch.transfers, batch.accounts, batch.controls
     hashes, found = batch.hashes, batch.rows
     ids_lo, ids_hi, is_transfer = batch.ids_lo, batch.ids_hi, batch.is_transfer
@@ -155,9 +162,13 @@ def look_up(batch: Any, books: Any) -> Any:
                 found[k, 0] = find_account(slots, old_slots, rows, keys, tenant, c.account_id_lo, c.account_id_hi)
         if pending_hashes[k] != ZERO:
             found[k, 2] = find_pending(pending_slots, pendings, pending_hashes[k], tenant, pending_lo[k], pending_hi[k])
+            if found[k, 2] == NO_ROW:
+                said |= NAMES_PENDINGS_GONE
         # Where transfers have their flags and time, accounts have theirs.
         if is_import(kind, transfers[k].flag_bits, TRANSFER, ACCOUNT):
             import_hashes[k] = hash_import(id_keys, tenant, transfers[k].timestamp)
+            said |= NAMES_IMPORTS
+    return said
 
 
 @compiled

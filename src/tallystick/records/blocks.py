@@ -126,7 +126,7 @@ def entry_block(
     size = HEADER_SIZE + len(lanes) + count * (ENTRY_SIZE + DETAILS_SIZE)
     kind = BlockKind.ENTRIES
     fields = (MAGIC, VERSION, kind, shard, 0, size, epoch, first, count, len(positions), bytes(16), previous)
-    return _sealed(fields, [lanes, _bytes(entries), _bytes(details)])
+    return _sealed(fields, [lanes, bytes_of(entries), bytes_of(details)])
 
 
 def buffers_of(block: EntryBlock) -> list[Bytes]:
@@ -140,9 +140,11 @@ def buffers_of(block: EntryBlock) -> list[Bytes]:
     return buffers
 
 
-def _bytes(rows: npt.NDArray[np.void]) -> memoryview:
+def bytes_of(rows: npt.NDArray[np.void]) -> memoryview:
     """The rows as plain bytes, uncopied where they are contiguous."""
-    return np.ascontiguousarray(rows).view(np.uint8).data
+    if not rows.flags.c_contiguous:
+        rows = np.ascontiguousarray(rows)
+    return np.ndarray(rows.nbytes, np.uint8, rows).data  # `view` would do, at five times the cost
 
 
 def pack_positions(positions: Mapping[bytes, int]) -> bytes:
@@ -182,9 +184,12 @@ def parse_header(data: Bytes) -> Header:
     return Header(BlockKind(kind), shard, size, epoch, first, count, lanes, lane, previous, digest)
 
 
-def parse(data: Bytes) -> CommandBlock | EntryBlock:
-    """A whole block, hash checked. `data` is exactly its bytes. Raises `Corrupt`."""
-    header = parse_header(data)
+def parse(data: Bytes, header: Header | None = None) -> CommandBlock | EntryBlock:
+    """A whole block, hash checked. `data` is exactly its bytes. Raises `Corrupt`.
+
+    `header` is what `parse_header` made of these very bytes, where the caller has called it.
+    """
+    header = header or parse_header(data)
     view = memoryview(data).cast("B")
     if len(view) != header.size:
         raise Corrupt(f"block of {header.size} bytes: {len(view)} given")
