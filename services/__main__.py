@@ -1,4 +1,7 @@
-"""`python -m services start|stop|status`: what `make services` and `make services-stop` run."""
+"""`python -m services start|stop|status`: what `make services` and `make services-stop` run.
+
+And `kill|pause|unpause`, by which `tally torture --server` hurts them: the words of `docker`, with the same meanings.
+"""
 
 import argparse
 import fcntl
@@ -13,15 +16,16 @@ from pathlib import Path
 
 from services import addresses, kafka, postgresql, rabbitmq
 from services.addresses import Kept
-from services.server import CannotStart, Server, alive, install, stop
+from services.server import CannotStart, Server, alive, install, kill, pause, stop
 
 SERVERS: Sequence[Server] = (postgresql.SERVER, rabbitmq.SERVER, kafka.SERVER)
+HURTS = ("kill", "pause", "unpause")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 1 if a server that was asked for is not there."""
     parser = argparse.ArgumentParser(prog="services", description=__doc__)
-    parser.add_argument("action", choices=["start", "stop", "status"])
+    parser.add_argument("action", choices=["start", "stop", "status", *HURTS])
     parser.add_argument("names", nargs="*", help="which servers; default all")
     parser.add_argument("--folder", type=Path, default=addresses.default_folder(), help="everything is kept in it")
     asked = parser.parse_args(arguments)
@@ -31,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [server for server in SERVERS if server.name in asked.names or not asked.names]
     if asked.action == "start":
         return start(chosen, asked.folder)
+    if asked.action in HURTS:
+        return hurt(asked.action, chosen, asked.folder)
     return stop_all(chosen, asked.folder) if asked.action == "stop" else status(chosen, asked.folder)
 
 
@@ -51,7 +57,10 @@ def start(servers: Sequence[Server], folder: Path) -> int:
         started = time.monotonic()
         with ThreadPoolExecutor(len(servers)) as pool:
             begun = {
-                each.name: pool.submit(each.start, folder / each.name) for each in waiting if each.name not in failures
+                # where it listened when it was killed: its clients look for it there
+                each.name: pool.submit(each.start, folder / each.name, kept[each.name].port if each.name in kept else 0)
+                for each in waiting
+                if each.name not in failures
             }
             for name, future in begun.items():
                 try:
@@ -84,6 +93,22 @@ def stop_all(servers: Sequence[Server], folder: Path) -> int:
                 addresses.write(folder, kept)
                 print(f"{server.name}: {'stopped' if was_up else 'had ended'}")
     return 0
+
+
+def hurt(action: str, servers: Sequence[Server], folder: Path) -> int:
+    """End them as a power cut would, or let them stand still, or go on. One that was killed is started by `start`."""
+    missing = 0
+    with _alone(folder):
+        kept = addresses.read(folder)
+        for server in servers:
+            if server.name not in kept:
+                missing = 1
+                print(f"{server.name}: was not started", file=sys.stderr)
+            elif action == "kill":
+                kill(kept[server.name].processes)
+            else:
+                pause(kept[server.name].processes, action == "pause")
+    return missing
 
 
 def status(servers: Sequence[Server], folder: Path) -> int:

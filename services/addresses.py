@@ -27,6 +27,11 @@ class Kept:
     processes: Sequence[Process]
     address: Mapping[str, Any]
 
+    @property
+    def port(self) -> int:
+        """Where it listens for clients."""
+        return int(self.address["port"])
+
 
 def default_folder() -> Path:
     """`$TALLYSTICK_SERVICES`, else one below the temp directory: a home that is private keeps other users out, and

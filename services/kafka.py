@@ -208,9 +208,10 @@ class KafkaServer:
     def packages(self) -> Sequence[str]:
         return [package for command, package in PROGRAMS.items() if not shutil.which(command)]
 
-    def start(self, folder: Path) -> Running:
+    def start(self, folder: Path, port: int = 0) -> Running:
         fetch_jars()
         server = Kafka(folder)
+        server.port = port
         server.start()
         assert server.process is not None
         address = {

@@ -24,6 +24,7 @@ from services.server import (
     alive,
     free_port,
     is_installed,
+    is_running,
     kill,
     run,
     spawn,
@@ -114,6 +115,7 @@ class PostgreSQL:
         if not (self._data / "PG_VERSION").exists():
             self._make()
         self.port = self.port or free_port()
+        self._bury()
         self.process = spawn(
             [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port)],
             self.folder,
@@ -192,6 +194,12 @@ class PostgreSQL:
             self._own(copy)
             copy.chmod(0o600)
 
+    def _bury(self) -> None:
+        """Remove the lock of a server that was killed and not yet waited for: to `postgres` its pid is still there."""
+        lock = self._data / "postmaster.pid"
+        if lock.exists() and not is_running(int(lock.read_text().split()[0])):
+            lock.unlink()
+
     def _prepare_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._data.mkdir(mode=0o700, exist_ok=True)
@@ -227,8 +235,9 @@ class PostgreSQLServer:
     def packages(self) -> Sequence[str]:
         return [] if programs() or is_installed(PACKAGE) else [PACKAGE]
 
-    def start(self, folder: Path) -> Running:
+    def start(self, folder: Path, port: int = 0) -> Running:
         server = PostgreSQL(folder)
+        server.port = port
         server.start()
         assert server.process is not None
         # The authority where anybody who may read the addresses can read it: not in the data folder.

@@ -201,8 +201,9 @@ class RabbitMQServer:
     def packages(self) -> Sequence[str]:
         return [] if scripts() else [PACKAGE]
 
-    def start(self, folder: Path) -> Running:
+    def start(self, folder: Path, port: int = 0) -> Running:
         server = RabbitMQ(folder)
+        server.port = port
         server.start()
         address = {
             "host": "127.0.0.1",

@@ -56,9 +56,9 @@ class Server(Protocol):
         """Debian packages still to be installed."""
         ...
 
-    def start(self, folder: Path) -> Running:
-        """Start it with all it keeps in `folder`, again or for the first time; returns once a logged-in client got an
-        answer. Raises `CannotStart`.
+    def start(self, folder: Path, port: int = 0) -> Running:
+        """Start it with all it keeps in `folder`, again or for the first time, on a free port if none is named; returns
+        once a logged-in client got an answer. Raises `CannotStart`.
         """
         ...
 
@@ -148,6 +148,11 @@ def alive(process: Process) -> bool:
     return process.born != 0 and _born(process.pid) == process.born
 
 
+def is_running(pid: int) -> bool:
+    """Whether there is a process of that number that is more than a corpse."""
+    return _born(pid) is not None
+
+
 def children(process: Process) -> list[Process]:
     """The processes that it has started itself and that run."""
     found = []
@@ -184,6 +189,13 @@ def kill(processes: Sequence[Process]) -> None:
     for process in doomed:
         send(process, signal.SIGKILL)
     wait_gone(doomed)
+
+
+def pause(processes: Sequence[Process], paused: bool) -> None:
+    """Let them and all they started stand still, or go on. Parents first, which then start no more."""
+    for process in processes:
+        for each in (process, *children(process)):
+            send(each, signal.SIGSTOP if paused else signal.SIGCONT)
 
 
 def wait_gone(processes: Sequence[Process]) -> None:

@@ -49,6 +49,30 @@ def test_postgresql_comes_up_with_tls_and_a_password_stays_and_is_stopped(servic
 
 
 @pytest.mark.service
+def test_one_that_was_paused_goes_on_and_one_that_was_killed_comes_back_where_it_was(services_folder, postgresql_url):
+    folder = services_folder / "hurt"
+    assert services(folder, "pause", "postgresql").returncode == 1  # there is none yet
+    assert services(folder, "start", "postgresql").returncode == 0
+    kept = addresses.read(folder)["postgresql"]
+    url = kept.address["url"]
+    with psycopg.connect(url, autocommit=True) as session:
+        session.execute("create table kept as select 1 as one")
+        assert services(folder, "pause", "postgresql").returncode == 0
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(url, connect_timeout=2)
+        assert services(folder, "unpause", "postgresql").returncode == 0
+        assert session.execute("select one from kept").fetchone() == (1,)
+        assert services(folder, "kill", "postgresql").returncode == 0
+        assert not any(alive(process) for process in kept.processes)
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("select 1")
+    assert services(folder, "start", "postgresql").returncode == 0
+    with psycopg.connect(url) as session:
+        assert session.execute("select one from kept").fetchone() == (1,)
+    assert services(folder, "stop").returncode == 0
+
+
+@pytest.mark.service
 @pytest.mark.timeout(300)
 def test_brokers_come_up_together_know_their_user_and_leave_no_process_behind(services_folder, kafka_url, rabbitmq_url):
     folder = services_folder / "brokers"
