@@ -23,6 +23,8 @@ from tallystick.records.blocks import CommandBlock
 from tallystick.records.commands import COMMANDS_MAX
 
 OpenIntake = Callable[[], Intake]
+REPEATS = 333
+"""More than any adapter takes in at once."""
 
 
 def numbers(blocks: list[CommandBlock]) -> list[tuple[bytes, int]]:
@@ -109,6 +111,25 @@ class IntakeConformance:
         assert [first for _, first in numbers(engine.receive({lane.id: 1}, 1000, 8190))] == [2, 3]
         assert [first for _, first in numbers(engine.receive({lane.id: 0}, 1000, 8190))] == [1, 2, 3]
         assert engine.receive({lane.id: 3}, 1000, 8190) == []
+
+    def test_what_is_decided_and_makes_no_block_does_not_keep_the_rest_away(
+        self, gateway: Intake, engine: Intake
+    ) -> None:
+        """Nothing but repeated requests, for hundreds of blocks: no position of theirs comes to the journal."""
+        lane = gateway.open_lane(control=False)
+        for _ in range(REPEATS):
+            lane.submit(command_bytes(1))
+        positions: dict[LaneId, int] = {}
+        for _ in range(20_000):  # which ends, should they not come
+            for block in engine.receive(positions, 1000, 16):
+                assert (block.header.lane, block.header.first) == (lane.id, positions.get(lane.id, 0) + 1)
+                positions[lane.id] = block.header.first
+            if positions.get(lane.id) == REPEATS:
+                break
+        assert positions == {lane.id: REPEATS}
+        engine.done(positions)
+        number = lane.submit(command_bytes(1, request_id=2))
+        assert numbers(engine.receive(positions, 1000, 16)) == [(lane.id, number)]
 
     def test_a_block_submitted_later_is_received(self, gateway: Intake, engine: Intake) -> None:
         lane = gateway.open_lane(control=False)

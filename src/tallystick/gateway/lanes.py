@@ -42,7 +42,7 @@ PATIENT_S = 0.1
 """Who waits at least so long for an outcome can wait for `sweep`, should the results not come by themselves."""
 LOGGED_IDS_MAX = 20
 REOPEN_PAUSE_S = 0.05
-REOPEN_PAUSE_S_MAX = 5.0
+REOPEN_PAUSE_S_MAX = 1.0
 
 
 class LaneWriter:

@@ -245,6 +245,8 @@ class KafkaIntake:
             late = [id for id, number in positions.items() if (lane := self._by_id.get(id)) and lane.next <= number]
             if all(len(self._by_id[id].waiting) >= WAITING_MAX for id in late):
                 return True
+            for id in late:
+                self._resume(self._by_id[id])  # what waits in it may be decided long since: only `receive` is told
             if self._clock.monotonic_ns() >= until_ns:
                 return False
             pause_s = 0.001
@@ -264,9 +266,13 @@ class KafkaIntake:
             if waiting >= WAITING_MAX and not lane.paused:
                 self._consumers[lane.control].pause([lane.at(0)])
                 lane.paused = True
-            elif lane.paused and waiting <= WAITING_MIN:
-                self._consumers[lane.control].resume([lane.at(0)])
-                lane.paused = False
+            elif waiting <= WAITING_MIN:
+                self._resume(lane)
+
+    def _resume(self, lane: _LaneReader) -> None:
+        if lane.paused and len(lane.waiting) < WAITING_MAX:
+            self._consumers[lane.control].resume([lane.at(0)])
+            lane.paused = False
 
     def _arrived(self, message: Message) -> None:
         topic, partition = message.topic(), message.partition()

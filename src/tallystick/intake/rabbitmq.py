@@ -26,32 +26,36 @@ from tallystick.intake.port import LaneId
 from tallystick.intake.turns import Turns
 from tallystick.records.blocks import CommandBlock, parse
 
-UNACKNOWLEDGED_MAX = 100
-"""Blocks of a lane that wait here; more stay with the broker."""
+UNDECIDED_MAX = 100
+"""Blocks of a lane that wait here to be decided; more stay with the broker."""
 BEAT_S = 1.0
 LOOK_EVERY_NS = 500_000_000
 BACK_OFF_NS = 100_000_000
-BACK_OFF_NS_MAX = 5_000_000_000
+BACK_OFF_NS_MAX = 1_000_000_000
 MISSING_S = 5.0
 """How long a lane may be missing in the register before it counts as gone: a reader that died gives back late."""
 SETTLE_NS = 2_000_000_000
 GAP_NS = 20_000_000_000
+COMING_S = 0.02
+"""How long what a new consumer is sent at once may take."""
 RETURN_NS = 100_000_000
 """After a takeover, what the dead consumer had comes some milliseconds later than what is new."""
 _log = structlog.get_logger("tallystick.intake.rabbitmq")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Held:
     """A block that is not acknowledged. `came_before`: a consumer was given it already."""
 
-    block: CommandBlock
+    number: int
+    block: CommandBlock | None
+    """None of those decided long ago, of which there is no end."""
     tag: int
     came_before: bool
 
 
 def _number(held: _Held) -> int:
-    return held.block.header.first
+    return held.number
 
 
 class _LaneReader:
@@ -60,6 +64,9 @@ class _LaneReader:
     When a consumer dies, what it had comes again, and what is new may come before that. So blocks are put in their
     places, and given only as far as none is missing. Where a new term begins nobody can see whether one is: there a
     moment is waited for what a dead consumer had.
+
+    What is decided may stay unacknowledged without end: requests that are repeated make no block of the journal. So the
+    broker's limit counts for what one consumer got, and when all of that is decided, another consumer takes over.
     """
 
     def __init__(self, id: LaneId, control: bool, queue: str, shard: int, clock: Clock) -> None:
@@ -71,6 +78,8 @@ class _LaneReader:
         self.last = 0  # the highest number that arrived, in any session
         self._shard = shard
         self._clock = clock
+        self._consumer = ""
+        self._earlier = 0  # how many of those held came by consumers before this one
         self._held: list[_Held] = []
         self._began_ns = 0  # when the first block of this session came
         self._from = 0
@@ -82,13 +91,13 @@ class _LaneReader:
         if self.channel is not None and self.channel.is_open:
             self.channel.close()  # what it had comes again
         self._held.clear()
-        self._from = self._upto = 0
+        self._from = self._upto = self._earlier = 0
         self._began_ns = 0
         self.cancelled = False
         self.channel = connection.channel()
         self.channel.add_on_cancel_callback(self._on_cancel)
-        self.channel.basic_qos(prefetch_count=UNACKNOWLEDGED_MAX)
-        self.channel.basic_consume(self.queue, self._arrived)
+        self.channel.basic_qos(prefetch_count=UNDECIDED_MAX)
+        self._consumer = self.channel.basic_consume(self.queue, self._arrived)
 
     def _on_cancel(self, frame: Any) -> None:
         self.cancelled = True
@@ -96,7 +105,18 @@ class _LaneReader:
     @property
     def full(self) -> bool:
         """Whether the broker sends no more before some is acknowledged."""
-        return len(self._held) >= UNACKNOWLEDGED_MAX
+        return len(self._held) - self._earlier >= UNDECIDED_MAX
+
+    def let_more_come(self) -> bool:
+        """If the broker waits until the journal has what is decided, consume anew; what is held stays ours."""
+        if self.channel is None or not self.full or self._from < len(self._held):
+            return False
+        self.channel.basic_cancel(self._consumer)
+        self._earlier = len(self._held)
+        for held in self._held:
+            held.block = None
+        self._consumer = self.channel.basic_consume(self.queue, self._arrived)
+        return True
 
     def _arrived(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         block = parse(body)
@@ -107,7 +127,7 @@ class _LaneReader:
         at = bisect_left(self._held, number, key=_number)
         if at < len(self._held) and _number(self._held[at]) == number:
             raise Corrupt(f"{self.queue} holds two blocks {number}")
-        self._held.insert(at, _Held(block, method.delivery_tag, method.redelivered))
+        self._held.insert(at, _Held(number, block, method.delivery_tag, method.redelivered))
         self.last = max(self.last, number)
 
     def seek(self, position: int) -> None:
@@ -118,6 +138,8 @@ class _LaneReader:
                 "first time: it lost what it had, or the journal is another's"
             )
         self._from = bisect_right(self._held, position, key=_number)
+        if self._from < self._earlier:  # back to what was decided
+            self.cancelled = True
         at, before = self._from, position
         while at < len(self._held) and self._may_follow(_number(self._held[at]), before):
             before = _number(self._held[at])
@@ -158,6 +180,7 @@ class _LaneReader:
         left = min((held.tag for held in self._held[count:]), default=max(tags) + 1)
         del self._held[:count]
         self._from, self._upto = max(self._from - count, 0), max(self._upto - count, 0)
+        self._earlier = max(self._earlier - count, 0)
         if max(tags) < left:
             self.channel.basic_ack(max(tags), multiple=True)
         else:  # they came out of order: one word for all would take others with it
@@ -223,6 +246,9 @@ class RabbitIntake:
             connection.process_data_events(0)
             self._look(connection, positions)
             self._seek(positions)
+            if [reader for reader in self._readers.values() if reader.let_more_come()]:
+                connection.process_data_events(COMING_S)
+                self._seek(positions)
             while any(reader.lacks_a_moment for reader in self._readers.values()):
                 connection.process_data_events(0.005)
                 self._seek(positions)
