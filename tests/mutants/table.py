@@ -425,6 +425,7 @@ ON_POSTGRESQL = (
 )
 
 BROKER_TESTS = "tests/faults/brokers/"
+REPEATED = "test_what_is_decided_and_makes_no_block_does_not_keep_the_rest_away"
 ON_BROKERS = (
     Mutant(
         name="a topic that is flushed by nobody is taken",
@@ -509,6 +510,24 @@ ON_BROKERS = (
             + "test_a_gateway_that_died_leaves_a_lane_whose_next_term_has_numbers_of_its_own",
         ),
         needs="rabbitmq",
+    ),
+    Mutant(
+        name="RabbitMQ waits for a journal that waits for it",
+        promise="requests that are only repeated, in hundreds of blocks, do not stop those behind them",
+        file="src/tallystick/intake/rabbitmq.py",
+        old="            if [reader for reader in self._readers.values() if reader.let_more_come()]:\n",
+        new="            if False:\n",
+        tests=(f"tests/conformance/test_broker_intakes.py::TestRabbitIntake::{REPEATED}",),
+        needs="rabbitmq",
+    ),
+    Mutant(
+        name="Kafka lets nothing more come while it waits for it",
+        promise="a lane that was let rest goes on when the engine expects more of it",
+        file="src/tallystick/intake/kafka.py",
+        old="                self._resume(self._by_id[id])  #",
+        new="                pass  #",
+        tests=(f"tests/conformance/test_broker_intakes.py::TestKafkaIntake::{REPEATED}",),
+        needs="kafka",
     ),
     Mutant(
         name="a missing block skipped on RabbitMQ",
@@ -1765,7 +1784,7 @@ CHECKER = (
         "checker blind to open ends",
         "an indefinite answer that nobody resolved is a fault",
         JUDGE,
-        "            if request.indefinite_ns > definite_ns:\n",
+        "            if self._is_open(request):\n",
         "            if False:\n",
         JUDGE_TESTS,
     ),
@@ -2811,6 +2830,41 @@ DEMO = (
         "_move(balances, debit, credit, 2, -amount)",
         ("tests/unit/lab/test_journal_check.py",),
     ),
+    Mutant(
+        "demo's kill comes late",
+        "the last payments are sent only after the kill, however small the load",
+        "src/tallystick/lab/load.py",
+        "        while not self.config.rate and self.started < self._until:\n",
+        "        while not self.config.rate and self.started < self.total:\n",
+        ("tests/unit/lab/test_load.py",),
+    ),
+)
+
+TORTURE = (
+    Mutant(
+        "servers left hurt",
+        "torture leaves every server running, whatever fails meanwhile",
+        "src/tallystick/lab/torture/servers.py",
+        "            for server in wounded:\n",
+        "            for server in wounded[:0]:\n",
+        ("tests/unit/lab/torture/test_servers.py",),
+    ),
+    Mutant(
+        "wounds of a server uncounted",
+        "wounds of servers are counted by name and kind",
+        "src/tallystick/lab/torture/servers.py",
+        "                self.counts[server.name][hurt] += 1\n",
+        "                self.counts[server.name][hurt] += 0\n",
+        ("tests/unit/lab/torture/test_servers.py",),
+    ),
+    Mutant(
+        "unknown outcomes taken for retried ones",
+        "it is told whether an unknown outcome was found out by look-up",
+        "src/tallystick/lab/history/check.py",
+        """("look-up" if isinstance(call, LookUpRequest) else "retry")""",
+        """"retry\"""",
+        JUDGE_TESTS,
+    ),
 )
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -2834,4 +2888,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *SDK,
     *PAGES,
     *DEMO,
+    *TORTURE,
 )

@@ -22,17 +22,13 @@ Folder = Annotated[
     ),
 ]
 
-Journal = Annotated[
-    str, typer.Option(metavar="URL", help="A PostgreSQL server; databases are made there, and dropped.")
-]
-
 
 @app.command("ledger", epilog=EPILOG)
 def ledger(
     runs: Runs = 5,
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
     data: Folder = None,
-    journal: Journal = "files",
+    journal: options.OnServer = "files",
     as_json: options.Json = False,
 ) -> int:
     """The engine in process on synced block files, against the same bytes appended raw with fdatasync.
@@ -89,7 +85,7 @@ def http(
     seconds: Annotated[float, typer.Option(min=1, help="How long each case is loaded in each run.")] = 4.0,
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
     data: Folder = None,
-    journal: Journal = "files",
+    journal: options.OnServer = "files",
     as_json: options.Json = False,
 ) -> int:
     """Payments over HTTP, each waiting for its durable outcome, against a no-op route of the same server.
@@ -299,7 +295,7 @@ def follow(
     entries: Annotated[int, typer.Option(min=10_000, help="Transfers of the case `projector`.")] = 1_000_000,
     webhooks: Annotated[int, typer.Option(min=1, help="Webhooks of the case `notifier`.")] = 50_000,
     data: Folder = None,
-    services: Journal = "files",
+    services: options.OnServices = "files",
     as_json: options.Json = False,
 ) -> int:
     """What followers make of the journal, each against a reference that does no more than it must.

@@ -17,6 +17,8 @@ def demo(
     payments: Annotated[int, typer.Option(min=1, help="Payments in all.")] = 100_000,
     day: Annotated[bool, typer.Option("--day/--no-day", help="Whether to begin with a small bank's day.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Of the bank's day.")] = 1,
+    journal: options.OnServer = "files",
+    intake: options.OnBroker = "files",
     as_json: options.Json = False,
 ) -> int:
     """Start everything, pay, kill the engine in the middle with SIGKILL, and show that nothing is lost or doubled.
@@ -30,9 +32,10 @@ def demo(
 
     - `tally demo`
     - `tally demo --no-day --connections 1000 --payments 20000 --data ./demo-data`
+    - `tally demo --journal postgresql://tally@127.0.0.1/postgres --intake kafka://127.0.0.1:9092/demo`
     - `tally demo --json`
     """
     from tallystick.lab import demo as lab
 
-    done = lab.run(data, connections, payments, seed if day else None, as_json)
+    done = lab.run(data, connections, payments, seed if day else None, as_json, journal, intake)
     return Exit.DONE if done else Exit.REFUSED

@@ -24,6 +24,20 @@ Shard = Annotated[
         "--shard", min=0, metavar="NUMBER", help="Which shard of the platform in that folder. [env TALLY_SHARD; 0]"
     ),
 ]
+OnServer = Annotated[
+    str,
+    typer.Option("--journal", metavar="URL", help="A PostgreSQL server; databases are made there, and dropped."),
+]
+OnServices = Annotated[
+    str,
+    typer.Option("--services", metavar="URL", help="A PostgreSQL server; databases are made there, and dropped."),
+]
+OnBroker = Annotated[
+    str,
+    typer.Option(
+        "--intake", metavar="URL", help="A broker, as TALLY_INTAKE has it; topics or queues are made, and left there."
+    ),
+]
 Url = Annotated[str, typer.Option("--url", envvar="TALLY_URL", help="Where the gateway listens.", show_default=True)]
 KeyFile = Annotated[
     Path | None,

@@ -27,15 +27,15 @@ def torture(
         Path | None,
         typer.Option(metavar="FILE", help="The history file; else tally-torture-SEED.jsonl here, or in --data."),
     ] = None,
-    journal: Annotated[
-        str, typer.Option(metavar="URL", help="A PostgreSQL server; a database is made there, and dropped.")
-    ] = "files",
-    intake: Annotated[
-        str,
+    journal: options.OnServer = "files",
+    intake: options.OnBroker = "files",
+    server: Annotated[
+        list[str] | None,
         typer.Option(
-            metavar="URL", help="A broker, as TALLY_INTAKE has it; topics or queues are made, and left there."
+            metavar="NAME=COMMAND",
+            help="Hurt this server, too: {} in its command becomes kill, start, pause, unpause. May be repeated.",
         ),
-    ] = "files",
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
     """Start a platform with two gateways, use it and hurt it at the same time, then judge every answer.
@@ -52,13 +52,16 @@ def torture(
 
     - `tally torture --seconds 20`
     - `tally torture --seconds 600 --seed 7 --data ./torture-data --json`
+    - `tally torture --journal postgresql://tally@127.0.0.1/postgres --server "postgresql=docker {} my-postgresql"`
     - `tally torture check tally-torture-7.jsonl` judges a history once more
     """
     if context.invoked_subcommand is not None:
         return Exit.DONE
     from tallystick.lab.torture import run as lab
+    from tallystick.lab.torture.servers import named
 
-    return Exit.DONE if lab.run(seconds, seed, data, history, as_json, journal, intake) else Exit.REFUSED
+    whole = lab.run(seconds, seed, data, history, as_json, journal, intake, named(server or []))
+    return Exit.DONE if whole else Exit.REFUSED
 
 
 @app.command("check", epilog=EPILOG)

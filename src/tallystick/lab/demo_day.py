@@ -11,13 +11,12 @@ import numpy as np
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.errors import Unavailable
 from tallystick.journal import progress
-from tallystick.journal.files import FileJournalReader
 from tallystick.journal.progress import Lag
 from tallystick.lab import cues, journal_check
 from tallystick.lab.bank_day import BankDay
 from tallystick.lab.demo_display import Display, Scene
 from tallystick.lab.generator import load_run
-from tallystick.lab.instance import TENANT, Instance
+from tallystick.lab.instance import TENANT, Instance, pause
 from tallystick.lab.load import Config
 from tallystick.lab.results import percentiles_ms
 
@@ -27,6 +26,8 @@ CONNECTIONS = 100
 ROOM = 3
 """The day has payments for so many times as long as the cues take at least."""
 PATIENCE_S = 90.0
+STARTED_S = 30.0
+"""How long the supervisor may take to tell that a process which was killed runs again."""
 
 
 class DayReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +59,7 @@ class Lags:
     def __init__(self, instance: Instance) -> None:
         self._run = instance.folder / "run"
         self._clock = instance.clock
-        self._reader = FileJournalReader(instance.folder / journal_check.JOURNAL_FOLDER, SystemDisk())
+        self._reader = instance.place.reader(SystemDisk())
 
     def now(self) -> dict[str, Lag]:
         """By name."""
@@ -101,9 +102,8 @@ def run(instance: Instance, run_id: int, seed: int, display: Display) -> DayRepo
                 load.start_no_more()
             show(Scene(now, None, instance.processes(), lags.now(), director.state))
     for cue in script:
-        wanted = before.get(cue.process, 0) + (cue.what == "kill")
-        if cue.what == "kill" and _starts(instance).get(cue.process) != wanted:
-            raise Unavailable(f"the {cue.process} was killed once and should have been started once more")
+        if cue.what == "kill":
+            started_once_more(instance, cue.process, before)
     answers = np.load(instance.folder / "day.npy")
     answers = answers[answers["sent_ns"] != 0]
     found = journal_check.read(instance.place)
@@ -146,6 +146,19 @@ def _expected(day: BankDay) -> dict[str, int]:
 
 def _starts(instance: Instance) -> dict[str, int]:
     return {row.name: row.starts for row in instance.processes()}
+
+
+def started_once_more(instance: Instance, name: str, before: Mapping[str, int]) -> None:
+    """Wait until a process that was killed once is told to run again. Raises `Unavailable` if that is not its next
+    start since `before`, or does not come: whoever watches is told a little later than the payments are served.
+    """
+    until_ns = instance.clock.monotonic_ns() + round(STARTED_S * 1e9)
+    while (starts := _starts(instance).get(name, 0)) <= before.get(name, 0):
+        if instance.clock.monotonic_ns() > until_ns:
+            raise Unavailable(f"the {name} was killed, and not started again within {STARTED_S:.0f} s")
+        pause(0.05)
+    if starts != before.get(name, 0) + 1:
+        raise Unavailable(f"the {name} was killed once, and started {starts - before.get(name, 0)} times since")
 
 
 def balances_match(instance: Instance, accounts: list[int], folded: Mapping[int, list[int]]) -> bool:

@@ -1,6 +1,7 @@
 """Starting the load generator (`lab.load`) as a process of its own, and listening to it."""
 
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,10 @@ class LoadRun:
         """CPU time it took, in microseconds, once `lines` has come to its end: to see whether it was the bottleneck."""
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         return round((used.ru_utime + used.ru_stime) * 1e6) - self._before_us
+
+    def keep_back_no_more(self) -> None:
+        """Let it go on with the payments that it kept back, once it has printed a line."""
+        self._child.send_signal(signal.SIGUSR1)
 
     def start_no_more(self) -> None:
         """Let it finish what is in flight and end; go on reading `lines`."""

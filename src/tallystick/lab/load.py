@@ -13,7 +13,7 @@ It shares the machine with what it loads, so what can be done before the first p
 putting requests together, reading what the answers say.
 
 It prints a line of JSON (`Progress`) every fifth of a second and leaves `ANSWER` rows in a file. SIGTERM: it starts
-no more payments and ends when those in flight have their outcomes.
+no more payments and ends when those in flight have their outcomes. SIGUSR1: it goes on with those that it kept back.
 """
 
 import asyncio
@@ -70,6 +70,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the file to leave the `ANSWER` rows in (NumPy's format)."""
     rate: float = 0.0
     """Payments a second in an open loop; 0: a closed one."""
+    kept_back: int = 0
+    """The last so many of a closed loop wait for SIGUSR1: what is to happen in a load's middle cannot come late."""
     patience_s: float = 60.0
     """After this long the run ends, whatever is still unknown."""
 
@@ -109,6 +111,7 @@ class Load:
         self.config = config
         self.clock = clock
         self.total = config.plan.payments
+        self._until = self.total - config.kept_back
         self.rows: npt.NDArray[np.void] = np.zeros(self.total, ANSWER)
         # Columns as views: assigning one cell costs a fraction of assigning through a row.
         self._sent = self.rows["sent_ns"]
@@ -213,7 +216,7 @@ class Load:
         """The next payment for a free connection; None if there is none for it now."""
         if self.overdue:
             return self.overdue.popleft()
-        while not self.config.rate and self.started < self.total:
+        while not self.config.rate and self.started < self._until:
             self.started += 1
             if not self._must_wait(self.started - 1):
                 return self.started - 1
@@ -243,9 +246,19 @@ class Load:
         self.loop.remove_reader(self._ticks.descriptor)
         self._ticks.close()
 
+    def keep_back_no_more(self) -> None:
+        """Start those that were kept back, too, on the connections that are free."""
+        self._until = self.total
+        for connection in list(self.idle):
+            del self.idle[connection]
+            index = self.next(connection)
+            if index is None:
+                return
+            connection.send(index)
+
     def start_no_more(self) -> None:
         """Finish what is in flight, then end."""
-        self.total = self.started
+        self.total = self._until = self.started
         if self.answered == self.total:
             self.finished.set()
 
@@ -285,6 +298,7 @@ async def run(config: Config) -> None:
     """Make all payments of the plan, or as many as patience allows, and leave the answers in the file."""
     load = Load(config, SystemClock())
     load.loop.add_signal_handler(signal.SIGTERM, load.start_no_more)
+    load.loop.add_signal_handler(signal.SIGUSR1, load.keep_back_no_more)
     printing = load.loop.create_task(_print(load))
     connections = [Connection(load) for _ in range(config.connections)]
     if config.rate:

@@ -1,7 +1,9 @@
 """The load generator against a server that misbehaves as told."""
 
 import asyncio
+import os
 import re
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -67,7 +69,12 @@ class Gateway(asyncio.Protocol):
 
 
 def run(
-    tmp_path: Path, trouble: str = "", rate: float = 0.0, payments: int = 100, plan: BankDay | None = None
+    tmp_path: Path,
+    trouble: str = "",
+    rate: float = 0.0,
+    payments: int = 100,
+    plan: BankDay | None = None,
+    kept_back: int = 0,
 ) -> tuple[np.ndarray, type[Gateway]]:  # type: ignore[type-arg]
     class Told(Gateway):
         pass
@@ -86,8 +93,16 @@ def run(
             answers=str(answers),
             rate=rate,
             patience_s=30.0,
+            kept_back=kept_back,
         )
-        await load.run(config)
+        running = asyncio.create_task(load.run(config))
+        while kept_back and sum(Told.tries.values()) < payments - kept_back:
+            await asyncio.sleep(0)
+        if kept_back:
+            await asyncio.sleep(2 * load.PROGRESS_S)  # nobody waits: all connections are free, and none sends
+            assert sum(Told.tries.values()) == payments - kept_back
+            os.kill(os.getpid(), signal.SIGUSR1)
+        await running
         server.close()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -115,6 +130,15 @@ def test_every_payment_is_made_once_and_its_answer_noted(tmp_path: Path) -> None
     assert rows["acknowledged"].all()
     assert (rows["answered_ns"] >= rows["sent_ns"]).all()
     assert (rows["sent_ns"] > 0).all()
+
+
+def test_what_is_kept_back_is_sent_only_after_the_word(tmp_path: Path) -> None:
+    rows, gateway = run(tmp_path, kept_back=15)
+    assert set(gateway.tries.values()) == {1}
+    assert len(gateway.tries) == 100
+    first, last = rows["answered_ns"][:85], rows["sent_ns"][85:]
+    assert first.all()
+    assert first.max() < last.min()
 
 
 @pytest.mark.parametrize("trouble", ["202", "429", "503", "504", "drop"])

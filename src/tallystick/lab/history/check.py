@@ -13,6 +13,7 @@
 """
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -29,7 +30,7 @@ from tallystick.lab.history.calls import (
     Submit,
     Told,
 )
-from tallystick.lab.history.faults import Fault, Verdict, Wrong
+from tallystick.lab.history.faults import Fault, Unknown, Verdict, Wrong
 from tallystick.lab.history.file import History
 from tallystick.lab.history.replay import Asked, Decision, Key, Replay
 from tallystick.lab.history.versions import FOR_EVER, NEVER_THERE, NOT_THERE, common, earliest
@@ -62,6 +63,8 @@ class _Request:
     """End of the last answer that did not."""
     not_decided_ns: int = -1
     """End of the last answer that nothing is known of it."""
+    settled_by: str = ""
+    """`look-up` or `retry`, whichever first told the outcome after the last answer that did not."""
 
     @property
     def name(self) -> str:
@@ -117,6 +120,7 @@ class _Check:
             requests=len(self._requests),
             acknowledged=sum(not _DURABLE.isdisjoint(each.told) for each in asked),
             indefinite=sum(each.indefinite_ns >= 0 for each in asked),
+            unknown=self._unknown(),
             entries=replay.next_seq,
             looked_up=self._looked_up,
             by_status=dict(sorted(replay.by_status.items())),
@@ -153,10 +157,12 @@ class _Check:
         request.told.add(call.told)
         if call.told in _INDEFINITE:
             request.indefinite_ns = max(request.indefinite_ns, call.end_ns)
+            request.settled_by = ""
         elif call.told is Told.NOT_DECIDED:
             request.not_decided_ns = max(request.not_decided_ns, call.end_ns)
         elif call.told is not Told.NOTHING_WRITTEN:  # which tells of one try, not of the others
             request.definite_ns = max(request.definite_ns, call.end_ns)
+            request.settled_by = request.settled_by or ("look-up" if isinstance(call, LookUpRequest) else "retry")
 
     def _decide_again(self) -> Replay:
         asked = Asked()
@@ -273,10 +279,27 @@ class _Check:
                     before = self._replay.firsts[proved - 1]
                     what = f"{request.name}, entry {own.seq}; the block at {before} was known when it was first sent"
                     self._wrong(Wrong.OUT_OF_ORDER, what)
-            # That nothing is known of it settles only what never came to be.
-            definite_ns = request.definite_ns if own is not None else max(request.definite_ns, request.not_decided_ns)
-            if request.indefinite_ns > definite_ns:
+            if self._is_open(request):
                 self._wrong(Wrong.UNRESOLVED, request.name)
+
+    def _is_open(self, request: _Request) -> bool:
+        """Whether the last answer left the outcome open. "Not decided" settles only what never came to be."""
+        own = self._decision(request)
+        definite_ns = request.definite_ns if own is not None else max(request.definite_ns, request.not_decided_ns)
+        return request.indefinite_ns > definite_ns
+
+    def _unknown(self) -> Unknown:
+        found = Counter[str]()
+        for request in self._requests.values():
+            if Told.UNKNOWN in request.told:
+                found["requests"] += 1
+                if self._is_open(request):
+                    found["unsettled"] += 1
+                elif self._decision(request) is None:
+                    found["never_written"] += 1
+                else:
+                    found["by_look_up" if request.settled_by == "look-up" else "by_retry"] += 1
+        return Unknown(**{name: found[name] for name in Unknown.__struct_fields__})
 
     # Look-ups of accounts and transfers
 

@@ -38,6 +38,20 @@ class Fault(msgspec.Struct, frozen=True):
     what: str
 
 
+class Unknown(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests of which somebody was once told that nobody knows what became of them, and how that was found out."""
+
+    requests: int
+    by_look_up: int
+    """Decided: a look-up of the request told it."""
+    by_retry: int
+    """Decided: the answer to the same request, sent again, told it."""
+    never_written: int
+    """Not decided, now or ever: a look-up told so, and the journal agrees."""
+    unsettled: int
+    """None of that: each is a fault."""
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What the check of a history found."""
 
@@ -48,6 +62,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that some answer called durable or decided."""
     indefinite: int
     """Requests with an answer that did not tell the outcome."""
+    unknown: Unknown
+    """Of these, those that may have been written, and may not."""
     entries: int
     looked_up: int
     """Look-ups whose answers were judged."""

@@ -1,6 +1,7 @@
 """The journal as evidence: read while the platform runs, as a follower does, and whole at the end."""
 
 import threading
+from contextlib import suppress
 
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.blockfile.reader import BlockReader
@@ -23,12 +24,13 @@ def follow(place: Place, history: HistoryFile, clock: SystemClock, stopped: thre
     try:
         while not stopped.wait(POLL_S):
             start_ns = clock.monotonic_ns()
-            for block in reader.read(seq):
-                header = block.header
-                history.add(
-                    ReadBlock(start_ns=start_ns, end_ns=clock.monotonic_ns(), first=header.first, hash=header.hash)
-                )
-                seq = header.next
+            with suppress(Unavailable):  # its server was killed just now
+                for block in reader.read(seq):
+                    header = block.header
+                    history.add(
+                        ReadBlock(start_ns=start_ns, end_ns=clock.monotonic_ns(), first=header.first, hash=header.hash)
+                    )
+                    seq = header.next
     finally:
         reader.close()
 

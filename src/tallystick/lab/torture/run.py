@@ -21,7 +21,7 @@ from tallystick.gateway import auth
 from tallystick.lab.history import file as history_file
 from tallystick.lab.history.calls import End, Told
 from tallystick.lab.history.check import check
-from tallystick.lab.history.faults import Fault, Verdict
+from tallystick.lab.history.faults import Fault, Unknown, Verdict
 from tallystick.lab.history.file import HistoryFile
 from tallystick.lab.instance import TENANT, Instance, pause
 from tallystick.lab.onserver import on_server
@@ -30,6 +30,8 @@ from tallystick.lab.torture import dump
 from tallystick.lab.torture.clients import ANSWER_S_MAX, IDS_A_LOOK_UP, Client, Desk, Tally
 from tallystick.lab.torture.display import Display
 from tallystick.lab.torture.orders import ACCOUNTS, Orders
+from tallystick.lab.torture.pulse import Pulse
+from tallystick.lab.torture.servers import Server, ServerWounds
 from tallystick.lab.torture.wounds import Wounds
 from tallystick.settings import LANE_SEGMENT_BYTES_MIN, SEGMENT_BYTES_MIN
 
@@ -72,12 +74,16 @@ class Report(msgspec.Struct, kw_only=True):
     requests: int
     indefinite: int
     """Requests with an answer that left the outcome open; each was resolved, or counts as contradicted."""
+    unknown: Unknown
+    """Of these, those that may have been written or not, and how it was found out."""
     calls: int
     look_ups: int
     entries: int
     by_status: dict[str, int]
     wounds: dict[str, int]
     """By kind: kill, stop, jump, full."""
+    servers: dict[str, dict[str, int]]
+    """By server behind the platform and by kind: kill, pause."""
     shortfalls: list[str]
     """What could not be done on this machine."""
     unexpected: list[str]
@@ -96,10 +102,12 @@ def run(
     as_json: bool,
     journal: str = "files",
     intake: str = "files",
+    servers: Sequence[Server] = (),
 ) -> bool:
     """Torture a platform of its own for so long; True if nothing is wrong. Raises `Unavailable` if it cannot be run.
 
-    Without `data` it lives in a temporary folder, which stays only if something is wrong.
+    `servers`: those behind it that are hurt as well. Without `data` it lives in a temporary folder, which stays only if
+    something is wrong.
     """
     seed = int.from_bytes(system_entropy(4), "big") if seed is None else seed
     display = Display(sys.stderr)
@@ -109,7 +117,7 @@ def run(
         raise Unavailable(f"{folder} holds a journal already: what is in it, nobody noted. Use another folder")
     file = history or (Path(f"tally-torture-{seed}.jsonl").absolute() if data is None else folder / "history.jsonl")
     with on_server(journal) as url:
-        report = Torture(seconds, seed, folder, file, display, url, own_intake(intake, system_entropy)).run()
+        report = Torture(seconds, seed, folder, file, display, url, own_intake(intake, system_entropy), servers).run()
     if data is None and report.ok:
         shutil.rmtree(folder)
     elif not report.ok:
@@ -128,7 +136,7 @@ def check_file(file: Path, as_json: bool) -> bool:
     history = history_file.read(file)
     display.say(f"deciding {sum(len(block.entries) for block in history.blocks) // 256:,} entries once more")
     verdict = check(history)
-    report = _report(verdict, history.seed, file, Tally(calls=verdict.calls), {}, history.shortfalls, 0.0)
+    report = _report(verdict, history.seed, file, Tally(calls=verdict.calls), {}, {}, history.shortfalls, 0.0)
     display.verdict(report)
     if as_json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
@@ -137,7 +145,14 @@ def check_file(file: Path, as_json: bool) -> bool:
 
 
 def _report(
-    verdict: Verdict, seed: int, file: Path, tally: Tally, wounds: dict[str, int], shortfalls: list[str], seconds: float
+    verdict: Verdict,
+    seed: int,
+    file: Path,
+    tally: Tally,
+    wounds: dict[str, int],
+    servers: dict[str, dict[str, int]],
+    shortfalls: list[str],
+    seconds: float,
 ) -> Report:
     return Report(
         acknowledged=verdict.acknowledged,
@@ -149,11 +164,13 @@ def _report(
         history=str(file),
         requests=verdict.requests,
         indefinite=verdict.indefinite,
+        unknown=verdict.unknown,
         calls=tally.calls,
         look_ups=verdict.looked_up,
         entries=verdict.entries,
         by_status=verdict.by_status,
         wounds=wounds,
+        servers=servers,
         shortfalls=shortfalls,
         unexpected=tally.unexpected[:FAULTS_SHOWN],
         faults=verdict.faults[:FAULTS_SHOWN],
@@ -173,6 +190,7 @@ class Torture:
     display: Display
     journal: str = "files"
     intake: str = "files"
+    servers: Sequence[Server] = ()
     clock: SystemClock = field(default_factory=SystemClock)
     tally: Tally = field(default_factory=Tally)
 
@@ -190,10 +208,13 @@ class Torture:
         self.display.say(f"seed {self.seed}; {GATEWAYS} gateways, {len(TENANTS)} tenants; data in {self.folder}")
         with Instance(self.folder, self.clock, GATEWAYS, settings) as instance:
             desks = self._desks(instance, history)
+            pulse = Pulse(lambda: self.tally.decided, self.clock)
             wounds = Wounds(
-                instance, Random(f"{self.seed}/wounds"), history, self.clock, offset_file, threading.Event()
+                instance, Random(f"{self.seed}/wounds"), history, self.clock, offset_file, threading.Event(), pulse
             )
-            self._live(instance, desks, wounds, history)
+            chance = Random(f"{self.seed}/servers")
+            hurt = ServerWounds(self.servers, chance, history, self.clock, threading.Event(), pulse)
+            self._live(instance, desks, wounds, hurt, history)
             self.display.say("no more wounds; asking about every answer that left something open")
             self._resolve(instance, desks)
         self.display.say("reading the journal")
@@ -204,7 +225,8 @@ class Torture:
         verdict = check(history_file.read(self.file))
         seconds = (self.clock.monotonic_ns() - started_ns) / 1e9
         counts = {kind: count for kind, count in sorted(wounds.counts.items()) if kind != "room"}
-        return _report(verdict, self.seed, self.file, self.tally, counts, wounds.shortfalls, seconds)
+        servers = {name: dict(kinds) for name, kinds in hurt.counts.items()}
+        return _report(verdict, self.seed, self.file, self.tally, counts, servers, wounds.shortfalls, seconds)
 
     def _desks(self, instance: Instance, history: HistoryFile) -> list[Desk]:
         """A desk for each tenant, and its accounts opened."""
@@ -228,7 +250,9 @@ class Torture:
                 raise Unavailable(f"the accounts of tenant {tenant} could not be opened; see {instance.log_path}")
         return desks
 
-    def _live(self, instance: Instance, desks: Sequence[Desk], wounds: Wounds, history: HistoryFile) -> None:
+    def _live(
+        self, instance: Instance, desks: Sequence[Desk], wounds: Wounds, hurt: ServerWounds, history: HistoryFile
+    ) -> None:
         """Clients and wounds, at once, for as long as it shall take."""
         stopped, reading = threading.Event(), threading.Event()
         clients = [
@@ -237,19 +261,22 @@ class Torture:
             for number in range(1, CLIENTS + 1)
         ]
         count = len(clients)
-        with ThreadPoolExecutor(count + 2) as threads, ThreadPoolExecutor(count) as second:
+        with ThreadPoolExecutor(count + 3) as threads, ThreadPoolExecutor(count) as second:
             try:
                 running: list[Future[None]] = [threads.submit(client.run, second) for client in clients]
                 running.append(threads.submit(wounds.run))
+                if self.servers:
+                    running.append(threads.submit(hurt.run))
                 running.append(threads.submit(dump.follow, self._place, history, self.clock, reading))
                 with self.display.live(self.seconds, self.clock) as show:
                     until_ns = self.clock.monotonic_ns() + round(self.seconds * 1e9)
                     while self.clock.monotonic_ns() < until_ns and not any(each.done() for each in running):
-                        show(self.tally, wounds)
+                        show(self.tally, wounds, hurt)
                         pause(0.2)
             finally:
                 stopped.set()
                 wounds.stopped.set()
+                hurt.stopped.set()
                 reading.set()
             for each in running:
                 each.result()  # whatever broke one of them is raised here

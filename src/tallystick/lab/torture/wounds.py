@@ -21,8 +21,11 @@ from tallystick.errors import Unavailable
 from tallystick.lab.history.calls import Wound
 from tallystick.lab.history.file import HistoryFile
 from tallystick.lab.instance import Instance
+from tallystick.lab.torture.pulse import Pulse
 
 BETWEEN_S = (0.3, 2.5)
+BREATHER = 0.3
+"""How often the next wound waits until the platform decides again. Those in between hurt one that is getting up."""
 STOPPED_S = (0.1, 2.5)
 FULL_S = (0.3, 3.0)
 SECOND_NS = 1_000_000_000
@@ -41,6 +44,7 @@ class Wounds:
     clock: SystemClock
     offset_file: Path
     stopped: threading.Event
+    pulse: Pulse
     counts: Counter[str] = field(default_factory=Counter)
     shortfalls: list[str] = field(default_factory=list)
     latest: str = ""
@@ -57,6 +61,8 @@ class Wounds:
         choices, weights = [each for each, _ in wounds], [weight for _, weight in wounds]
         try:
             while not self.stopped.wait(self.random.uniform(*BETWEEN_S)):
+                if self.random.random() < BREATHER:
+                    self.pulse.wait(self.stopped)
                 self.random.choices(choices, weights)[0]()
         finally:
             write_offset(self.offset_file, 0)

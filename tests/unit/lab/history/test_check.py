@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tallystick.lab.history.calls import Told
-from tallystick.lab.history.faults import Verdict, Wrong
+from tallystick.lab.history.faults import Unknown, Verdict, Wrong
 from tallystick.records.commands import Kind, TransferFlag
 from tallystick.records.details import DETAILS
 from tallystick.records.entries import TRANSFER_WORK, WORK
@@ -365,6 +365,16 @@ def test_an_indefinite_answer_that_nobody_resolved_is_found(story: Story) -> Non
     story.history.calls.remove(early)
     story.asks_about(doubtful, Told.DECIDED, _rows(story, 7))
     assert story.verdict().ok
+
+
+def test_it_is_counted_how_each_unknown_outcome_was_found_out(story: Story) -> None:
+    sent = [(each, transfer(10 + each, WORLD, SHOP, 1)) for each in (6, 7, 8)]
+    looked_up, retried, _ = (story.asks(id, Kind.TRANSFER, event, Told.UNKNOWN) for id, event in sent)
+    never = story.submit(story.tick(), 9, Kind.TRANSFER, transfer(19, WORLD, SHOP, 1), Told.UNKNOWN)
+    story.asks_about(looked_up, Told.DECIDED, _rows(story, 6))
+    story.retries(retried, _rows(story, 7))
+    story.asks_about(never, Told.NOT_DECIDED)
+    assert story.verdict().unknown == Unknown(requests=4, by_look_up=1, by_retry=1, never_written=1, unsettled=1)
 
 
 def _rows(story: Story, request_id: int) -> bytes:

@@ -14,6 +14,7 @@ import pytest
 from tallystick.clock import OFFSET_BYTES, SystemClock, write_offset
 from tallystick.lab.history import file
 from tallystick.lab.history.calls import End
+from tallystick.lab.torture.pulse import Pulse
 from tallystick.lab.torture.wounds import Wounds
 
 
@@ -41,7 +42,8 @@ def wounds(patient: Any, tmp_path: Path) -> Wounds:
     stopped = threading.Event()
     stopped.set()  # nothing lasts
     history = file.HistoryFile(tmp_path / "h", 1)
-    return Wounds(patient, Random(1), history, SystemClock(), tmp_path / "offset", stopped)
+    clock = SystemClock()
+    return Wounds(patient, Random(1), history, clock, tmp_path / "offset", stopped, Pulse(lambda: 0, clock))
 
 
 def noted(wounds: Wounds) -> list[str]:
