@@ -65,6 +65,16 @@ def test_the_chart_passes_its_linter_strictly():
 
 
 @pytest.mark.service
+def test_the_chart_tells_the_relay_where_only_where_one_is_wanted(tmp_path):
+    """An empty one would hide that of a Secret."""
+    for values, told in (((), []), (("relay=kafka://broker:9092/bank",), ["kafka://broker:9092/bank"])):
+        documents, _ = rendered(tmp_path, *values)
+        (pods,) = (each for each in documents if each["kind"] == "StatefulSet")
+        (container,) = pods["spec"]["template"]["spec"]["containers"]
+        assert [each["value"] for each in container["env"] if each["name"] == "TALLY_RELAY"] == told
+
+
+@pytest.mark.service
 @pytest.mark.parametrize("values", [(), ("gateways=3", "settingsSecret=secret", "storage.className=fast")])
 def test_what_the_chart_makes_is_what_kubernetes_takes(tmp_path, values):
     documents, path = rendered(tmp_path, *values)
