@@ -86,6 +86,7 @@ def http(
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
     data: Folder = None,
     journal: options.OnServer = "files",
+    intake: options.OnBroker = "files",
     as_json: options.Json = False,
 ) -> int:
     """Payments over HTTP, each waiting for its durable outcome, against a no-op route of the same server.
@@ -93,7 +94,8 @@ def http(
     Cases: `no-op route`, `64 connections`, `256 connections`, `1,000 connections`, `10,000 connections`,
     `5,000 arrivals/s`, `json batch`, `binary batch`, `binary batch of 1,000`. Needs the load generator wrk (`apt-get
     install wrk`). CPU is that of engine, gateway and supervisor together. With `--journal postgresql://…` journals are
-    there, and pgbench's TPC-B on that server is measured beside. Exit code 1 if a payment was lost or doubled.
+    there, and pgbench's TPC-B on that server is measured beside (`of_pgbench`); with `--intake` requests wait at a
+    broker. Exit code 1 if a payment was lost or doubled.
 
     **Examples**
 
@@ -104,7 +106,7 @@ def http(
     from tallystick.lab import bench_http
     from tallystick.lab.results import render
 
-    results = bench_http.run(runs, seconds, case or [], data, say, journal)
+    results = bench_http.run(runs, seconds, case or [], data, say, journal, intake)
     render(results, as_json)
     faults = sum(result.extra.get("lost", 0) + result.extra.get("doubled", 0) for result in results)
     return Exit.REFUSED if faults else Exit.DONE
@@ -142,6 +144,8 @@ def restart(
     kills: Annotated[int, typer.Option(min=1, help="How often the engine is killed.")] = 20,
     entries: Annotated[int, typer.Option(min=0, help="Entries stored before the first kill.")] = 1_000_000,
     data: Folder = None,
+    journal: options.OnServer = "files",
+    intake: options.OnBroker = "files",
     as_json: options.Json = False,
 ) -> int:
     """Kill the engine under load again and again: how long until the next payment is decided, and is any lost?
@@ -156,7 +160,7 @@ def restart(
     from tallystick.lab import kills as lab
     from tallystick.lab.results import render
 
-    results = lab.run(kills, entries, data, say)
+    results = lab.run(kills, entries, data, say, journal, intake)
     render(results, as_json)
     faults = sum(result.extra[name] for result in results for name in ("lost", "doubled", "unknown", "altered"))
     return Exit.REFUSED if faults else Exit.DONE
@@ -196,6 +200,8 @@ def spike(
     rate: Annotated[float, typer.Option(min=1, help="Payments a second before, meanwhile and after.")] = 1_000.0,
     seconds: Annotated[float, typer.Option(min=6, help="How long the steady rate goes on.")] = 20.0,
     data: Folder = None,
+    journal: options.OnServer = "files",
+    intake: options.OnBroker = "files",
     as_json: options.Json = False,
 ) -> int:
     """Thousands of payments in the same moment, against a steady rate: the queue, and who feels it, over time.
@@ -212,7 +218,7 @@ def spike(
     from tallystick.lab import bench_spike
     from tallystick.lab.results import render
 
-    results = bench_spike.run(payments, rate, seconds, data, say)
+    results = bench_spike.run(payments, rate, seconds, data, say, journal, intake)
     if not as_json:
         _say_over_time(results)
     render(results, as_json)
@@ -359,12 +365,18 @@ def isolation(
     seconds: Annotated[float, typer.Option(min=1, help="How long each stretch takes.")] = 4.0,
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
     data: Folder = None,
+    journal: options.OnServer = "files",
+    intake: options.OnBroker = "files",
+    relay: Annotated[
+        str, typer.Option(metavar="URL", help="A broker, as TALLY_RELAY has it: the relay has its cases, too.")
+    ] = "",
     as_json: options.Json = False,
 ) -> int:
     """What a follower that is stopped, killed again and again, or far behind costs the payments: p99 with and without.
 
     Cases: `projector stopped`, `projector killed`, `projector behind`, `notifier stopped`, `notifier killed`,
-    `notifier behind`.
+    `notifier behind`; with `--relay` also `relay stopped`, `relay killed`, `relay behind`, which sends to a topic or an
+    exchange of a name of its own, and leaves it there.
     Exit code 1 if the median ratio of a case is above 1.10, or what nine of ten pairs without a difference stay below.
 
     **Examples**
@@ -375,7 +387,7 @@ def isolation(
     from tallystick.lab import bench_isolation
     from tallystick.lab.results import render
 
-    results = bench_isolation.run(pairs, seconds, case or [], data, say)
+    results = bench_isolation.run(pairs, seconds, case or [], data, say, journal, intake, relay)
     render(results, as_json)
     return Exit.DONE if all(result.extra["holds"] for result in results) else Exit.REFUSED
 

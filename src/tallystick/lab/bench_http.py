@@ -25,7 +25,7 @@ from tallystick.lab import journal_check, limits, procstat, wrk
 from tallystick.lab.generator import load_run
 from tallystick.lab.instance import Instance, pause
 from tallystick.lab.load import Config
-from tallystick.lab.onserver import on_server, tpc_b
+from tallystick.lab.onserver import engines, tpc_b
 from tallystick.lab.plan import Plan
 from tallystick.lab.results import Result, median, percentiles_ms, ratio
 
@@ -121,11 +121,18 @@ def choose(names: Sequence[str]) -> list[Case]:
 
 
 def run(
-    runs: int, seconds: float, names: Sequence[str], data: Path | None, say: Say, journal: str = "files"
+    runs: int,
+    seconds: float,
+    names: Sequence[str],
+    data: Path | None,
+    say: Say,
+    journal: str = "files",
+    intake: str = "files",
 ) -> list[Result]:
     """Measure the cases; `say` gets a line on progress. Raises `Unavailable` if wrk or the instance is missing.
 
-    With `journal` the URL of a PostgreSQL server, journals are in databases there, and its own TPC-B runs beside.
+    With `journal` the URL of a PostgreSQL server, journals are in databases there, and its own TPC-B runs beside. With
+    `intake` a broker's, requests wait there.
     """
     cases = choose(names)
     wrk.find()
@@ -138,8 +145,8 @@ def run(
             continue
         with (
             tempfile.TemporaryDirectory(prefix="tallystick-bench-", dir=data) as name,
-            on_server(journal) as url,
-            Instance(Path(name), settings={"followers": "", "journal": url}) as instance,
+            engines(journal, intake) as settings,
+            Instance(Path(name), settings={"followers": "", **settings}) as instance,
         ):
             bench = _Bench(instance, seconds, open_files, say)
             bench.prepare()

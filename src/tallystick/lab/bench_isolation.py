@@ -22,11 +22,14 @@ import numpy as np
 
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.errors import Invalid, TallystickError, Unavailable
+from tallystick.journal import progress
 from tallystick.lab import bench_notifier, journal_check
 from tallystick.lab.followers import follower
 from tallystick.lab.generator import load_run
 from tallystick.lab.instance import Instance, pause
 from tallystick.lab.load import Config
+from tallystick.lab.onserver import engines
+from tallystick.lab.own_intake import own_intake
 from tallystick.lab.plan import Plan
 from tallystick.lab.results import Result, median, percentiles_ms, ratio
 from tallystick.webhooks.shapes import SubscriptionIn
@@ -49,6 +52,7 @@ CASES = (
     "notifier killed",
     "notifier behind",
 )
+RELAY_CASES = ("relay stopped", "relay killed", "relay behind")
 READS = {"projector": "/v1/transfers?limit=1000", "notifier": "/v1/webhooks"}
 """What each is asked when it is stopped in the middle of an answer."""
 
@@ -77,14 +81,30 @@ class _Pairs:
         return [b.p99_ms / a.p99_ms for a, b in zip(self.without, self.wounded, strict=True)]
 
 
-def run(pairs: int, seconds: float, names: list[str], folder: Path | None, say: Say) -> list[Result]:
-    """Each case named as `FOLLOWER WOUND` (none: all of them), and the pairs without a difference."""
-    if unknown := set(names) - set(CASES):
-        raise Invalid("--case", f"no such case: {', '.join(unknown)}; there are {', '.join(map(repr, CASES))}")
-    chosen = [case for case in CASES if not names or case in names]
-    with tempfile.TemporaryDirectory(prefix="tally-isolation-", dir=folder) as place:
+def run(
+    pairs: int,
+    seconds: float,
+    names: list[str],
+    folder: Path | None,
+    say: Say,
+    journal: str = "files",
+    intake: str = "files",
+    relay: str = "",
+) -> list[Result]:
+    """Each case named as `FOLLOWER WOUND` (none: all of them), and the pairs without a difference.
+
+    `relay` is a `TALLY_RELAY`; without one there are no cases of the relay.
+    """
+    known = (*CASES, *(RELAY_CASES if relay else ()))
+    if unknown := set(names) - set(known):
+        more = "" if relay else "; those of the relay need --relay"
+        raise Invalid("--case", f"no such case: {', '.join(unknown)}; there are {', '.join(map(repr, known))}{more}")
+    chosen = [case for case in known if not names or case in names]
+    with tempfile.TemporaryDirectory(prefix="tally-isolation-", dir=folder) as place, engines(journal, intake) as own:
         # Of our session, as load and followers are: all compete as they do where nothing groups them by session.
-        with Instance(Path(place), settings={"followers": ""}, own_session=False) as instance:
+        with Instance(Path(place), settings={"followers": "", **own}, own_session=False) as instance:
+            # Only now: the supervisor would run one at all times.
+            instance.environment.append(f"TALLY_RELAY={own_intake(relay, system_entropy)}")
             bench = _Bench(instance, seconds)
             bench.prepare(say)
             kept = {name: _Pairs() for name in ("no difference", *chosen)}
@@ -123,10 +143,10 @@ class _Bench:
 
     def stretch(self) -> _Stretch:
         """Payments at the constant rate for a while."""
-        before = _kept_bytes(self.instance.folder)
+        before = _kept_bytes(self.instance)
         latencies = self._pay(payments=round(RATE * self.seconds), rate=RATE)
         p50, _, p99 = percentiles_ms(latencies)
-        return _Stretch(p50, p99, len(latencies), _kept_bytes(self.instance.folder) - before)
+        return _Stretch(p50, p99, len(latencies), _kept_bytes(self.instance) - before)
 
     def _pay(self, payments: int, rate: float, connections: int = CONNECTIONS) -> list[int]:
         plan = msgspec.structs.replace(self.accounts, payments=payments, refused_every=0)
@@ -152,10 +172,11 @@ class _Bench:
         return latencies
 
 
-def _kept_bytes(folder: Path) -> int:
-    """What stands in the journal, and in the intake's segments, in bytes: entries, and blocks that take room."""
-    segments = sum(path.stat().st_blocks * 512 for path in (folder / "intake").rglob("*") if path.is_file())
-    return journal_check.end(folder) * 360 + segments
+def _kept_bytes(instance: Instance) -> int:
+    """What stands in the journal, and in the intake's segments if it has any, in bytes: entries, blocks with room."""
+    intake = instance.folder / "intake"
+    segments = sum(path.stat().st_blocks * 512 for path in intake.rglob("*") if path.is_file())
+    return journal_check.end(instance.place) * 360 + segments
 
 
 def _reads(instance: Instance, name: str) -> bool:
@@ -169,16 +190,23 @@ def _reads(instance: Instance, name: str) -> bool:
         api.close()
 
 
+def _has_begun(instance: Instance, name: str) -> bool:
+    """Whether a follower that answers nobody has something behind it."""
+    found = progress.read(instance.folder / "run").get(name)
+    return found is not None and found.next_seq > 0
+
+
 @contextmanager
 def _stopped(instance: Instance, name: str) -> Iterator[None]:
-    """SIGSTOP, while a read is on its way there."""
+    """SIGSTOP, while a read is on its way there, if it answers any."""
     with follower(instance, name) as child:
         until = _clock.monotonic_ns() + round(STARTED_S * 1e9)
-        while not _reads(instance, name):
+        works = _reads if name in READS else _has_begun
+        while not works(instance, name):
             if _clock.monotonic_ns() > until:
-                raise Unavailable(f"the {name} does not answer")
+                raise Unavailable(f"the {name} does not work")
             pause(0.1)
-        reader = threading.Thread(target=_reads, args=(instance, name))
+        reader = threading.Thread(target=works, args=(instance, name))
         reader.start()
         pause(0.002)
         os.kill(child.pid, signal.SIGSTOP)
@@ -207,8 +235,8 @@ def _killed(instance: Instance, name: str) -> Iterator[None]:
 
 @contextmanager
 def _behind(instance: Instance, name: str) -> Iterator[None]:
-    """It begins anew: takes the whole journal in, or has a webhook to send for every payment in it."""
-    for path in (instance.folder / name).glob("*.db*"):
+    """It begins anew: takes the whole journal in, or has a webhook or event to send for every payment in it."""
+    for path in [*(instance.folder / name).glob("*.db*"), *(instance.folder / name).glob("*.cursor")]:
         path.unlink()
     with _receiver() as url, follower(instance, name):
         if name == "notifier":

@@ -21,6 +21,7 @@ from tallystick.lab import journal_check, limits
 from tallystick.lab.generator import LoadRun, load_run
 from tallystick.lab.instance import TENANT, Instance
 from tallystick.lab.load import Config
+from tallystick.lab.onserver import engines
 from tallystick.lab.plan import Plan
 from tallystick.lab.results import Result, percentiles_ms, ratio
 
@@ -47,12 +48,24 @@ class Moment(msgspec.Struct, frozen=True):
     oldest_ms: float | None
 
 
-def run(payments: int, rate: float, seconds: float, data: Path | None, say: Say) -> list[Result]:
+def run(
+    payments: int,
+    rate: float,
+    seconds: float,
+    data: Path | None,
+    say: Say,
+    journal: str = "files",
+    intake: str = "files",
+) -> list[Result]:
     """The spike in the middle of so many seconds of the steady rate. Raises `Unavailable` if the instance breaks."""
     possible = limits.connections_possible(payments + STEADY_CONNECTIONS, limits.raise_open_files())
     if possible < payments + STEADY_CONNECTIONS:
         raise Unavailable(f"this machine allows {possible:,} connections only: raise `ulimit -n`, or use --payments")
-    with tempfile.TemporaryDirectory(prefix="tallystick-spike-", dir=data) as name, Instance(Path(name)) as instance:
+    with (
+        tempfile.TemporaryDirectory(prefix="tallystick-spike-", dir=data) as name,
+        engines(journal, intake) as settings,
+        Instance(Path(name), settings=settings) as instance,
+    ):
         steady = _plan(round(rate * seconds))
         spike = msgspec.structs.replace(_plan(payments), accounts_run=steady.run)
         instance.open_accounts([steady.account_id(number) for number in range(ACCOUNTS)], limited=False)

@@ -27,8 +27,7 @@ from tallystick.lab.generator import load_run
 from tallystick.lab.instance import TENANT, Instance, tally
 from tallystick.lab.kills import first_outcomes_s
 from tallystick.lab.load import Config
-from tallystick.lab.onserver import on_server
-from tallystick.lab.own_intake import own_intake
+from tallystick.lab.onserver import engines
 from tallystick.lab.plan import CODE, LEDGER, Plan
 from tallystick.lab.results import percentiles_ms
 
@@ -90,10 +89,9 @@ def run(
     possible = limits.connections_possible(connections, limits.raise_open_files())
     if possible < connections:
         display.say(f"this machine allows fewer open files: {possible:,} connections instead of {connections:,}")
-    with _folder(data) as folder, on_server(journal) as url:
-        if url != "files" and (folder / "engine").exists():
+    with _folder(data) as folder, engines(journal, intake) as settings:
+        if journal != "files" and (folder / "engine").exists():
             raise Unavailable(f"{folder} is of another journal: what is derived there is not of a new one. Use another")
-        settings = {"journal": url, "intake": own_intake(intake, system_entropy)}
         display.say(f"starting engine and gateway in {folder}; the first start compiles the kernel")
         with Instance(folder, clock, settings=settings) as instance:
             day = None if seed is None else demo_day.run(instance, _run_id(), seed, display)

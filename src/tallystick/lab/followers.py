@@ -28,6 +28,11 @@ def follower(instance: Instance, name: str) -> Iterator[Process]:
 
 
 def _start(instance: Instance, name: str) -> Process:
-    command = ("env", "TALLY_WEBHOOK_LOOPBACK=true", *tally("up", name, "--data", str(instance.folder)))
+    command = (
+        "env",
+        *instance.environment,
+        "TALLY_WEBHOOK_LOOPBACK=true",
+        *tally("up", name, "--data", str(instance.folder)),
+    )
     with instance.log_path.open("ab") as log:
         return SystemLauncher(log.fileno())(up.follower(name, command, Settings()))

@@ -73,7 +73,7 @@ class Instance:
         self.port = _free_ports(gateways)
         self.urls = [f"http://127.0.0.1:{self.port + number}" for number in range(gateways)]
         self.url = self.urls[0]
-        self._environment = [f"TALLY_{name.upper()}={value}" for name, value in (settings or {}).items()]
+        self.environment = [f"TALLY_{name.upper()}={value}" for name, value in (settings or {}).items()]
         self.place = Place.named(folder, str((settings or {}).get("journal", "files")))
         self.key = auth.make_key(system_entropy)
         self.key_file = folder / "lab.key"
@@ -100,7 +100,7 @@ class Instance:
         with self.log_path.open("ab") as log:
             self._supervisor = subprocess.Popen(
                 [
-                    *("env", *self._environment),
+                    *("env", *self.environment),
                     *tally("up"),
                     *("--data", str(self.folder), "--port", str(self.port), "--gateways", str(len(self.urls))),
                     "--json",

@@ -21,6 +21,7 @@ from tallystick.lab import journal_check
 from tallystick.lab.generator import load_run
 from tallystick.lab.instance import TENANT, Instance, never_stopped
 from tallystick.lab.load import Config
+from tallystick.lab.onserver import engines
 from tallystick.lab.plan import CODE, LEDGER, Plan
 from tallystick.lab.results import Result
 from tallystick.records.commands import COMMANDS_MAX, TRANSFER_EVENT
@@ -36,9 +37,15 @@ BINARY = {"Content-Type": "application/octet-stream"}
 Say = Callable[[str], None]
 
 
-def run(kills: int, entries: int, data: Path | None, say: Say) -> list[Result]:
+def run(
+    kills: int, entries: int, data: Path | None, say: Say, journal: str = "files", intake: str = "files"
+) -> list[Result]:
     """Kill the engine so often with so many entries stored. Raises `Unavailable` if the instance breaks down."""
-    with tempfile.TemporaryDirectory(prefix="tallystick-kills-", dir=data) as name, Instance(Path(name)) as instance:
+    with (
+        tempfile.TemporaryDirectory(prefix="tallystick-kills-", dir=data) as name,
+        engines(journal, intake) as settings,
+        Instance(Path(name), settings=settings) as instance,
+    ):
         plan = Plan(
             run=int.from_bytes(system_entropy(8), "big") >> 1,
             accounts=ACCOUNTS,

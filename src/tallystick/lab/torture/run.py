@@ -4,7 +4,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,8 +24,7 @@ from tallystick.lab.history.check import check
 from tallystick.lab.history.faults import Fault, Unknown, Verdict
 from tallystick.lab.history.file import HistoryFile
 from tallystick.lab.instance import TENANT, Instance, pause
-from tallystick.lab.onserver import on_server
-from tallystick.lab.own_intake import own_intake
+from tallystick.lab.onserver import engines
 from tallystick.lab.torture import dump
 from tallystick.lab.torture.clients import ANSWER_S_MAX, IDS_A_LOOK_UP, Client, Desk, Tally
 from tallystick.lab.torture.display import Display
@@ -116,8 +115,8 @@ def run(
     if (folder / "journal").exists():
         raise Unavailable(f"{folder} holds a journal already: what is in it, nobody noted. Use another folder")
     file = history or (Path(f"tally-torture-{seed}.jsonl").absolute() if data is None else folder / "history.jsonl")
-    with on_server(journal) as url:
-        report = Torture(seconds, seed, folder, file, display, url, own_intake(intake, system_entropy), servers).run()
+    with engines(journal, intake) as settings:
+        report = Torture(seconds, seed, folder, file, display, settings, servers).run()
     if data is None and report.ok:
         shutil.rmtree(folder)
     elif not report.ok:
@@ -188,15 +187,15 @@ class Torture:
     folder: Path
     file: Path
     display: Display
-    journal: str = "files"
-    intake: str = "files"
+    engines: Mapping[str, object]
+    """Settings: where journal and intake are."""
     servers: Sequence[Server] = ()
     clock: SystemClock = field(default_factory=SystemClock)
     tally: Tally = field(default_factory=Tally)
 
     @property
     def _place(self) -> Place:
-        return Place.named(self.folder, self.journal)
+        return Place.named(self.folder, str(self.engines["journal"]))
 
     def run(self) -> Report:
         """From the first start to the verdict."""
@@ -204,7 +203,7 @@ class Torture:
         offset_file = self.folder / "clock-offset"
         write_offset(offset_file, 0)
         history = HistoryFile(self.file, self.seed)
-        settings = {**SETTINGS, "clock_offset_file": offset_file, "journal": self.journal, "intake": self.intake}
+        settings = {**SETTINGS, "clock_offset_file": offset_file, **self.engines}
         self.display.say(f"seed {self.seed}; {GATEWAYS} gateways, {len(TENANTS)} tenants; data in {self.folder}")
         with Instance(self.folder, self.clock, GATEWAYS, settings) as instance:
             desks = self._desks(instance, history)
