@@ -37,6 +37,7 @@ CLOCK_ALLOWED = {
     "conformance/journal.py": {"random"},
     "lab/bank_day.py": {"random"},
     "lab/seeding.py": {"random"},
+    "lab/simulated_broker.py": {"random"},
     "lab/simulated_clients.py": {"random"},
     "lab/simulated_post.py": {"random"},
     "lab/simulated_world.py": {"random"},
@@ -44,6 +45,7 @@ CLOCK_ALLOWED = {
     "lab/torture/clients.py": {"random"},
     "lab/torture/orders.py": {"random"},
     "lab/torture/run.py": {"random"},
+    "lab/torture/servers.py": {"random"},
     "lab/torture/wounds.py": {"random"},
 }
 # The SDK's clients are wired where they are made: in somebody else's program.

@@ -1784,8 +1784,8 @@ CHECKER = (
         "checker blind to open ends",
         "an indefinite answer that nobody resolved is a fault",
         JUDGE,
-        "            if self._is_open(request):\n",
-        "            if False:\n",
+        "            if self._is_open(request):\n                self._wrong",
+        "            if False:\n                self._wrong",
         JUDGE_TESTS,
     ),
     Mutant(
@@ -1830,7 +1830,7 @@ SDK = (
         "position of a write not told",
         "a client reads what it has written",
         "src/tallystick/gateway/app.py",
-        "        position = self._service.link.position\n",
+        "        position = (exchange.service or self._service).link.position\n",
         "        position = 1\n",
         ("tests/e2e/sdk/test_reading.py",),
     ),
@@ -2841,6 +2841,18 @@ DEMO = (
 )
 
 TORTURE = (
+    Mutant(
+        "acknowledged before it is journaled",
+        "what the intake is told it may forget is in the journal",
+        "src/tallystick/engine/writer.py",
+        "        if work.outcome is not None:\n            self._append(work, work.outcome)\n",
+        "        if work.outcome is not None:\n            self.gate.durable(work.positions)\n"
+        "            self._append(work, work.outcome)\n",
+        (
+            "tests/faults/engine/test_simulation.py::test_a_broker_whose_answers_are_lost_changes_nothing_of_that",
+            "tests/faults/engine/test_simulation.py::test_nor_does_it_in_many_stories_and_they_have_in_them_what_they_are_about",
+        ),
+    ),
     Mutant(
         "servers left hurt",
         "torture leaves every server running, whatever fails meanwhile",

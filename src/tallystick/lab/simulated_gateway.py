@@ -17,6 +17,7 @@ from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.undecided import NOT_KNOWN, Block, Request, Undecided
 from tallystick.intake.files import FileLane
 from tallystick.lab.history.calls import SHOWN_ACCOUNT, LookUpAccounts, LookUpRequest, LookUpTransfers, Submit, Told
+from tallystick.lab.simulated_broker import BrokerIntake, BrokerLane
 from tallystick.lab.simulated_clients import Asked
 from tallystick.lab.simulated_clock import SimulatedClock
 from tallystick.lab.simulated_post import SimulatedLink
@@ -69,7 +70,7 @@ class Gateway:
         self._world = world
         self._loop = loop
         self._intake = world.intake(self.disk)
-        self._lanes: dict[bool, FileLane] = {}
+        self._lanes: dict[bool, FileLane | BrokerLane] = {}
         self._link = SimulatedLink(world.post, loop, world.random.randbytes(16), self._on_results)
         self._undecided = {control: Undecided(self._link, metrics) for control in (True, False)}
         self._waiting: dict[bool, deque[Request]] = {True: deque(), False: deque()}
@@ -235,7 +236,7 @@ class Gateway:
             requests.append(request)
         return requests
 
-    def _lane(self, control: bool) -> FileLane:
+    def _lane(self, control: bool) -> FileLane | BrokerLane:
         lane = self._lanes.get(control)
         if lane is None:
             lane = self._lanes[control] = self._intake.open_lane(control)
@@ -293,6 +294,8 @@ class Gateway:
     def die(self) -> None:
         """The process is gone: its clients never hear what became of what they sent."""
         self._dead = True
+        if isinstance(self._intake, BrokerIntake):
+            self._intake.close()  # the broker sees that its session is over; of files the kernel lets go
         self._world.post.forget(self._link.inbox)
         for request in list(self._open):
             self._tell(request, Told.UNKNOWN)

@@ -8,6 +8,7 @@ from random import Random
 from tallystick.blockfile.simulated import SimulatedDisk
 from tallystick.intake.files import FileIntake
 from tallystick.lab.history.file import History
+from tallystick.lab.simulated_broker import BrokerIntake, SimulatedBroker
 from tallystick.lab.simulated_clock import SimulatedClock
 from tallystick.lab.simulated_post import Post
 
@@ -29,6 +30,8 @@ class World:
     """Hears every line of the story; None: nobody reads it."""
     window_ids: int = 16
     """Ids in a generation of the id windows: so few that they become runs, and runs are merged."""
+    broker: SimulatedBroker | None = None
+    """What carries the lanes; None: files on the disk."""
     poison: tuple[int, int] | None = None
     """Tenant and id of the request that crashes whoever decides it."""
     _instants: int = field(default=0, init=False)
@@ -44,6 +47,8 @@ class World:
             passed_s = (self.clock.monotonic_ns()) / 1e9
             self.story(f"{self._instants:5} {passed_s:10.3f} s  " + text.format(*values))
 
-    def intake(self, disk: SimulatedDisk) -> FileIntake:
+    def intake(self, disk: SimulatedDisk) -> FileIntake | BrokerIntake:
         """The lanes, as a process sees them."""
+        if self.broker is not None:
+            return BrokerIntake(self.broker)
         return FileIntake(INTAKE, disk, self.clock, self.random.randbytes, LANE_SEGMENT_BYTES, retention_s=0)

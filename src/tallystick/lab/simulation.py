@@ -6,7 +6,8 @@ The processes are the real ones' steps, called in an order that the seed draws; 
 and out of order. Between any two steps a process may be killed, the power may fail, the disk may be full, the clock
 may jump; within a step too, at any write or sync. What clients were told and what a follower read goes into a
 history, and each story ends in the checker of histories (`lab.history`), which has the model decide all of it again.
-Whatever is wrong raises; the same seed fails the same way again.
+Whatever is wrong raises; the same seed fails the same way again. With a broker (`lab.simulated_broker`) lanes are on
+another machine, which the power cuts of this one do not reach, and whose answers are lost.
 """
 
 import logging
@@ -27,6 +28,7 @@ from tallystick.lab.history.calls import Block, LookUpRequest, ReadBlock, Submit
 from tallystick.lab.history.check import check
 from tallystick.lab.history.faults import Verdict
 from tallystick.lab.history.file import History
+from tallystick.lab.simulated_broker import SimulatedBroker
 from tallystick.lab.simulated_clients import ACCOUNTS, TENANTS, Clients
 from tallystick.lab.simulated_clock import SimulatedClock
 from tallystick.lab.simulated_gateway import Gateway, SteppedLoop
@@ -59,14 +61,16 @@ logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 class Simulation:
     """One machine, its processes and its clients. `run` lives through one story."""
 
-    def __init__(self, seed: int, story: Callable[[str], None] | None = None) -> None:
-        """`story` hears every line of it, as it happens."""
+    def __init__(self, seed: int, story: Callable[[str], None] | None = None, broker: bool = False) -> None:
+        """`story` hears every line of it, as it happens. Lanes are in files, or on a `broker`."""
         self.seed = seed
         self.random = Random(seed)
         clock = SimulatedClock()
         self.history = History(seed, review_timeout_s=REVIEW_TIMEOUT_S)
         post = Post(Random(self.random.getrandbits(64)))
         self.world = World(self.random, clock, SimulatedDisk(seed, clock=clock), self.history, post, story)
+        if broker:
+            self.world.broker = SimulatedBroker(Random(f"{seed}/broker"))
         self.world.window_ids = self.random.choice((2, 4, 16))
         self.clients = Clients(self.random, clock.wall_ns)
         self.verdict: Verdict | None = None
@@ -100,6 +104,7 @@ class Simulation:
             "requests": self.verdict.acknowledged,
             "entries": self.verdict.entries,
             "messages lost": self.world.post.lost,
+            **({} if self.world.broker is None else {"submits unknown": self.world.broker.unknown}),
         }
 
     def _logged(self, _: Any, level: str, line: MutableMapping[str, Any]) -> str:
@@ -395,6 +400,8 @@ class Simulation:
         machine.injected.clear()
         machine.cut_at, machine.capacity_bytes = None, None
         self.world.post.calm = True
+        if self.world.broker is not None:
+            self.world.broker.calm = True
         if self.engine is not None:
             self.engine.kill_at = ""
 

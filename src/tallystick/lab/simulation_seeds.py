@@ -54,12 +54,19 @@ class Report(msgspec.Struct, kw_only=True):
         return self.seeds > 0 and not self.failures
 
 
-def run(first: int, seeds: int, seconds: float | None, show: Callable[[Report], None], workers: int = 0) -> Report:
+def run(
+    first: int,
+    seeds: int,
+    seconds: float | None,
+    show: Callable[[Report], None],
+    workers: int = 0,
+    broker: bool = False,
+) -> Report:
     """Live through `seeds` stories from seed `first` on; with `seconds`, as many as fit into that time.
 
-    `show` sees the report after each. `workers` is how many processes; 0: one a core.
+    `show` sees the report after each. `workers` is how many processes; 0: one a core. `broker` as in `Simulation`.
     """
-    if _worker(first, 1, 0, 0.0).wait():  # compiles what is not compiled yet, once and not in every worker
+    if _worker(first, 1, 0, 0.0, broker).wait():  # compiles what is not compiled yet, once and not in every worker
         raise TallystickError("a worker cannot start; what it wrote says why")
     clock = SystemClock()
     began_ns = clock.monotonic_ns()
@@ -68,7 +75,9 @@ def run(first: int, seeds: int, seconds: float | None, show: Callable[[Report], 
     happened: Counter[str] = Counter()
     by_status: Counter[str] = Counter()
     until = 0.0 if seconds is None else seconds
-    processes = [_worker(first + number, count, -(-(seeds - number) // count), until) for number in range(count)]
+    processes = [
+        _worker(first + number, count, -(-(seeds - number) // count), until, broker) for number in range(count)
+    ]
     try:
         for lived in _told([process.stdout for process in processes if process.stdout is not None]):
             report.seeds += 1
@@ -92,9 +101,9 @@ def run(first: int, seeds: int, seconds: float | None, show: Callable[[Report], 
     return report
 
 
-def _worker(first: int, step: int, count: int, seconds: float) -> "subprocess.Popen[bytes]":
-    words = [sys.executable, "-m", "tallystick.lab.simulation_seeds", str(first), str(step), str(count), str(seconds)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE)
+def _worker(first: int, step: int, count: int, seconds: float, broker: bool) -> "subprocess.Popen[bytes]":
+    words = [str(each) for each in (first, step, count, seconds, int(broker))]
+    return subprocess.Popen([sys.executable, "-m", "tallystick.lab.simulation_seeds", *words], stdout=subprocess.PIPE)
 
 
 def _told(pipes: list[IO[bytes]]) -> Iterator[Lived]:
@@ -115,11 +124,11 @@ def _told(pipes: list[IO[bytes]]) -> Iterator[Lived]:
                 yield from map(decoder.decode, lines)
 
 
-def live(seed: int, story: Callable[[str], None] | None = None) -> Lived:
+def live(seed: int, story: Callable[[str], None] | None = None, broker: bool = False) -> Lived:
     """One story; the kernel must have its cache. Whatever goes wrong in it is its failure, and never raises."""
     from tallystick.lab.simulation import Simulation
 
-    simulation = Simulation(seed, story)
+    simulation = Simulation(seed, story, broker)
     happened: dict[str, int] = {}
     failure = ""
     try:
@@ -131,7 +140,7 @@ def live(seed: int, story: Callable[[str], None] | None = None) -> Lived:
 
 
 def main(words: list[str]) -> None:
-    """A worker: first seed, step, how many, and for how many seconds at most (0: no matter)."""
+    """A worker: first seed, step, how many, for how many seconds at most (0: no matter), and whether on a broker."""
     from tallystick.compose import kernel_cache
 
     kernel_cache.activate(kernel_cache.default_folder())
@@ -141,7 +150,7 @@ def main(words: list[str]) -> None:
     warm()
     gc.collect()
     gc.freeze()
-    first, step, count, seconds = int(words[0]), int(words[1]), int(words[2]), float(words[3])
+    first, step, count, seconds, broker = int(words[0]), int(words[1]), int(words[2]), float(words[3]), words[4] == "1"
     clock, encoder = SystemClock(), msgspec.json.Encoder()
     until_ns = clock.monotonic_ns() + int(seconds * NS) if seconds else None
     for number, seed in enumerate(range(first, first + step * count, step)):
@@ -149,7 +158,7 @@ def main(words: list[str]) -> None:
             gc.collect()
         if until_ns is not None and clock.monotonic_ns() >= until_ns:
             break
-        sys.stdout.buffer.write(encoder.encode(live(seed)) + b"\n")
+        sys.stdout.buffer.write(encoder.encode(live(seed, None, broker)) + b"\n")
         sys.stdout.buffer.flush()
 
 

@@ -22,6 +22,21 @@ def test_what_was_acknowledged_is_decided_once_and_nothing_seen_is_ever_lost(see
     Simulation(seed).run()
 
 
+@pytest.mark.parametrize("seed", STORIES[:10])
+def test_a_broker_whose_answers_are_lost_changes_nothing_of_that(seed):
+    Simulation(seed, broker=True).run()
+
+
+@pytest.mark.service
+def test_nor_does_it_in_many_stories_and_they_have_in_them_what_they_are_about():
+    happened = Counter()
+    for seed in STORIES:
+        happened.update(Simulation(seed, broker=True).run())
+    assert happened["submits unknown"] > 200
+    assert happened["cuts"] > 200
+    assert happened["requests"] > 1_000
+
+
 @pytest.mark.parametrize("seed", [179575699304589])
 def test_stories_that_found_a_fault_end_well(seed):
     """Killed while it decided, then two starts on a full disk: that was taken for a crash."""
@@ -101,9 +116,13 @@ def test_what_is_asked_is_decided_in_many_ways(stories):
 
 @pytest.mark.service
 @pytest.mark.timeout(4 * FRESH_S)
-def test_fresh_seeds_end_as_well_as_the_fixed_ones():
+@pytest.mark.parametrize(("intake", "seconds"), [("files", FRESH_S), ("broker", FRESH_S / 4)])
+def test_fresh_seeds_end_as_well_as_the_fixed_ones(intake, seconds):
     first = SystemClock().wall_ns() // 1_000_000_000 * 100_000
-    print(f"tally simulate-faults --from {first} --seconds {FRESH_S:.0f}")  # pytest shows it where it failed
-    report = simulation_seeds.run(first, simulation_seeds.SEEDS_MAX, FRESH_S, lambda report: None)
+    words = f"--intake {intake} --from {first} --seconds {seconds:.0f}"
+    print(f"tally simulate-faults {words}")  # pytest shows it where it failed
+    report = simulation_seeds.run(
+        first, simulation_seeds.SEEDS_MAX, seconds, lambda report: None, broker=intake == "broker"
+    )
     assert report.failures == {}
-    assert report.seeds > 500
+    assert report.seeds > 4 * seconds
