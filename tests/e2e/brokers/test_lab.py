@@ -16,12 +16,10 @@ pytestmark = [pytest.mark.service, pytest.mark.timeout(400)]
 ROOT = Path(__file__).parents[3]
 
 
-def run(*words: str, folder: Path) -> dict[str, Any]:
+def run(*words: str, folder: Path) -> Any:
     done = subprocess.run([*tally(*words), "--json"], capture_output=True, text=True, cwd=folder, timeout=380)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
-    report = json.loads(done.stdout.splitlines()[-1])
-    assert isinstance(report, dict)
-    return report
+    return json.loads(done.stdout if words[0] == "bench" else done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("broker", ["kafka_url", "rabbitmq_url"])
@@ -70,3 +68,13 @@ def test_nothing_is_lost_doubled_or_contradicted_while_servers_are_killed(
     assert report["acknowledged"] > 50
     assert set(report["servers"]) == {"postgresql", *engines[3].partition("://")[:1]}
     assert sum(kinds["kill"] for kinds in report["servers"].values()) > 0
+
+
+@pytest.mark.parametrize("broker", ["kafka_url", "rabbitmq_url"])
+def test_an_engine_killed_under_load_is_measured_there_as_well(
+    broker: str, postgresql_url: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    engines = ["--journal", postgresql_url, "--intake", request.getfixturevalue(broker)]
+    (result,) = run("bench", "restart", "--kills", "1", "--entries", "10000", *engines, folder=tmp_path)
+    assert (result["kills"], result["lost"], result["doubled"], result["unknown"]) == (1, 0, 0, 0)
+    assert 0 < result["kill_to_first_outcome_s_max"] < 60
