@@ -27,8 +27,9 @@ $(READY): uv.lock pyproject.toml Makefile
 	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --python $(BIN)/python
 	@touch $@
 
+# On other engines: make demo DEMO="--journal postgresql://… --intake kafka://…"
 demo: $(READY) ## A bank's day, 10,000 payments at once, everything killed on cue; nothing is lost
-	$(BIN)/tally demo
+	$(BIN)/tally demo $(DEMO)
 
 test: $(READY) ## Tests that need no servers; two minutes at most on two cores
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not service'

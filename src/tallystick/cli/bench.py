@@ -173,6 +173,8 @@ def sdk(
     kills: Annotated[int, typer.Option(min=1, help="How often the gateway is killed.")] = 10,
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
     data: Folder = None,
+    journal: options.OnServer = "files",
+    intake: options.OnBroker = "files",
     as_json: options.Json = False,
 ) -> int:
     """1,000 coroutines call `pay()` of the Python SDK at once; then also while the gateway is killed at random.
@@ -188,7 +190,7 @@ def sdk(
     from tallystick.lab import bench_sdk
     from tallystick.lab.results import render
 
-    results = bench_sdk.run(runs, seconds, kills, case or [], data, say)
+    results = bench_sdk.run(runs, seconds, kills, case or [], data, say, journal, intake)
     render(results, as_json)
     faults = sum(result.extra[name] for result in results for name in ("lost", "doubled", "unknown"))
     return Exit.REFUSED if faults else Exit.DONE

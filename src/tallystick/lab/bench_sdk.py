@@ -21,6 +21,7 @@ from tallystick.clock import SystemClock, system_entropy
 from tallystick.errors import Invalid, Unavailable
 from tallystick.lab import journal_check, procstat
 from tallystick.lab.instance import Instance
+from tallystick.lab.onserver import engines
 from tallystick.lab.plan import CODE, LEDGER
 from tallystick.lab.results import Result, median, percentiles_ms, ratio
 from tallystick.statuses import CREATED, STORED_MASK, TransferStatus
@@ -79,10 +80,23 @@ def choose(names: Sequence[str]) -> list[str]:
     return [case for case in CASES if case in names or not names]
 
 
-def run(runs: int, seconds: float, kills: int, names: Sequence[str], data: Path | None, say: Say) -> list[Result]:
+def run(
+    runs: int,
+    seconds: float,
+    kills: int,
+    names: Sequence[str],
+    data: Path | None,
+    say: Say,
+    journal: str = "files",
+    intake: str = "files",
+) -> list[Result]:
     """Measure the cases. Raises `Unavailable` if the instance breaks down."""
     cases = choose(names)
-    with tempfile.TemporaryDirectory(prefix="tallystick-sdk-", dir=data) as name, Instance(Path(name)) as instance:
+    with (
+        tempfile.TemporaryDirectory(prefix="tallystick-sdk-", dir=data) as name,
+        engines(journal, intake) as settings,
+        Instance(Path(name), settings=settings) as instance,
+    ):
         asyncio.run(open_accounts(instance))
         at_once, alone = [], []
         killed = Told()
