@@ -13,7 +13,7 @@ from tallystick.intake.port import LaneId
 from tallystick.intake.turns import Turns
 from tallystick.records.blocks import Bytes, CommandBlock, command_block, parse
 
-UNKNOWN = 0.12
+UNKNOWN = 0.2
 """Share of the submits whose outcome nobody tells: a third each is not written, written, written late."""
 REFUSED = 0.04
 AWAY = 0.02
