@@ -204,7 +204,8 @@ def _stopped(instance: Instance, name: str) -> Iterator[None]:
         works = _reads if name in READS else _has_begun
         while not works(instance, name):
             if _clock.monotonic_ns() > until:
-                raise Unavailable(f"the {name} does not work")
+                told = progress.read(instance.folder / "run").get(name)
+                raise Unavailable(f"the {name} does not work: {(told and told.trouble) or 'it does not say why'}")
             pause(0.1)
         reader = threading.Thread(target=works, args=(instance, name))
         reader.start()
