@@ -380,7 +380,7 @@ ON_POSTGRESQL = (
         "        with self._tables.commit():\n            if live:\n",
         tests=(
             "tests/faults/notifier/test_killed_at_any_statement.py::"
-            "test_a_notifier_killed_after_any_statement_tells_everything[postgresql]",
+            "test_a_notifier_killed_at_any_statement_to_postgresql_tells_everything[after]",
         ),
         needs="postgresql",
     ),

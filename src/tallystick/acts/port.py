@@ -20,16 +20,17 @@ class ActReader(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of it."""
         ...
 
 
 class ActLog(ActReader, Protocol):
     """Writes them, too."""
 
-    def append(self, entries: Sequence[bytes]) -> int:
+    def append(self, entries: Sequence[bytes], expected: int | None = None) -> int:
         """Append entries (`acts.entries`), all or none; returns the number of the first. **Durable on return.**
 
+        `expected`: the number that the first must get, else nothing is appended, which is `Unavailable`.
         Raises `Unavailable` if it cannot be done now: whatever was to be noted must then not happen.
         """
         ...

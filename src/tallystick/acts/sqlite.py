@@ -42,7 +42,6 @@ class SqliteActs:
                 raise
 
     def append(self, entries: Sequence[bytes], expected: int | None = None) -> int:
-        """As `port.ActLog.append`. `expected`: the number that the first must get, else nothing is appended."""
         with _telling(self._path):
             self._refuse_replaced()
             self._connection.execute("BEGIN IMMEDIATE")

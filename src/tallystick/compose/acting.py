@@ -9,25 +9,25 @@ from functools import partial
 from pathlib import Path
 
 from tallystick.acts.entries import NONCE_SIZE, Act, encode
-from tallystick.acts.port import CONTROL, LOGS
+from tallystick.acts.port import CONTROL, LOGS, ActLog
 from tallystick.acts.sqlite import SUFFIX, SqliteActs
 from tallystick.archive.port import ActArchiveReader
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.compose import archives
+from tallystick.compose import archives, services
 from tallystick.errors import Corrupt, TallystickError
 from tallystick.settings import Settings
 
 FOLDER = "acts"
 
 
-def open_acts(settings: Settings, log: str, create: bool = True) -> SqliteActs:
-    """The log of this data folder, created if it is not there unless told otherwise.
+def open_acts(settings: Settings, log: str, create: bool = True) -> ActLog:
+    """The log as the settings say, created if it is not there unless told otherwise.
 
     One that was restored from a backup is rolled forward from its archive first: whoever noted acts on it as it was
     would give them numbers that were signed as others'. Raises `Corrupt` if archive and log tell two histories.
     """
-    acts = SqliteActs(settings.path(FOLDER, log + SUFFIX), create)
+    acts = _opened(settings, log, create)
     try:
         archive = archives.act_reader(settings, log, SystemDisk(), newest=True)
         if archive is not None:
@@ -38,7 +38,18 @@ def open_acts(settings: Settings, log: str, create: bool = True) -> SqliteActs:
     return acts
 
 
-def _roll_forward(acts: SqliteActs, archive: ActArchiveReader, path: Path) -> None:
+def _opened(settings: Settings, log: str, create: bool) -> ActLog:
+    path = settings.path(FOLDER, log + SUFFIX)
+    if settings.services == "files":
+        return SqliteActs(path, create)
+    services.needs_driver()
+    services.refuse_left_behind(path)
+    from tallystick.acts.postgresql import PostgresActs
+
+    return PostgresActs(settings.services, settings.shard, log, create)
+
+
+def _roll_forward(acts: ActLog, archive: ActArchiveReader, path: Path) -> None:
     end = acts.end()
     if archive.end().count <= end:
         return
@@ -55,11 +66,11 @@ def _roll_forward(acts: SqliteActs, archive: ActArchiveReader, path: Path) -> No
 
 
 class LazyActs:
-    """As `acts.port.ActReader`: opens the file when it is first asked. Threads may share it, one at a time."""
+    """As `acts.port.ActReader`: opens the log when it is first asked. Threads may share it, one at a time."""
 
     def __init__(self, settings: Settings, log: str) -> None:
         self._opening = partial(open_acts, settings, log)
-        self._acts: SqliteActs | None = None
+        self._acts: ActLog | None = None
 
     def end(self) -> int:
         return self._opened().end()
@@ -72,7 +83,7 @@ class LazyActs:
             self._acts.close()
             self._acts = None
 
-    def _opened(self) -> SqliteActs:
+    def _opened(self) -> ActLog:
         if self._acts is None:
             self._acts = self._opening()
         return self._acts
@@ -116,10 +127,10 @@ class ActAppender:
 
 
 class _Log:
-    def __init__(self, opening: "partial[SqliteActs]") -> None:
+    def __init__(self, opening: "partial[ActLog]") -> None:
         self._opening = opening
         self._executor = ThreadPoolExecutor(1, "acts")
-        self._acts: SqliteActs | None = None
+        self._acts: ActLog | None = None
         self._begun = False
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
         self._draining: asyncio.Task[None] | None = None

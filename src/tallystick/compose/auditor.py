@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from tallystick.acts.port import LOGS
-from tallystick.acts.sqlite import SqliteActs
+from tallystick.acts.port import LOGS, ActLog
 from tallystick.answers.addresses import address
 from tallystick.archive.port import ActArchive
 from tallystick.auditor.acts import ACTS_AT_ONCE, ActLogReader, ActSequencer
@@ -218,7 +217,7 @@ class ActTree:
 
 @dataclass(frozen=True, slots=True)
 class _OpenedActs:
-    acts: SqliteActs
+    acts: ActLog
     levels: LevelFiles
     sequencer: ActSequencer
     archive: ActArchive | None

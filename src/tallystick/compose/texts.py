@@ -1,7 +1,12 @@
-"""Where text that comes with payments stands in a data folder, and where the persons' keys."""
+"""Where text that comes with payments stands: in a data folder or a database; and where the persons' keys: in a folder.
+
+Keys are never in the database: what it deletes stays in its logs, standbys and backups, and an erasure would be none.
+"""
 
 from tallystick.clock import system_entropy
+from tallystick.compose import services
 from tallystick.metadata.keys import PersonKeys
+from tallystick.metadata.port import SealedTexts
 from tallystick.metadata.store import MetadataStore
 from tallystick.settings import Settings
 
@@ -10,5 +15,20 @@ KEYS_FOLDER = "person-keys"
 
 
 def open_texts(settings: Settings) -> MetadataStore:
-    """The store of this data folder; its file is made when it is first used."""
-    return MetadataStore(settings.path(*PLACE), PersonKeys(settings.person_keys_path, system_entropy), system_entropy)
+    """The store as the settings say; it is made when it is first used.
+
+    Raises `Invalid` if the driver is missing, or a file that was in use is left behind.
+    """
+    return MetadataStore(_sealed(settings), PersonKeys(settings.person_keys_path, system_entropy), system_entropy)
+
+
+def _sealed(settings: Settings) -> SealedTexts:
+    if settings.services == "files":
+        from tallystick.metadata.sqlite import SqliteTexts
+
+        return SqliteTexts(settings.path(*PLACE))
+    services.needs_driver()
+    services.refuse_left_behind(settings.path(*PLACE))
+    from tallystick.metadata.postgresql import PostgresTexts
+
+    return PostgresTexts(settings.services, settings.shard)

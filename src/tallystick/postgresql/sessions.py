@@ -142,3 +142,5 @@ class Session:
     def _prepare(self, connection: Connection) -> None:
         self._warnings = make_durable(connection, self.place, self._waits)
         self._look(connection, self.place)
+        if self._warnings:
+            raise Unavailable(f"{self.place}: {self._warnings[0]}")

@@ -36,9 +36,9 @@ def act(number):
 
 
 class Log:
-    def __init__(self, folder):
+    def __init__(self, folder, acts=None):
         self.folder = folder
-        self.acts = SqliteActs(folder / "access.db")
+        self.acts = acts or SqliteActs(folder / "access.db")
         self.start()
 
     def start(self):

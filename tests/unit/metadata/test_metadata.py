@@ -11,6 +11,8 @@ from tallystick.clock import system_entropy
 from tallystick.errors import Corrupt, Invalid, InvalidProof, TallystickError, Unavailable
 from tallystick.metadata.fields import check_fields, check_person
 from tallystick.metadata.keys import PersonKeys
+from tallystick.metadata.postgresql import PostgresTexts
+from tallystick.metadata.sqlite import SqliteTexts
 from tallystick.metadata.store import MetadataStore, Text
 from tallystick.records import commitments
 from tallystick.records.commitments import Opening
@@ -19,13 +21,23 @@ FIELDS = {"reference": "Rent, May", "debtor": "Ada Lovelace"}
 TENANT, PERSON = 7, "p-4711"
 
 
-def store_in(folder):
-    return MetadataStore(folder / "texts.db", PersonKeys(folder / "keys", system_entropy), system_entropy)
+def store_in(folder, texts=None):
+    texts = texts or SqliteTexts(folder / "texts.db")
+    return MetadataStore(texts, PersonKeys(folder / "keys", system_entropy), system_entropy)
 
 
 @pytest.fixture
 def store(tmp_path):
     return store_in(tmp_path)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
+def open_store(request, tmp_path):
+    """Opens the store, always the same, in files or in a database."""
+    if request.param == "sqlite":
+        return lambda: store_in(tmp_path)
+    url = request.getfixturevalue("database")
+    return lambda: store_in(tmp_path, PostgresTexts(url, 0))
 
 
 def keep(store, person, request_id, fields):
@@ -50,10 +62,11 @@ def test_a_commitment_is_an_hmac_of_field_and_value():
     assert commitments.combined({"y": b"b" * 32, "x": b"a" * 32}) == several
 
 
-def test_text_is_kept_under_a_commitment_that_a_retry_has_again(store, tmp_path):
+def test_text_is_kept_under_a_commitment_that_a_retry_has_again(open_store):
+    store = open_store()
     commitment = keep(store, PERSON, 1, FIELDS)
     assert keep(store, PERSON, 1, FIELDS) == commitment
-    assert keep(store_in(tmp_path), PERSON, 1, FIELDS) == commitment
+    assert keep(open_store(), PERSON, 1, FIELDS) == commitment
     assert keep(store, PERSON, 2, FIELDS) != commitment
     assert keep(store, "other", 1, FIELDS) != commitment
     found = store.opened(TENANT, commitment)
@@ -63,7 +76,8 @@ def test_text_is_kept_under_a_commitment_that_a_retry_has_again(store, tmp_path)
     assert store.opened(TENANT, bytes(32)) is None
 
 
-def test_equal_texts_of_one_request_have_commitments_of_their_own_and_are_kept_together(store, tmp_path):
+def test_equal_texts_of_one_request_have_commitments_of_their_own_and_are_kept_together(open_store):
+    store = open_store()
     texts = [Text(person, 1, index, FIELDS) for index, person in enumerate((PERSON, PERSON, "p-1"))]
     several = store.keep(TENANT, texts)
     assert len(set(several)) == 3
@@ -134,7 +148,7 @@ def test_an_erased_person_cannot_be_opened_any_more_and_others_can(store, tmp_pa
     assert store.erase(TENANT, PERSON) == 0
     assert store.opened(TENANT, theirs) is None
     assert store.opened(TENANT, other)["debtor"].value == "Ada Lovelace"
-    restored = MetadataStore(tmp_path / "backup" / "texts.db", keys, system_entropy)
+    restored = MetadataStore(SqliteTexts(tmp_path / "backup" / "texts.db"), keys, system_entropy)
     assert restored.opened(TENANT, theirs) is None
     left = all_bytes(tmp_path)
     assert key not in left
