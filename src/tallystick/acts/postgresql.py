@@ -58,9 +58,8 @@ class PostgresActs:
         self._check(connection, place)
         # Whoever appended may have ended before it could say so, or a crash took that back. This commit waits, and with
         # it all is kept that stands before it.
-        connection.execute(
-            self._with("update {}.ends set durable = next where log = %b and durable < next"), (self._log,)
-        )
+        settle = self._with("update {}.ends set durable = next where log = %b and durable < next")
+        connection.execute(settle, (self._log,))
 
     def _check(self, connection: Connection, place: str) -> None:
         making.check(connection, self._schema, VERSION, place)
@@ -91,12 +90,13 @@ class PostgresActs:
             self._notes.close()
 
     def end(self) -> int:
-        query = self._with("select durable from {}.ends where log = %b and identity = %b")
+        query = self._with("select next, durable from {}.ends where log = %b and identity = %b")
         rows = self._session.read(query, (self._log, self._identity))
         if not rows:
             raise Unavailable(f"{self._place} is gone, or another than the one that was opened")
-        self._seen = max(self._seen, int(rows[0][0]))  # what is noted may be lost; what was seen is there
-        return self._seen
+        there, durable = rows[0]
+        self._seen = max(self._seen, int(durable))  # a crash may take it back; what was seen is there
+        return min(self._seen, int(there))
 
     def read(self, first: int, count: int) -> list[bytes]:
         count = min(count, max(0, self.end() - first))
