@@ -46,8 +46,8 @@ class Settings(BaseSettings):
     services: str = Field(
         default="files",
         repr=False,
-        description="Where projector and notifier keep their tables: files, or the URL of a PostgreSQL database, "
-        "postgresql://… ([PostgreSQL](postgresql.md)).",
+        description="Where projector and notifier keep their tables, and where acts and sealed text stand: files, or "
+        "the URL of a PostgreSQL database, postgresql://… ([PostgreSQL](postgresql.md)).",
     )
     services_reader: str = Field(
         default="", description="Role of that database that may query the projector's views; empty: none."

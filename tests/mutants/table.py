@@ -317,6 +317,8 @@ STORAGE = (
 
 POSTGRESQL = "src/tallystick/journal/postgresql/"
 PROJECTOR_TESTS = "tests/unit/projector/test_postgresql.py::"
+ACTS_PLACE = "src/tallystick/acts/postgresql.py"
+ACTS_TESTS = "tests/unit/acts/test_postgresql.py::"
 NOTIFIER_PLACE = "src/tallystick/notifier/"
 NOTIFIER_TESTS = "tests/unit/notifier/test_postgresql.py::"
 POSTGRESQL_TESTS = "tests/faults/postgresql/test_journal.py::"
@@ -411,6 +413,57 @@ ON_POSTGRESQL = (
         '                connection.execute(f"grant usage on schema {schema} to public".encode())\n'
         '                connection.execute("alter default privileges grant select on tables to public")\n',
         tests=(NOTIFIER_TESTS + "test_who_reads_the_views_of_the_projector_sees_no_key_and_no_webhook",),
+        needs="postgresql",
+    ),
+    Mutant(
+        name="act answered for before it is kept on PostgreSQL",
+        promise="an act is durable when append returns, though the server is killed",
+        file=ACTS_PLACE,
+        old='self._session = Session(url, "TALLY_SERVICES", name, self._look, answer_s_max)',
+        new='self._session = Session(url, "TALLY_SERVICES", name, self._look, answer_s_max, waits=False)',
+        tests=(
+            ACTS_TESTS + "test_an_act_is_kept_when_append_returns_though_the_server_is_killed_"
+            "and_none_is_noted_while_it_is_down",
+        ),
+        needs="postgresql",
+    ),
+    Mutant(
+        name="act seen before it is kept on PostgreSQL",
+        promise="nothing is signed that a fail-over may take back",
+        file=ACTS_PLACE,
+        old="        self._seen = max(self._seen, int(durable))",
+        new="        self._seen = max(self._seen, int(there))",
+        tests=(
+            ACTS_TESTS + "test_an_act_whose_wait_for_the_standby_was_ended_is_told_as_not_done_"
+            "and_is_not_seen_before_it_is_kept",
+        ),
+        needs="postgresql",
+    ),
+    Mutant(
+        name="log of acts begun anew unnoticed on PostgreSQL",
+        promise="a log that was deleted takes no more acts",
+        file=ACTS_PLACE,
+        old="        self._may_create = False  #",
+        new="        self._may_create = True  #",
+        tests=(ACTS_TESTS + "test_a_log_that_was_deleted_or_begun_anew_takes_no_more_acts",),
+        needs="postgresql",
+    ),
+    Mutant(
+        name="text that is there already not waited for on PostgreSQL",
+        promise="a text is kept when keep returns, though an earlier try of it was unknown",
+        file="src/tallystick/metadata/postgresql.py",
+        old="do update set person = excluded.person",
+        new="do nothing",
+        tests=("tests/unit/metadata/test_postgresql.py::test_a_text_kept_again_waits_for_the_standby_again",),
+        needs="postgresql",
+    ),
+    Mutant(
+        name="whole rebuild leaves the projection on PostgreSQL",
+        promise="`tally rebuild` empties all that is derived, wherever it is",
+        file="src/tallystick/compose/rebuild.py",
+        old="            projection.remove(disk)",
+        new="            pass",
+        tests=("tests/e2e/postgresql/test_services.py::test_a_whole_rebuild_empties_the_projection_in_the_database",),
         needs="postgresql",
     ),
     Mutant(

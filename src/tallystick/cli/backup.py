@@ -48,6 +48,7 @@ def backup(
     - `tally backup /mnt/usb --to-move` to another machine, after `tally up` was stopped
     """
     from tallystick.compose import backup as compose
+    from tallystick.compose import services
 
     settings = options.settings(data=data)
     with byte_bar("copying", as_json) as progress:
@@ -58,6 +59,11 @@ def backup(
         f"`tally restore {to} --check` reads all of it; `tally restore {to} FOLDER` makes a data folder of it"
     )
     sys.stdout.write((json.dumps(told) if as_json else text) + "\n")
+    if where := services.place(settings):
+        options.say(
+            f"not in it: webhooks, acts and sealed text, which are in {where}; copy that by its own tools, to a moment "
+            "after this (docs/postgresql.md)"
+        )
     return Exit.DONE
 
 

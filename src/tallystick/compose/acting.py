@@ -40,7 +40,7 @@ def open_acts(settings: Settings, log: str, create: bool = True) -> ActLog:
 
 def _opened(settings: Settings, log: str, create: bool) -> ActLog:
     path = settings.path(FOLDER, log + SUFFIX)
-    if settings.services == "files":
+    if settings.services == services.FILES:
         return SqliteActs(path, create)
     services.needs_driver()
     services.refuse_left_behind(path)

@@ -19,7 +19,7 @@ import urllib3.exceptions
 
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock
-from tallystick.compose import archives, moved
+from tallystick.compose import archives, moved, services
 from tallystick.compose.archiving import signed_size
 from tallystick.compose.journals import Place
 from tallystick.doctor import folder, machine
@@ -102,6 +102,7 @@ def _folder(settings: Settings) -> Iterator[Finding]:
     damaged = _register(settings, "scrub-damaged")
     yield folder.scrub(damaged - 1 if damaged else None)
     yield _archive(settings)
+    yield from _services(settings)
     yield folder.crashes(_register(settings, "crashes"))
     yield folder.lanes(len(lane_folders(settings.path("intake"), SystemDisk())))
     path, problem, scopes = settings.keys_path, "", []
@@ -127,6 +128,19 @@ def _archive(settings: Settings) -> Finding:
         there = next(path for path in (where.absolute(), *where.absolute().parents) if path.exists())
         same_disk = there.stat().st_dev == settings.data.stat().st_dev
     return folder.archive(settings.archive, entries, signed, problem, same_disk)
+
+
+def _services(settings: Settings) -> Iterator[Finding]:
+    if settings.services == services.FILES:
+        return
+    found: list[str] = []
+    problem = where = ""
+    try:
+        where = services.place(settings)
+        found = services.kept_there(settings)
+    except TallystickError as error:
+        problem = str(error)
+    yield folder.services(where, found, problem)
 
 
 def _register(settings: Settings, name: str) -> int:

@@ -34,7 +34,7 @@ class Kept:
     def of(cls, settings: Settings) -> "Kept | KeptInPostgres":
         """As the settings say. Raises `Invalid` if the driver is missing."""
         folder = settings.path(FOLDER_NAME)
-        if settings.services == "files":
+        if settings.services == services.FILES:
             return cls(folder)
         services.needs_driver()
         return KeptInPostgres(folder, settings.services, settings.shard, settings.services_reader)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from tallystick.blockfile.disk import Disk, SystemDisk
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.compose import kernel_cache, projecting
+from tallystick.compose import kernel_cache, projecting, services
 from tallystick.compose.journals import Place
 from tallystick.settings import Settings
 
 Progress = Callable[[int, int], None]
 DERIVED = (("index", "transfers"), ("index", "requests"), ("snapshots",), (projecting.FOLDER_NAME,))
-"""Folders that may be deleted: all in them is made from the journal. The key of the index stays."""
+"""Folders that may be deleted: all in them is made from the journal. The key of the index stays. So may the projection,
+wherever it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Rebuilt:
 def rebuild(settings: Settings, progress: Progress | None = None) -> Rebuilt:
     """Delete what is derived from the journal in `settings.data` and make it anew from entry 0.
 
+    The projector makes its own part when it runs next.
     Raises `Fenced` while an engine runs, `Corrupt` if the journal is damaged, `Invalid` if there is none.
     """
     kernel_cache.activate(settings.kernel_cache or kernel_cache.default_folder())
@@ -43,6 +45,9 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> Rebuilt:
     disk, clock = SystemDisk(), SystemClock()
     started = clock.monotonic_ns()
     with _locked(settings, disk):
+        projection = projecting.Kept.of(settings)
+        if settings.services != services.FILES and projection.exists():
+            projection.remove(disk)  # a projector that runs notices, and begins again
         for folder in (settings.path(*names) for names in DERIVED):
             names = disk.list(folder)
             for name in names:

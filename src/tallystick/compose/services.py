@@ -1,10 +1,18 @@
 """What all services ask before they keep their tables in the database of `TALLY_SERVICES`."""
 
+from contextlib import closing
 from pathlib import Path
 
 from tallystick.errors import Invalid
+from tallystick.settings import Settings
 
 SETTING = "TALLY_SERVICES"
+FILES = "files"
+NOT_DERIVED = ("notifier", "acts", "texts")
+"""Services whose tables no journal makes again."""
+
+
+ANSWER_S_MAX = 10.0
 
 
 def needs_driver() -> None:
@@ -13,6 +21,27 @@ def needs_driver() -> None:
         import psycopg  # noqa: F401
     except ImportError as error:
         raise Invalid(SETTING, 'PostgreSQL needs psycopg: pip install "tallystick[postgresql]"') from error
+
+
+def place(settings: Settings) -> str:
+    """The database, for people; empty if there is none. Raises `Invalid`."""
+    if settings.services == FILES:
+        return ""
+    needs_driver()
+    from tallystick.postgresql.connecting import shown
+
+    return shown(settings.services, SETTING)
+
+
+def kept_there(settings: Settings) -> list[str]:
+    """The services whose tables stand in the database already. Raises `Unavailable`, `Invalid`."""
+    where = place(settings)
+    from tallystick.postgresql import making
+    from tallystick.postgresql.connecting import opened
+
+    with closing(opened(settings.services, where, "tallystick", ANSWER_S_MAX, lambda connection: None)) as connection:
+        names = ("projector", *NOT_DERIVED)
+        return [name for name in names if making.is_there(connection, making.schema_of(name, settings.shard))]
 
 
 def refuse_left_behind(path: Path) -> None:

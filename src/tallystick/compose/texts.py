@@ -23,7 +23,7 @@ def open_texts(settings: Settings) -> MetadataStore:
 
 
 def _sealed(settings: Settings) -> SealedTexts:
-    if settings.services == "files":
+    if settings.services == services.FILES:
         from tallystick.metadata.sqlite import SqliteTexts
 
         return SqliteTexts(settings.path(*PLACE))

@@ -11,7 +11,7 @@ def open_tables(settings: Settings) -> Tables:
 
     Raises `Unavailable`, `Corrupt`; `Invalid` if the driver is missing, or a file that was in use is left behind.
     """
-    if settings.services == "files":
+    if settings.services == services.FILES:
         from tallystick.notifier.sqlite import SqliteTables
 
         return SqliteTables(settings.path(*FILE))

@@ -50,6 +50,16 @@ def archive(where: str | None, entries: int, signed: int, problem: str, same_dis
     return fine("archive", f"{entries:,} entries in {where}")
 
 
+def services(where: str, found: Sequence[str], problem: str) -> Finding:
+    """The database of `TALLY_SERVICES`; `found`: whose tables are there."""
+    if problem:
+        fix = "see docs/postgresql.md; payments go on, but text that comes with them, and what is noted, is refused"
+        return to_fix("services", problem, fix)
+    if not found:
+        return look("services", f"{where} holds nothing yet", "`tally up` makes the tables")
+    return fine("services", f"{', '.join(found)} are in {where}, which `tally backup` does not copy")
+
+
 def crashes(count: int) -> Finding:
     """Whether the same requests crashed the engine."""
     if count:

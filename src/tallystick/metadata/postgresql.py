@@ -7,7 +7,7 @@ from tallystick.errors import OutcomeUnknown, Unavailable
 from tallystick.metadata.port import Row
 from tallystick.postgresql import making
 from tallystick.postgresql.connecting import Connection
-from tallystick.postgresql.sessions import Session
+from tallystick.postgresql.sessions import ANSWER_S_MAX, Session
 
 SERVICE = "texts"
 VERSION = 1
@@ -32,10 +32,10 @@ insert into {}.texts values (%b, %b, %b, %b)
 class PostgresTexts:
     """As `port.SealedTexts`. One session, made when first needed; threads take turns."""
 
-    def __init__(self, url: str, shard: int) -> None:
+    def __init__(self, url: str, shard: int, answer_s_max: float = ANSWER_S_MAX) -> None:
         """Raises `Invalid` for a URL that cannot be understood; all else raises `Unavailable`, at the first call."""
         self._schema = making.schema_of(SERVICE, shard)
-        self._session = Session(url, "TALLY_SERVICES", f"tallystick texts {shard}", self._look)
+        self._session = Session(url, "TALLY_SERVICES", f"tallystick texts {shard}", self._look, answer_s_max)
 
     def _look(self, connection: Connection, place: str) -> None:
         making.make(connection, self._schema, VERSION, _TABLES, place)

@@ -15,9 +15,14 @@ def schema_of(service: str, shard: int) -> str:
     return f"{service}_{shard}"
 
 
+def is_there(connection: Connection, schema: str) -> bool:
+    """Whether tables are there, of whatever version."""
+    return connection.execute(_IS_THERE, [schema]).fetchone() is not None
+
+
 def version(connection: Connection, schema: str) -> int:
     """Of the tables that are there; 0 if there are none."""
-    if connection.execute(_IS_THERE, [schema]).fetchone() is None:
+    if not is_there(connection, schema):
         return 0
     row = connection.execute(f"select version from {schema}.about".encode()).fetchone()
     return int(row[0]) if row else 0

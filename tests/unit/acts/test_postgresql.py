@@ -123,6 +123,7 @@ def test_an_act_whose_wait_for_the_standby_was_ended_is_told_as_not_done_and_is_
         log.append([act(1)])
         standby = primary.standby(primary.folder.parent / "standby")
         primary.wait_for_standby()
+        reader = PostgresActs(primary.url(), 0, "access")
         failed = []
 
         def append():
@@ -138,10 +139,13 @@ def test_an_act_whose_wait_for_the_standby_was_ended_is_told_as_not_done_and_is_
                 session.execute("select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'")
                 waiting.join(0.05)  # not for longer: it must be found waiting
             assert "not known whether" in str(failed[0])
+            assert reader.end() == 1, "a signer must not see it yet"
             with pytest.raises(Unavailable):
-                log.end()  # a signer must not see it yet
+                log.end()  # a session that is new waits until all is kept
             assert session.execute("select next, durable from acts_0.ends").fetchone() == (2, 1)
         assert log.append([act(3)]) == 2
+        assert reader.read(0, 9) == [act(1), act(2), act(3)]
+        reader.close()
         assert log.read(0, 9) == [act(1), act(2), act(3)]
 
 

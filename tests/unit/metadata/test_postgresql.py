@@ -11,6 +11,7 @@ from tallystick.errors import Corrupt, Unavailable
 from tallystick.metadata.keys import PersonKeys
 from tallystick.metadata.postgresql import PostgresTexts
 from tallystick.metadata.store import MetadataStore
+from tests.faults.postgresql.test_journal import paused
 from tests.unit.metadata.test_metadata import FIELDS, PERSON, TENANT, keep
 
 pytestmark = pytest.mark.service
@@ -75,3 +76,16 @@ def test_of_texts_that_come_together_all_are_kept_or_none_and_a_server_that_is_g
         server.start()
         commitment = keep(store, PERSON, 1, FIELDS)
         assert store.opened(TENANT, commitment) is not None
+
+
+def test_a_text_kept_again_waits_for_the_standby_again(own_postgresql, tmp_path):
+    """Its first commit may never have arrived there: who asks again must not be told yes before it has."""
+    primary = own_postgresql()
+    texts = PostgresTexts(primary.url(), 0, answer_s_max=2.0)
+    with closing(MetadataStore(texts, PersonKeys(tmp_path / "keys", system_entropy), system_entropy)) as store:
+        commitment = keep(store, PERSON, 1, FIELDS)
+        standby = primary.standby(primary.folder.parent / "standby")
+        primary.wait_for_standby()
+        with paused(standby), pytest.raises(Unavailable, match="not known whether"):
+            keep(store, PERSON, 1, FIELDS)
+        assert keep(store, PERSON, 1, FIELDS) == commitment
