@@ -7,7 +7,6 @@ import pytest
 from tallystick.engine import lookups
 from tallystick.projector import queries
 from tallystick.projector.projection import Projection
-from tallystick.projector.sqlite import SqliteTables
 from tallystick.records import objects
 from tallystick.records.changes import ChangeEventType
 from tallystick.records.endings import Ending
@@ -15,6 +14,7 @@ from tallystick.records.filters import AccountFilter, ChangeEventsFilter, QueryF
 from tests.unit.projector.engine_histories import EngineHistory
 from tests.unit.projector.folding import Folded
 from tests.unit.projector.histories import TENANTS, U64S, U128S, RandomHistory
+from tests.unit.projector.places import rows_of
 
 NAMES = ("get_account_transfers", "get_account_balances", "query_accounts", "query_transfers", "get_change_events")
 
@@ -45,11 +45,11 @@ def filters(rng, name, times, accounts):
     return QueryFilter(flags=rng.choice((0, 1)), **fields)
 
 
-def compare(journal, accounts, seed, questions=400):
+def compare(tables, journal, accounts, seed, questions=400):
     """Asks at random, and returns what the journal says and the projection."""
     rng = random.Random(seed)
     folded = Folded(journal)
-    projection = Projection(SqliteTables(None), journal)
+    projection = Projection(tables, journal)
     projection.catch_up()
     found = 0
     for _ in range(questions):
@@ -67,16 +67,16 @@ def compare(journal, accounts, seed, questions=400):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_every_query_gives_what_a_journal_written_by_hand_says(seed):
+def test_every_query_gives_what_a_journal_written_by_hand_says(place, seed):
     history = RandomHistory(seed, steps=400)
-    folded, _ = compare(history.writer.journal, history.accounts, seed)
+    folded, _ = compare(place.open(), history.writer.journal, history.accounts, seed)
     assert set(folded.endings.values()) == set(Ending) - {Ending.NONE}
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_every_query_gives_what_the_journal_of_a_real_engine_says(seed):
+def test_every_query_gives_what_the_journal_of_a_real_engine_says(place, seed):
     history = EngineHistory(seed, batches=150)
-    folded, projection = compare(history.journal, history.accounts, seed)
+    folded, projection = compare(place.open(), history.journal, history.accounts, seed)
     assert {change.type for _, change in folded.changes} == set(ChangeEventType)
     for tenant in TENANTS:
         numbers = [number for owner, number in folded.accounts if owner == tenant]
@@ -90,13 +90,13 @@ def test_every_query_gives_what_the_journal_of_a_real_engine_says(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_how_often_the_projection_catches_up_makes_no_difference(seed, monkeypatch):
+def test_how_often_the_projection_catches_up_makes_no_difference(place, seed, monkeypatch):
     history = RandomHistory(seed, steps=300)
-    whole = Projection(SqliteTables(None), history.writer.journal)
+    whole = Projection(place.open(), history.writer.journal)
     whole.catch_up()
     # One block a commit, and nothing remembered between them: every pending transfer and account is read again.
     monkeypatch.setattr("tallystick.projector.projection.ENTRIES_AT_ONCE", 1)
     monkeypatch.setattr("tallystick.projector.standing.ACCOUNTS_KEPT", 0)
-    pieces = Projection(SqliteTables(None), history.writer.journal)
+    pieces = Projection(place.open(), history.writer.journal)
     pieces.catch_up()
-    assert list(pieces.tables.connection.iterdump()) == list(whole.tables.connection.iterdump())
+    assert rows_of(pieces.tables) == rows_of(whole.tables)
