@@ -24,7 +24,7 @@ LATER_S = 60
 
 def run(data, url, *words):
     environment = {**os.environ, "TALLY_SERVICES": url, "TALLY_ACCOUNTS_MAX": "10000", "TALLY_DATA": str(data)}
-    return subprocess.run(tally(*words), env=environment, capture_output=True, text=True)
+    return subprocess.run(tally(*words), env=environment, capture_output=True, text=True, timeout=100)
 
 
 def test_text_acts_and_webhooks_stand_in_the_database_and_outlive_it(own_postgresql, tmp_path):
@@ -106,7 +106,7 @@ def test_a_whole_rebuild_empties_the_projection_in_the_database(database, tmp_pa
         Instance(tmp_path, settings={"services": database, **SMALL}) as instance,
         Client(instance.url, instance.key) as client,
     ):
-        assert client.open_account(NewAccount(id="01", ledger=LEDGER, code=CODE)).done
+        assert client.open_account(NewAccount(ledger=LEDGER, code=CODE)).done
 
         def rows():
             with closing(psycopg.connect(database, autocommit=True)) as session:
@@ -123,9 +123,11 @@ def test_a_whole_rebuild_empties_the_projection_in_the_database(database, tmp_pa
     assert done.returncode == 0, done.stderr
 
 
-def test_what_was_kept_in_files_is_not_left_behind_unsaid(database, tmp_path):
-    with Instance(tmp_path, settings=SMALL):
-        pass
-    done = run(tmp_path, database, "up", "notifier")
+@pytest.mark.parametrize("process", ["notifier", "gateway"])
+def test_what_was_kept_in_files_is_not_left_behind_unsaid(tmp_path, process):
+    name = {"notifier": "notifier/notifier.db", "gateway": "metadata/texts.db"}[process]
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).touch()
+    done = run(tmp_path, "postgresql://nobody@127.0.0.1:1/none", "up", process)
     assert done.returncode
-    assert "notifier.db holds what was kept before" in done.stderr
+    assert f"{name} holds what was kept before" in done.stderr
