@@ -1,5 +1,6 @@
 """Logs of acts in PostgreSQL: the same promises as in files, and what else can happen to a database."""
 
+import re
 import secrets
 import threading
 from contextlib import closing
@@ -161,3 +162,27 @@ def test_who_reads_the_views_of_the_projector_sees_no_act(database, opened):
         finally:
             session.execute("reset role")
             session.execute(f"drop role {role}")
+
+
+def test_a_gateway_with_a_role_of_its_own_notes_acts_and_can_neither_change_nor_delete_one(database, opened):
+    """As docs/postgresql.md grants it."""
+    opened.append([act(1)])
+    role, password = f"gateway_{secrets.token_hex(4)}", secrets.token_hex(8)
+    with psycopg.connect(database, autocommit=True) as session:
+        session.execute(f"create role {role} login password '{password}'")
+        try:
+            session.execute(f"grant usage on schema acts_0 to {role}")
+            session.execute(f"grant select on all tables in schema acts_0 to {role}")
+            session.execute(f"grant insert on acts_0.acts, acts_0.ends to {role}")
+            session.execute(f"grant update on acts_0.ends to {role}")
+            url = re.sub(r"//[^@]*@", f"//{role}:{password}@", database)
+            with closing(PostgresActs(url, 0, "access")) as theirs:
+                assert theirs.append([act(2)]) == 1
+                assert theirs.read(0, 9) == [act(1), act(2)]
+            session.execute(f"set role {role}")
+            for statement in ("update acts_0.acts set entry = ''", "delete from acts_0.acts"):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    session.execute(statement)
+        finally:
+            session.execute("reset role")
+            session.execute(f"drop owned by {role}; drop role {role}")
