@@ -57,12 +57,17 @@ def test_what_another_notifier_did_meanwhile_is_known_before_anything_is_decided
     with closing(second), second.tables.commit():
         second.subscriptions.delete(second.subscriptions.by_number[subscription.number])
     payments.pay(3)
-    with pytest.raises(Unavailable), first.tables.commit():
-        first.tables.run("UPDATE cursor SET next_seq = 0")
+    with pytest.raises(Unavailable):
+        first.tables.rows("SELECT 1")
     first.follow()
     assert list(first.subscriptions) == []
     assert first.rows() == []
     assert first.making.cursor().next_seq == payments.journal.end()
+    end_session(database, first.tables)
+    with pytest.raises(Unavailable):
+        first.tables.rows("SELECT 1")
+    with pytest.raises(Unavailable, match="the connection broke"), first.tables.commit():
+        first.tables.run("UPDATE cursor SET next_seq = 0")
     first.close()
 
 
