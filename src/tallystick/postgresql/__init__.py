@@ -1,1 +1,2 @@
-"""What all that keeps something in PostgreSQL shares: how one connects and waits, and what is said of errors."""
+"""What all that keeps something in PostgreSQL shares: how one connects, waits and commits, makes tables, and what is
+said of errors."""
