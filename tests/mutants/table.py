@@ -721,7 +721,7 @@ TRANSPARENCY = (
     Mutant(
         "texts kept one by one",
         "of texts that come together all are kept or none",
-        "src/tallystick/metadata/store.py",
+        "src/tallystick/metadata/sqlite.py",
         "                connection.rollback()\n",
         '                connection.execute("COMMIT")\n',
         ("tests/unit/metadata",),
