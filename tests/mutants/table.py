@@ -467,6 +467,15 @@ ON_POSTGRESQL = (
         needs="postgresql",
     ),
     Mutant(
+        name="planner knows who was frequent once on PostgreSQL",
+        promise="the last line of an account is found at once, however long ago it was",
+        file="src/tallystick/projector/postgresql/schema.py",
+        old="set statistics 0",
+        new="set statistics -1",
+        tests=("tests/unit/projector/test_plans.py::test_a_page_is_read_along_an_index_whatever_is_asked",),
+        needs="postgresql",
+    ),
+    Mutant(
         name="analysts see the tables",
         promise="who reads the views in plain SQL sees nothing else",
         file="src/tallystick/projector/postgresql/schema.py",

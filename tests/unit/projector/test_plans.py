@@ -3,10 +3,12 @@
 import json
 from contextlib import closing
 
+import numpy as np
 import pytest
 
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock
+from tallystick.compose.library import Ledger
 from tallystick.inquiries import reads
 from tallystick.journal.files import FileJournalReader
 from tallystick.lab import bench_follow
@@ -14,10 +16,12 @@ from tallystick.postgresql.statements import translated
 from tallystick.projector.postgresql.tables import PostgresReader, PostgresTables
 from tallystick.projector.projection import Projection
 from tallystick.projector.reading import Reached, Reader
+from tallystick.records.commands import COMMANDS_MAX
 
 pytestmark = pytest.mark.service
 TRANSFERS = 60_000
-"""Every tenth is of account 1."""
+"""Of the first half of them every second is of account 1, and none after that, or hardly any."""
+ACCOUNTS = 2_000
 BIG = ("transfers", "accounts", "resolutions", "notes")
 ACCOUNT = (1).to_bytes(16)
 HOT = {"account_id": ACCOUNT}
@@ -59,7 +63,11 @@ def nodes(plan):
 @pytest.fixture(scope="module")
 def journal(tmp_path_factory):
     data = tmp_path_factory.mktemp("plans")
-    bench_follow.fill(data, TRANSFERS, lambda said: None, accounts=2_000, hot=10)
+    bench_follow.fill(data, TRANSFERS // 2, lambda said: None, accounts=ACCOUNTS, hot=2)
+    with Ledger.open(data) as ledger:
+        chance = np.random.default_rng(8)
+        for made in range(TRANSFERS // 2, TRANSFERS, COMMANDS_MAX):
+            ledger.create_transfers(bench_follow._transfers(made, COMMANDS_MAX, ACCOUNTS, 0, chance))
     with closing(FileJournalReader(data / "journal", SystemDisk())) as reader:
         yield reader
 
@@ -73,7 +81,7 @@ def test_a_page_is_read_along_an_index_whatever_is_asked(database, journal):
         ).fetchone()
     reached, tables = Reached(), Recording(database, 0, "test", SystemClock())
     reached.move(end)
-    rows_max, followed = 0, 0
+    rows_max, followed, lasts = 0, 0, []
     with closing(Reader(tables, bytes(32), SystemClock(), reached, journal)) as reader:
         for operation, fields in QUESTIONS:
             fields = {name: middle_ns if value is None else value for name, value in fields.items()}
@@ -89,6 +97,10 @@ def test_a_page_is_read_along_an_index_whatever_is_asked(database, journal):
                 )  # fmt: skip
                 assert node["Node Type"] != "Sort" or node["Actual Rows"] <= 1_000, statement
                 rows_max = max(rows_max, node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+            if "_sequence, balances FROM transfers" in statement:
+                lasts.append(max(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in nodes(plan)))
+    assert lasts, "the last line of an account was asked for"
+    assert max(lasts) <= 1, "however long ago it was"
     assert followed > 10
     assert len(tables.plans) > 200
     assert rows_max < TRANSFERS / 2, "nothing walks through a whole table"

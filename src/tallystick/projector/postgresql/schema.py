@@ -16,7 +16,7 @@ from tallystick.projector.columns import OWN_FIELDS
 from tallystick.records.commands import AccountFlag, TransferFlag
 from tallystick.records.endings import Ending
 
-VERSION = 1
+VERSION = 2
 _LOCK = 0x70726F6A
 """Of the advisory lock that is held while tables are made: "proj"."""
 
@@ -82,6 +82,9 @@ _KEYS = {"notes": "account, seq", "totals": "tenant, ledger, code", "cursor": "i
 _NULL = {*OWN_FIELDS, "pending_seq", "metadata"}
 _FILLED = {"accounts": 50, "transfers": 90}
 """Per cent of a page that new rows may take: a changed row then fits beside its old one, and no index is touched."""
+_NOT_COUNTED = {"transfers": ("tenant", "debit", "credit", "ledger", "code"), "accounts": ("tenant", "ledger", "code")}
+"""Columns that nothing is gathered of: who is frequent over all may be long gone, and the planner would walk back along
+the primary key to find their last row. Knowing nothing, it goes along the index that the statement was written for."""
 _INDEXES = (
     "create unique index accounts_by_id on accounts (tenant, id)",
     "create index accounts_by_uuid on accounts ((encode(id, 'hex')::uuid))",
@@ -180,6 +183,8 @@ def _statements(tables: str, views: str) -> list[str]:
         columns = ", ".join(f"{name} {kind}{'' if name in _NULL else ' not null'}" for name, kind in types.items())
         filled = f" with (fillfactor = {_FILLED[table]})" if table in _FILLED else ""
         made.append(f"create table {tables}.{table} ({columns}, primary key ({_KEYS.get(table, 'seq')})){filled}")
+    for table, names in _NOT_COUNTED.items():
+        made += [f"alter table {tables}.{table} alter {name} set statistics 0" for name in names]
     made += [each.replace(" on ", f" on {tables}.", 1) for each in _INDEXES]
     made.append(_beginning(tables))
     made.append(f"create table {tables}.about (version bigint not null)")
