@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tallystick import ids, statuses
 from tallystick.errors import Corrupt
 from tallystick.records.commands import Kind, Opcode, Side, TransferFlag
-from tallystick.records.entries import ACCOUNT_WORK, CONTROL_WORK, TRANSFER_WORK, WORK
+from tallystick.records.entries import ACCOUNT_WORK, CARRIED, CONTROL_WORK, TRANSFER_WORK, WORK
 from tallystick.statuses import STORED_MASK, AccountStatus, ControlStatus, TransferStatus
 from tallystick.webhooks.types import Type
 
@@ -66,6 +66,7 @@ def types_of(work: npt.NDArray[np.void]) -> npt.NDArray[np.uint8]:
     """The type of each entry (`WORK`) as a number of `ORDER`; `NONE`: nothing is told of it."""
     kind, done = work["kind"], work["status"] == STORED_MASK
     found = np.full(len(work), NONE, np.uint8)
+    carried = work["version"] == CARRIED  # the shard where it was decided has told of it
 
     transfers = kind == Kind.TRANSFER
     flags = work["flag_bits_effective"]
@@ -88,6 +89,7 @@ def types_of(work: npt.NDArray[np.void]) -> npt.NDArray[np.uint8]:
     opcodes = work.view(CONTROL_WORK)["opcode"]
     for opcode, type_ in _OPCODES.items():
         found[controls & done & (opcodes == int(opcode))] = _NUMBER[type_]
+    found[carried] = NONE
     return found
 
 

@@ -2941,6 +2941,57 @@ TORTURE = (
     ),
 )
 
+SHARDS = (
+    Mutant(
+        "directory ignored",
+        "a tenant is served by the shard where the directory says that it lives",
+        "src/tallystick/gateway/sharding.py",
+        "return self.services[home.shard]",
+        "return self.services[0]",
+        ("tests/unit/gateway/test_sharding.py",),
+    ),
+    Mutant(
+        "move not fenced",
+        "nothing is decided for a tenant that is on its way to another shard",
+        "src/tallystick/engine/homes.py",
+        "return where.shard == self.shard and not where.moving",
+        "return where.shard == self.shard",
+        ("tests/unit/engine/test_placing.py",),
+    ),
+    Mutant(
+        "tenant decided on two shards",
+        "an engine decides nothing for tenants that live elsewhere, whatever a gateway sends",
+        "src/tallystick/engine/requests.py",
+        "        what[away] = Admission.ELSEWHERE",
+        "        pass",
+        ("tests/unit/engine/test_placing.py",),
+    ),
+    Mutant(
+        "expires in two shards",
+        "a pending transfer expires once, where its tenant lives",
+        "src/tallystick/engine/homes.py",
+        "        rows = rows[~away]",
+        "        pass",
+        ("tests/unit/engine/test_placing.py",),
+    ),
+    Mutant(
+        "copies point at the old journal",
+        "what a copy in a new shard refers to stands in that shard's journal",
+        "src/tallystick/records/carrying.py",
+        "        details[name][says] = numbering.of(details[name][says], block)",
+        "        pass",
+        ("tests/unit/engine/test_placing.py",),
+    ),
+    Mutant(
+        "placement forgotten",
+        "where a tenant lives outlives a restart",
+        "src/tallystick/engine/recovery.py",
+        "    decider.homes = homes_of(bookkeeper, shard)",
+        "    pass",
+        ("tests/unit/engine/test_placing.py",),
+    ),
+)
+
 MUTANTS: tuple[Mutant, ...] = (
     *RECORDS,
     *PROJECTING,
@@ -2963,4 +3014,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *PAGES,
     *DEMO,
     *TORTURE,
+    *SHARDS,
 )

@@ -82,8 +82,28 @@ class Placement(msgspec.Struct, frozen=True, tag="place", array_like=True):
     moving: bool
 
 
+class Carriage(msgspec.Struct, frozen=True, tag="carry", array_like=True):
+    """Entries and details of tenant `tenant` from another shard (`records.carrying`): take them in as a block."""
+
+    client: bytes
+    query: int
+    tenant: int
+    entries: bytes
+    details: bytes
+
+
+class StandingQuery(msgspec.Struct, frozen=True, tag="standing", array_like=True):
+    """How does a tenant stand in this shard's books, wherever it lives?"""
+
+    client: bytes
+    query: int
+    tenant: int
+
+
+Told: TypeAlias = Placement | Carriage | StandingQuery
+"""What `tally shard` says and asks."""
 Question: TypeAlias = ResultsQuery | AccountsQuery | TransfersQuery | SeqsQuery | PositionsQuery
-Inbound: TypeAlias = Doorbell | Question | Placement
+Inbound: TypeAlias = Doorbell | Question | Told
 Sent: TypeAlias = Subscription | Inbound
 
 
@@ -102,7 +122,8 @@ class Reply(msgspec.Struct, frozen=True, tag="reply", array_like=True):
     `status` is 0; or a `RequestStatus` of a query; or `REFUSED`, of what is no question, with the reason in UTF-8 for
     payload. `payload`: `RESULT` rows; or per account found `ACCOUNT_EVENT` and `FOUND_ACCOUNT_EXTRA` (152 bytes); or
     `TRANSFER_EVENT` rows; or a seq of 8 bytes for each transfer found, little-endian; or 24-byte lane positions.
-    `position` is the journal's, behind all that it shows.
+    Of a `StandingQuery`: 8 bytes of home, 8 of accounts, 32 of digest (`engine.placing.Standing`). `position` is the
+    journal's, behind all that it shows.
     """
 
     query: int

@@ -3,6 +3,10 @@
 import socket
 from collections import Counter
 from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from tallystick import directory
 from tallystick.answers import wire
@@ -11,12 +15,23 @@ from tallystick.answers.frames import Frames, frame
 from tallystick.clock import system_entropy
 from tallystick.compose import shards
 from tallystick.errors import Invalid, Unavailable
-from tallystick.records.placements import Home
+from tallystick.records.placements import Home, home
 from tallystick.settings import Settings
 
 ANSWER_S = 30.0
 """How long an engine may take: it answers once what it took in is durable."""
 READ_BYTES = 262_144
+
+
+Rows = npt.NDArray[np.void]
+
+
+class Standing(NamedTuple):
+    """How a tenant stands in a shard's books, as its engine tells."""
+
+    home: Home | None
+    accounts: int
+    digest: bytes
 
 
 class Engine:
@@ -37,12 +52,23 @@ class Engine:
             self._socket.close()
             raise Unavailable(f"the engine of shard {self._shard} does not run; `tally up` starts it") from error
 
-    def place(self, tenant: int, home: Home) -> None:
+    def place(self, tenant: int, where: Home) -> None:
         """Have it take in where a tenant lives; durable there on return. Raises `Invalid`, `Unavailable`."""
         self._query += 1
-        reply = self._ask(wire.Placement(self._client, self._query, tenant, home.shard, home.moving))
-        if reply.status == wire.REFUSED:
-            raise Invalid("tenant", reply.payload.decode())
+        self._ask(wire.Placement(self._client, self._query, tenant, where.shard, where.moving))
+
+    def carry(self, tenant: int, entries: Rows, details: Rows) -> int:
+        """Have it take in a block of a tenant's entries; durable on return: where the first of them stands."""
+        self._query += 1
+        message = wire.Carriage(self._client, self._query, tenant, entries.tobytes(), details.tobytes())
+        return self._ask(message).position - len(entries) - 1  # behind them stands the seal
+
+    def standing(self, tenant: int) -> Standing:
+        """How the tenant stands there."""
+        self._query += 1
+        told = self._ask(wire.StandingQuery(self._client, self._query, tenant)).payload
+        number, accounts = (int.from_bytes(told[at : at + 8], "little") for at in (0, 8))
+        return Standing(home(number), accounts, told[16:])
 
     def _ask(self, message: wire.Sent) -> wire.Reply:
         try:
@@ -51,6 +77,8 @@ class Engine:
                 for one in self._frames.feed(data):
                     found = wire.decode_outbound(one[wire.TOPIC_SIZE :])
                     if isinstance(found, wire.Reply) and found.query == self._query:
+                        if found.status == wire.REFUSED:
+                            raise Invalid("tenant", found.payload.decode())
                         return found
         except OSError as error:
             raise Unavailable(f"the engine of shard {self._shard} did not answer: {error}. Do it again") from error
@@ -86,10 +114,9 @@ def add(settings: Settings, tenant: int, number: int | None = None) -> int:
         number = emptiest(settings)
     if number not in numbers:
         raise Invalid("shard", f"there is no shard {number}; there are {', '.join(map(str, numbers))}")
-    home = Home(number)
     for each in dict.fromkeys((number, 0)):
         with Engine(shards.of(settings, each)) as engine:
-            engine.place(tenant, home)
+            engine.place(tenant, Home(number))
     return number
 
 
@@ -98,7 +125,7 @@ def emptiest(settings: Settings) -> int:
     from tallystick.blockfile.disk import SystemDisk
     from tallystick.compose.journals import Place
 
-    tenants = Counter(home.shard for home in homes(settings).values())
+    tenants = Counter(where.shard for where in homes(settings).values())
     found = []
     for each in shards.all_of(settings):
         reader = Place.of(each).reader(SystemDisk())

@@ -14,6 +14,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
+import numpy as np
 import structlog
 
 from tallystick import directory
@@ -43,6 +44,8 @@ EXPECT_S = 0.02
 """How long a block that travels is waited for, once a bell says that it is durable."""
 DONE_EVERY_NS = 20_000_000
 TELL_EVERY_NS = 1_000_000_000
+LEAVE_NS = 500_000_000
+"""How long a tenant that is to leave goes on, at least, so that all gateways have seen that it is on its way."""
 STANDBY_S = 0.25
 """How soon a standby looks again whether the shard is free."""
 
@@ -185,14 +188,16 @@ class _Engine:
                 for message in end.receive(0 if decided else POLL_MS):
                     if isinstance(message, wire.Doorbell):
                         bells[message.lane] = message.number
-                    elif isinstance(message, wire.Placement):
-                        told.take(message)
+                    elif isinstance(message, wire.Placement | wire.Carriage | wire.StandingQuery):
+                        told.take(message, clock.monotonic_ns())
                     else:
                         handoff.put(partial(end.publish, message.client, reply(parts.decider, message)))
                         watch.looked_up()
                 if bells:
                     intake.expect(bells, EXPECT_S)
                 decided = loop.step()
+                if told.leaving and not decided:
+                    told.let_go(clock.monotonic_ns())
                 if self._failure is not None:
                     raise self._failure
                 if (now := clock.monotonic_ns()) - done_at > DONE_EVERY_NS:
@@ -233,31 +238,78 @@ class ToldPlacements:
         self._put = put
         self._end = end
         self._directory = directory.path(settings.data) if settings.shard == 0 else None
+        self.leaving: list[tuple[int, wire.Placement]] = []
+        """When each tenant that is to leave may be fenced, by the monotonic clock."""
         if self._directory is not None and (decider.homes.known or self._directory.exists()):
             directory.write(self._directory, decider.homes.known)
 
-    def take(self, message: wire.Placement) -> None:
-        """Take it in; the sender hears of it once it is durable, and gateways can read it."""
-        from tallystick.engine.placing import place
+    def take(self, message: wire.Told, now_ns: int) -> None:
+        """Take it in; the sender hears of it once it is durable, and gateways can read it.
+
+        A tenant that is to leave goes on until all that waits is decided (`let_go`), and so is all that gateways took
+        before they saw the directory. That names it first, so that they take nothing more.
+        """
+        from tallystick.records.placements import Home
+
+        homes = self._decider.homes
+        if isinstance(message, wire.Placement) and message.moving and homes.here(message.tenant):
+            if self._directory is not None:
+                directory.write(self._directory, {**homes.known, message.tenant: Home(message.shard, message.moving)})
+            self.leaving.append((now_ns + LEAVE_NS, message))
+        else:
+            self._take(message)
+
+    def let_go(self, now_ns: int) -> None:
+        """Nothing waits just now: fence those that are to leave, and have had their time."""
+        due = [message for due_ns, message in self.leaving if due_ns <= now_ns]
+        self.leaving = [each for each in self.leaving if each[0] > now_ns]
+        for message in due:
+            self._take(message)
+
+    def _take(self, message: wire.Told) -> None:
+        decider = self._decider
+        draft, status, payload = None, 0, b""
+        try:
+            if isinstance(message, wire.StandingQuery):
+                payload = _standing(decider, message.tenant)
+            else:
+                draft = self._drafted(message)
+        except Invalid as error:
+            status, payload = wire.REFUSED, error.message.encode()
+        if draft is not None:
+            self._put(draft)
+        placed = isinstance(message, wire.Placement) and self._directory is not None
+        homes = dict(decider.homes.known) if placed else None
+        answer = wire.Reply(message.query, status, payload, decider.next_seq)
+        self._put(partial(self._tell, message.client, answer, homes))
+
+    def _drafted(self, message: "wire.Placement | wire.Carriage") -> "Draft | None":
+        from tallystick.engine import placing
+        from tallystick.records.details import DETAILS
+        from tallystick.records.entries import WORK
         from tallystick.records.placements import Home
 
         decider = self._decider
-        try:
-            where = Home(message.shard, message.moving)
-            draft = place(decider, message.tenant, where, self._timekeeper.after(decider.last_timestamp))
-            answer = wire.Reply(message.query, 0, b"", decider.next_seq)  # behind the placement
-        except Invalid as error:
-            draft = None
-            answer = wire.Reply(message.query, wire.REFUSED, error.message.encode(), decider.next_seq)
-        if draft is not None:
-            self._put(draft)
-        homes = dict(decider.homes.known)
-        self._put(partial(self._tell, message.client, answer, homes if draft is not None else None))
+        if isinstance(message, wire.Placement):
+            now = self._timekeeper.after(decider.last_timestamp)
+            return placing.place(decider, message.tenant, Home(message.shard, message.moving), now)
+        if len(message.entries) % WORK.itemsize or len(message.details) % DETAILS.itemsize:
+            raise Invalid("entries", "must be whole")
+        entries, details = np.frombuffer(message.entries, WORK).copy(), np.frombuffer(message.details, DETAILS).copy()
+        return placing.carry(decider, message.tenant, entries, details)
 
     def _tell(self, client: bytes, answer: wire.Reply, homes: "dict[int, Home] | None") -> None:
         if self._directory is not None and homes is not None:
             directory.write(self._directory, homes)
         self._end.publish(client, answer)
+
+
+def _standing(decider: "Decider", tenant: int) -> bytes:
+    from tallystick.engine import placing
+
+    stands = placing.standing(decider, tenant)
+    home = stands.home.number if stands.home is not None else 0
+    return home.to_bytes(8, "little") + stands.accounts.to_bytes(8, "little") + stands.digest
 
 
 def reply(decider: "Decider", message: wire.Question) -> wire.Reply:

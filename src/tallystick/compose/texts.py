@@ -32,3 +32,21 @@ def _sealed(settings: Settings) -> SealedTexts:
     from tallystick.metadata.postgresql import PostgresTexts
 
     return PostgresTexts(settings.services, settings.shard)
+
+
+def copy(old: Settings, new: Settings, tenant: int) -> None:
+    """Copy a tenant's texts to another shard, as they are: the persons' keys are the platform's. Durable on return.
+
+    Of texts in files only.
+    """
+    from tallystick.metadata.sqlite import SqliteTexts
+
+    if not old.path(*PLACE).exists():
+        return
+    source, target = SqliteTexts(old.path(*PLACE)), SqliteTexts(new.path(*PLACE))
+    try:
+        for rows in source.of_tenant(tenant):
+            target.keep(rows)
+    finally:
+        source.close()
+        target.close()

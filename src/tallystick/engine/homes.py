@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tallystick.ledger.books import Bookkeeper, Counter
+from tallystick.records.endings import Ending
 from tallystick.records.placements import Home, home
 
 
@@ -51,3 +52,24 @@ def homes_of(bookkeeper: Bookkeeper, shard: int) -> Homes:
     rows = rows[rows["home"] != 0]
     said = zip(rows["tenant"].tolist(), rows["home"].tolist(), strict=True)
     return Homes(shard, {tenant: where for tenant, number in said if (where := home(number)) is not None})
+
+
+def let_expire(bookkeeper: Bookkeeper, homes: Homes) -> None:
+    """Make the heap of what expires anew: open pending transfers with a time-out, of tenants that live here.
+
+    Those of others expire in the shard where the tenant is, or once it is there. A sorted array is a heap.
+    """
+    books = bookkeeper.books
+    pendings = books.pendings.view(np.ndarray)[: int(books.counters[Counter.PENDINGS])]
+    rows = np.flatnonzero((pendings["ending"] == Ending.OPEN) & (pendings["expires_at"] != 0))
+    away = homes.elsewhere(pendings["tenant"][rows])
+    if away is not None:
+        rows = rows[~away]
+    expires_at, created_at = pendings["expires_at"][rows], pendings["created_at"][rows]
+    order = np.lexsort((created_at, expires_at))
+    count = len(rows)
+    books.heap[:count, 0], books.heap[:count, 1] = expires_at[order], created_at[order]
+    books.heap[:count, 2] = rows[order]
+    books.heap_at[: len(pendings)] = 0
+    books.heap_at[rows[order]] = 1 + np.arange(count)
+    books.counters[Counter.HEAP] = count

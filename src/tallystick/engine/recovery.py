@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tallystick.engine.deciding import Decider, Judge
 from tallystick.engine.fetch import Fetcher
-from tallystick.engine.homes import homes_of
+from tallystick.engine.homes import homes_of, let_expire
 from tallystick.engine.idindex import IdIndex
 from tallystick.engine.idtail import enter_ids
 from tallystick.engine.snapshots import Keeper
@@ -58,6 +58,8 @@ def recover(
             progress(decider.next_seq - begin, end - begin)
     decider.next_seq = end
     decider.homes = homes_of(bookkeeper, shard)
+    if decider.homes.known:
+        let_expire(bookkeeper, decider.homes)
     if keeper is not None:
         keeper.follow(decider)
     return decider

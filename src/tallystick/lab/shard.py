@@ -49,7 +49,10 @@ class Shard:
         pendings_max: int = 256,
         verdict_of: Callable[[Event], Verdict] | None = None,
         review_timeout: int = REVIEW_TIMEOUT_S,
+        number: int = 0,
     ) -> None:
+        """`number` is the shard's."""
+        self._number = number
         self._accounts_max = accounts_max
         self._window_ids = window_ids
         self._keys_from = keys_from
@@ -65,18 +68,18 @@ class Shard:
 
     def restart(self) -> None:
         """Begin again from the journal."""
-        journal = MemoryJournal(0, self.kept)
+        journal = MemoryJournal(self._number, self.kept)
         key = np.arange(self._keys_from, self._keys_from + 4, dtype="<u8") * np.uint64(0x9E3779B97F4A7C15)
         indexes = [IdIndex(key, self._window_ids), IdIndex(key, self._window_ids)]
         books = Bookkeeper(
             self._accounts_max, key[::-1].copy(), key, indexes[0].current, indexes[1].current, self._pendings_max
         )
-        self.decider = recover(journal, books, indexes[0], indexes[1])
+        self.decider = recover(journal, books, indexes[0], indexes[1], self._number)
         self.decider.review_timeout_s = self._review_timeout
         if self._verdict_of is not None:
             self.decider.screen = self._screen
         self.journal = journal
-        self._writer = Writer(journal, _Silent(), _counted)
+        self._writer = Writer(journal, _Silent(), _counted, self._number)
 
     def _screen(self, work: Batch, now: int) -> None:
         assert self._verdict_of is not None
@@ -90,10 +93,14 @@ class Shard:
         number = self.decider.positions.get(LANE, 0)
         deliveries = [Delivery(commands, LANE, number + at) for at, commands in enumerate(requests, 1)]
         self.draft = self.decider.decide(deliveries, now)
-        self._writer.step(self.draft)
+        self.write(self.draft)
+        return [row for answer in self.draft.answers for row in answer.rows.tolist()]
+
+    def write(self, draft: Draft) -> None:
+        """Write what was decided, or taken in."""
+        self._writer.step(draft)
         while self.decider.transfer_index.step() or self.decider.request_index.step():
             pass
-        return [row for answer in self.draft.answers for row in answer.rows.tolist()]
 
 
 def _counted(count: int) -> bytes:

@@ -128,7 +128,7 @@ class Engine:
         """As the loop of the process: hear what arrived, take what waits, decide. Returns how much it decided."""
         while self._inbox:
             message = wire.decode_inbound(self._inbox.popleft()[1])
-            if not isinstance(message, wire.Doorbell | wire.Placement):
+            if not isinstance(message, wire.Doorbell | wire.Placement | wire.Carriage | wire.StandingQuery):
                 self.put(partial(self._world.post.publish, message.client, reply(self.decider, message)))
         decided = self._loop.step()
         if decided:

@@ -11,6 +11,7 @@ from tallystick.sqlitefiles import translated
 
 FILE_MODE = 0o600
 WAIT_S = 5.0
+ROWS_AT_ONCE = 1_000
 _TABLE = """
 CREATE TABLE IF NOT EXISTS texts (
     tenant BLOB NOT NULL,       -- 8 bytes
@@ -55,6 +56,21 @@ class SqliteTexts:
                 "SELECT count(*) FROM texts WHERE tenant = ? AND person = ?", (_bytes(tenant), person)
             ).fetchone()
         return int(count)
+
+    def of_tenant(self, tenant: int) -> Iterator[list[Row]]:
+        """All of a tenant's rows, some at a time. Raises `Unavailable`, `Corrupt`."""
+        after = b""
+        while True:
+            with self._telling() as connection:
+                found = connection.execute(
+                    "SELECT commitment, person, sealed FROM texts WHERE tenant = ? AND commitment > ? "
+                    "ORDER BY commitment LIMIT ?",
+                    (_bytes(tenant), after, ROWS_AT_ONCE),
+                ).fetchall()
+            if not found:
+                return
+            yield [(tenant, *row) for row in found]
+            after = found[-1][0]
 
     def close(self) -> None:
         with self._lock:

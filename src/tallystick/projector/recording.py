@@ -18,7 +18,7 @@ from tallystick.projector.port import WritableTables
 from tallystick.projector.standing import Slots, Standing, kept
 from tallystick.projector.totals import Totals
 from tallystick.records.commands import AccountFlag, Kind, Opcode
-from tallystick.records.entries import ACCOUNT_WORK, CONTROL_WORK, WORK
+from tallystick.records.entries import ACCOUNT_WORK, CARRIED, CONTROL_WORK, WORK
 from tallystick.statuses import STORED_MASK
 
 
@@ -37,7 +37,8 @@ class Recorder:
         Returns that of the last one among them. After any error, `forget`.
         """
         work = entries.view(WORK)
-        times = work["timestamp"][work["kind"] != Kind.SEAL]
+        # What was carried here tells when it was decided in the shard it comes from.
+        times = work["timestamp"][(work["kind"] != Kind.SEAL) & (work["version"] != CARRIED)]
         if len(times) and (int(times[0]) <= decided_at or (times[1:] <= times[:-1]).any()):
             raise Corrupt(f"timestamps do not increase from entry {work['seq'][0]} on")
         self._open(work)

@@ -22,7 +22,7 @@ from tallystick.records.commands import COMMAND, COMMAND_SIZE, COMMANDS_MAX, Kin
 from tallystick.records.commands import VERSION as COMMAND_VERSION
 from tallystick.records.details import DETAILS, DETAILS_SIZE
 from tallystick.records.details import VERSION as DETAILS_VERSION
-from tallystick.records.entries import ENTRY, ENTRY_SIZE, LEAF_SIZE
+from tallystick.records.entries import CARRIED, ENTRY, ENTRY_SIZE, LEAF_SIZE
 from tallystick.records.entries import VERSION as ENTRY_VERSION
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
@@ -229,7 +229,7 @@ _COMMANDS_LEGAL = {
     "kind": frozenset({Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL}),
 }
 _ENTRIES_LEGAL = {
-    "version": frozenset({ENTRY_VERSION}),
+    "version": frozenset({ENTRY_VERSION, CARRIED}),
     "kind": frozenset({Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL, Kind.SEAL, Kind.EXPIRY, Kind.PLACEMENT}),
 }
 _DETAILS_LEGAL = {"version": frozenset({DETAILS_VERSION})}

@@ -18,6 +18,9 @@ LEAF_SIZE = 254
 LENGTH_BYTESWAPPED = 0xFE00
 """254 as compiled code writes it: little-endian FE00 is big-endian 00FE."""
 VERSION = 1
+CARRIED = 2
+"""The version of an entry that was decided in another shard and came along with its tenant (`records.carrying`): it
+tells when it was decided there, so its timestamp is not above those before it here."""
 
 
 def _layout(length: str, event: list[Any] | None) -> np.dtype[np.void]:

@@ -101,7 +101,8 @@ ENTRY_MEANING = {
     "kind": "1 transfer, 2 account, 3 control, 4 seal, 5 expiry (of a pending transfer; its event is a transfer event "
     "with id zero), 6 placement (of the tenant in a shard; its event is a control event whose value is "
     "2 × (shard + 1), and 1 more while the tenant is on its way from there)",
-    "version": "of this layout: 1",
+    "version": "of this layout: 1; 2 is the same, of an entry that was decided in another shard and came along with "
+    "its tenant",
     "shard": "whose journal this is",
     "status": "what was decided: the low 16 bits of the status; 65,535 is created or applied",
     "flag_bits_effective": "the flags that the ledger acted on; the event keeps those asked",

@@ -6,63 +6,13 @@ import msgspec
 import pytest
 
 from tallystick import ids
-from tallystick.client.http import Api
-from tallystick.clock import system_entropy
 from tallystick.compose import directing
-from tallystick.gateway import auth
 from tallystick.lab.instance import Instance, pause
 from tallystick.settings import Settings
+from tests.e2e.shards.platforms import HERE, THERE, Platform
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(300)]
 PATIENCE_S = 60.0
-HERE, THERE = 1, 7
-"""Tenants: that of the instance, which nobody places, and one that is placed in shard 1."""
-
-
-class Platform:
-    """An instance with two shards and a tenant in each."""
-
-    def __init__(self, instance: Instance) -> None:
-        self.instance = instance
-        self.settings = Settings(data=instance.folder, shards=2)
-        self.keys = {HERE: instance.key, THERE: auth.make_key(system_entropy)}
-        auth.add_key(instance.folder / "keys.json", self.keys[THERE], THERE, "there", list(auth.SCOPES), 1)
-
-    def api(self, tenant: int) -> Api:
-        return Api(self.instance.url, self.keys[tenant], wait_s=10.0)
-
-    def open(self, tenant: int) -> None:
-        rows = [{"id": ids.show(number), "ledger": 1, "code": 1, "flags": []} for number in (1, 2)]
-        answer = self.settle(tenant, "/v1/accounts", {"accounts": rows})
-        assert answer.status in (200, 201), answer.body
-
-    def pay(self, tenant: int, number: int, amount: int, key: str | None = None) -> dict[str, str]:
-        body = {
-            "id": ids.show(number),
-            "debit_account_id": ids.show(1),
-            "credit_account_id": ids.show(2),
-            "amount": str(amount),
-            "ledger": 1,
-            "code": 1,
-        }
-        answer = self.settle(tenant, "/v1/transfers", body, key)
-        assert answer.status == 201, answer.body
-        told: dict[str, str] = msgspec.json.decode(answer.body)
-        return told
-
-    def settle(self, tenant: int, path: str, body: object, key: str | None = None):  # type: ignore[no-untyped-def]
-        api = self.api(tenant)
-        try:
-            return self.instance.settle(api, path, body, key)
-        finally:
-            api.close()
-
-    def received(self, tenant: int) -> int:
-        api = self.api(tenant)
-        answer = api.ask("GET", f"/v1/accounts/{ids.show(2)}")
-        api.close()
-        assert answer.status == 200, answer.body
-        return int(msgspec.json.decode(answer.body)["credits_posted"])
 
 
 @pytest.fixture(scope="module")

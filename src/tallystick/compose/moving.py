@@ -1,0 +1,172 @@
+"""A tenant moves to another shard (ADR 0016): fenced where it is, carried entry by entry, compared, admitted.
+
+    directory: on its way ─► old engine: nothing more is decided ─► new engine takes in a copy of every entry
+      ─► both stand the same ─► new engine: it lives here ─► directory: it lives there ─► old engine: it lives there
+
+Each step is durable before the next, and done again it changes nothing; so a move that was cut off anywhere is begun
+again by the same command, and goes on. Until the new engine has taken in that the tenant lives there, the old shard has
+all of it, and the move can be called off by moving it back.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+
+import numpy as np
+
+from tallystick.blockfile.disk import SystemDisk
+from tallystick.compose import directing, shards, texts
+from tallystick.compose.directing import Engine
+from tallystick.compose.journals import Place
+from tallystick.errors import Corrupt, Invalid
+from tallystick.notifier.schema import FILE
+from tallystick.projector import columns
+from tallystick.records import carrying
+from tallystick.records.carrying import Numbering, Rows
+from tallystick.records.commands import COMMANDS_MAX
+from tallystick.records.entries import WORK
+from tallystick.records.placements import Home
+from tallystick.settings import Settings
+from tallystick.sqlitefiles import translated
+
+Progress = Callable[[int, int], None]
+"""Called with how many entries of a journal were looked at, and of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of a move."""
+
+    tenant: int
+    source: int
+    to: int
+    entries: int
+    """Of the tenant, that the new shard has of the old one's."""
+
+
+def move(settings: Settings, tenant: int, to: int, progress: Progress) -> Moved:
+    """Move a tenant; it lives in shard `to` on return, durably. Engines of both shards and of shard 0 must run.
+
+    Raises `Invalid` for what cannot be moved: then nothing has changed. `Unavailable` if an engine is away: then
+    nothing of the tenant may be decided until the same move is done again, or it is moved back. `Corrupt` if the copy
+    stands otherwise than the tenant did.
+    """
+    if settings.services != "files":
+        raise Invalid("TALLY_SERVICES", "a tenant can be moved only where services keep what they have in files")
+    numbers = shards.there(settings.data)
+    if to not in numbers:
+        raise Invalid("shard", f"there is no shard {to}; there are {', '.join(map(str, numbers))}")
+    home = directing.homes(settings).get(tenant, Home(0))
+    source = home.shard
+    with ExitStack() as stack:
+        engines = {number: stack.enter_context(Engine(shards.of(settings, number))) for number in {0, source, to}}
+        if source == to:
+            _call_off(settings, tenant, home, engines[0], engines[to])
+            return Moved(tenant, source, to, 0)
+        old, new, on_way = shards.of(settings, source), shards.of(settings, to), Home(source, moving=True)
+        there = engines[to].standing(tenant)
+        if there.home != Home(to):
+            if there.accounts and there.home != on_way:
+                raise Invalid("shard", f"tenant {tenant} has lived in shard {to} before; move it to another one")
+            _refuse_subscribed(old, tenant)
+            _refuse_imported(old, tenant, progress)
+            engines[to].place(tenant, on_way)
+            engines[0].place(tenant, on_way)
+            engines[source].place(tenant, on_way)
+            count = _carry(old, new, tenant, engines[to], progress)
+            stands, copied = engines[source].standing(tenant), engines[to].standing(tenant)
+            if stands.digest != copied.digest:
+                raise Corrupt(f"tenant {tenant} stands otherwise in shard {to} than in shard {source}; move it back")
+            texts.copy(old, new, tenant)
+            engines[to].place(tenant, Home(to))
+        else:
+            count = 0
+        engines[0].place(tenant, Home(to))
+        engines[source].place(tenant, Home(to))
+    return Moved(tenant, source, to, count)
+
+
+def _call_off(settings: Settings, tenant: int, home: Home, directory: Engine, engine: Engine) -> None:
+    """Let a tenant on its way live where it was; nothing if it lives there. Raises `Invalid` if it arrived already."""
+    if not home.moving:
+        return
+    for each in shards.all_of(settings):
+        if each.shard == home.shard:
+            continue
+        with Engine(each) as other:
+            if other.standing(tenant).home == Home(each.shard):
+                raise Invalid(
+                    "shard", f"tenant {tenant} is in shard {each.shard} already; move it there, to finish that"
+                )
+    engine.place(tenant, Home(home.shard))
+    directory.place(tenant, Home(home.shard))
+
+
+def _refuse_subscribed(settings: Settings, tenant: int) -> None:
+    path = settings.path(*FILE)
+    if not path.exists():
+        return
+    with translated(path, "see `tally doctor`"), closing(sqlite3.connect(path)) as connection:
+        sql = "SELECT count(*) FROM subscriptions WHERE tenant = ?"
+        [count] = connection.execute(sql, (columns.to_signed(tenant),)).fetchone()
+    if count:
+        raise Invalid("tenant", f"{tenant} has {count} webhook subscriptions, which do not move: delete them first")
+
+
+def _refuse_imported(settings: Settings, tenant: int, progress: Progress) -> None:
+    for entries, _ in _of_tenant(settings, tenant, progress):
+        carrying.refuse_imported(entries)
+
+
+def _of_tenant(settings: Settings, tenant: int, progress: Progress) -> Iterator[tuple[Rows, Rows]]:
+    """Entries (`WORK`) and details of the tenant, block by block as they are durable now."""
+    reader = Place.of(settings).reader(SystemDisk())
+    try:
+        end = reader.end()
+        for block in reader.read(0) if end else ():
+            if block.header.first >= end:
+                break
+            entries = block.entries.view(WORK)
+            chosen = carrying.of_tenant(entries, tenant)
+            if chosen.any():
+                yield entries[chosen], block.details[chosen]
+            progress(min(block.header.next, end), end)
+    finally:
+        reader.close()
+
+
+def _carry(old: Settings, new: Settings, tenant: int, engine: Engine, progress: Progress) -> int:
+    """Have the new engine take in what it lacks of the tenant's entries; returns how many there are in all."""
+    there = [entries["seq"].copy() for entries, _ in _of_tenant(new, tenant, progress)]
+    carried = np.concatenate(there) if there else np.empty(0, "<u8")
+    numbering = Numbering()
+    waiting: list[tuple[Rows, Rows]] = []
+    size = 0
+
+    def send() -> None:
+        nonlocal waiting, size
+        entries = np.concatenate([each for each, _ in waiting])
+        details = np.concatenate([each for _, each in waiting])
+        for some, private in carrying.blocks(entries, details):
+            seqs = some["seq"].copy()
+            first = engine.carry(tenant, *carrying.numbered(some, private, numbering))
+            numbering.note(seqs, first + np.arange(len(seqs), dtype="<u8"))
+        waiting, size = [], 0
+
+    for entries, details in _of_tenant(old, tenant, progress):
+        known = min(len(carried) - numbering.count, len(entries)) if not waiting else 0
+        if known:
+            seqs = entries["seq"][:known].copy()
+            numbering.note(seqs, carried[numbering.count : numbering.count + known])
+            entries, details = entries[known:], details[known:]
+        if len(entries):
+            waiting.append((entries, details))
+            size += len(entries)
+        if size >= COMMANDS_MAX:
+            send()
+    if waiting:
+        send()
+    if numbering.count < len(carried):
+        raise Corrupt(f"shard {new.shard} has more entries of tenant {tenant} than shard {old.shard} ever had")
+    return numbering.count

@@ -1,0 +1,206 @@
+"""A tenant moves from shard to shard, with all that was decided; and whatever cuts the move off, it is in one place."""
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from tallystick import ids
+from tallystick.clock import system_entropy
+from tallystick.compose import checking, directing, moving, rebuild
+from tallystick.compose import shards as shards_of
+from tallystick.errors import Invalid, Unavailable
+from tallystick.gateway import auth
+from tallystick.gateway.sharding import RECHECK_S
+from tallystick.lab.instance import Instance, pause
+from tests.e2e.shards.platforms import Platform
+
+pytestmark = [pytest.mark.service, pytest.mark.timeout(400)]
+PATIENCE_S = 60.0
+
+
+class Tenants(Platform):
+    """Two shards, and tenants that are made as they are needed."""
+
+    def new(self, tenant: int) -> None:
+        self.keys[tenant] = auth.make_key(system_entropy)
+        auth.add_key(self.instance.folder / "keys.json", self.keys[tenant], tenant, f"t{tenant}", list(auth.SCOPES), 1)
+        pause(2 * auth.RECHECK_S)
+        self.open(tenant)
+
+    def ask(self, tenant: int, method: str, path: str, body: object = None, key: str = "") -> tuple[int, Any]:
+        api = self.api(tenant)
+        headers = {"idempotency-key": key or system_entropy(16).hex()} if method == "POST" else {}
+        answer = api.ask(method, path, msgspec.json.encode(body) if body is not None else b"", headers)
+        api.close()
+        return answer.status, msgspec.json.decode(answer.body) if answer.body else None
+
+    def balances(self, tenant: int) -> list[Any]:
+        return [self.ask(tenant, "GET", f"/v1/accounts/{ids.show(number)}") for number in (1, 2)]
+
+    def move(self, tenant: int, to: int) -> moving.Moved:
+        done = moving.move(self.settings, tenant, to, lambda done, total: None)
+        pause(2 * RECHECK_S)  # gateways read the directory so often
+        return done
+
+    def wait_statement(self, tenant: int, lines: int) -> list[Any]:
+        for _ in range(600):
+            status, told = self.ask(tenant, "GET", f"/v1/accounts/{ids.show(2)}/statement")
+            if status == 200 and len(told["lines"]) >= lines:
+                return [(line["timestamp"], line["type"]) for line in told["lines"]]
+            pause(0.1)
+        raise AssertionError((status, told))
+
+
+@pytest.fixture(scope="module")
+def tenants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenants]:
+    with Instance(
+        tmp_path_factory.mktemp("platform") / "data", settings={"shards": 2, "accounts_max": 100_000}
+    ) as instance:
+        made = Tenants(instance)
+        made.open(1)
+        yield made
+
+
+def transfer(number: int, amount: int, **more: object) -> dict[str, object]:
+    body = {"debit_account_id": ids.show(1), "credit_account_id": ids.show(2), "ledger": 1, "code": 1}
+    return {**body, "id": ids.show(number), "amount": str(amount), **more}
+
+
+def test_what_was_decided_before_a_move_stays_decided_after_it(tenants: Tenants) -> None:
+    tenants.new(20)
+    paid = transfer(1, 5)
+    key = ids.show(0xAAAA)
+    first = tenants.ask(20, "POST", "/v1/transfers", paid, key)
+    assert first[0] == 201
+    assert tenants.ask(20, "POST", "/v1/transfers", transfer(2, 7, flags=["pending"], timeout=3600))[0] == 201
+    assert tenants.ask(20, "POST", "/v1/transfers", transfer(3, 2, flags=["pending"]))[0] == 201
+    posting = {"id": ids.show(4), "pending_id": ids.show(3), "amount": "1", "flags": ["post_pending_transfer"]}
+    assert tenants.ask(20, "POST", "/v1/transfers", posting)[0] == 201
+    frozen, _ = tenants.ask(
+        20, "POST", f"/v1/accounts/{ids.show(2)}/freeze", {"side": "debits", "reason": 3, "actor": ids.show(77)}
+    )
+    assert frozen == 200
+    refused = transfer(5, 1, debit_account_id=ids.show(2), credit_account_id=ids.show(1))
+    refusal_key = ids.show(0xAAAB)
+    refusal = tenants.ask(20, "POST", "/v1/transfers", refused, refusal_key)
+    assert refusal[0] == 422
+    before, lines = tenants.balances(20), tenants.wait_statement(20, 3)
+
+    done = tenants.move(20, 1)
+
+    assert (done.source, done.to) == (0, 1)
+    assert tenants.balances(20) == before
+    assert tenants.ask(20, "POST", "/v1/transfers", paid, key)[1] == first[1]
+    again = tenants.ask(20, "POST", "/v1/transfers", refused, refusal_key)
+    assert (again[0], again[1]["outcome"], again[1]["timestamp"]) == (
+        422,
+        refusal[1]["outcome"],
+        refusal[1]["timestamp"],
+    )
+    spent = tenants.ask(20, "POST", "/v1/transfers", transfer(1, 6))
+    assert (spent[0], spent[1]["outcome"]) == (422, "exists_with_different_amount")
+    assert tenants.wait_statement(20, len(lines)) == lines
+    posting = {"id": ids.show(6), "pending_id": ids.show(2), "amount": "7", "flags": ["post_pending_transfer"]}
+    assert tenants.ask(20, "POST", "/v1/transfers", posting)[0] == 201
+    twice = {"id": ids.show(7), "pending_id": ids.show(3), "amount": "0", "flags": ["void_pending_transfer"]}
+    assert tenants.ask(20, "POST", "/v1/transfers", twice)[1]["outcome"] == "pending_transfer_already_posted"
+    assert int(tenants.balances(20)[1][1]["credits_posted"]) == int(before[1][1]["credits_posted"]) + 7
+    with pytest.raises(Invalid, match="has lived in shard 0 before"):
+        tenants.move(20, 0)
+
+
+def test_a_pending_transfer_expires_once_and_where_the_tenant_is(tenants: Tenants) -> None:
+    tenants.new(21)
+    assert tenants.ask(21, "POST", "/v1/transfers", transfer(1, 7, flags=["pending"], timeout=4))[0] == 201
+    tenants.move(21, 1)
+    for _ in range(600):
+        if tenants.balances(21)[1][1]["credits_pending"] == "0":
+            break
+        pause(0.1)
+    assert tenants.balances(21)[1][1]["credits_pending"] == "0"
+    pause(0.5)
+    assert [expiries(tenants, number, 21) for number in (0, 1)] == [0, 1]
+
+
+STEPS = 10
+"""What a move tells and asks engines."""
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_a_move_that_is_cut_off_anywhere_leaves_the_tenant_in_one_place_and_goes_on(
+    tenants: Tenants, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    tenant = 30 + step
+    tenants.new(tenant)
+    paid, key = transfer(1, 5), ids.show(0xBBBB00 + step)
+    first = tenants.ask(tenant, "POST", "/v1/transfers", paid, key)
+    before = tenants.balances(tenant)
+    taken = 0
+    ask = directing.Engine._ask
+
+    def cut(engine: directing.Engine, message: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        if taken > step:
+            raise Unavailable("cut off")
+        return ask(engine, message)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(directing.Engine, "_ask", cut)
+        with pytest.raises(Unavailable, match="cut off"):
+            tenants.move(tenant, 1)
+    status, _ = tenants.ask(tenant, "POST", "/v1/transfers", transfer(2, 1), ids.show(0xCCCC00 + step))
+    assert status in (201, 503)
+    tenants.move(tenant, 1)
+    assert tenants.ask(tenant, "POST", "/v1/transfers", paid, key)[1] == first[1]
+    assert tenants.ask(tenant, "POST", "/v1/transfers", transfer(2, 1), ids.show(0xCCCC00 + step))[0] == 201
+    assert int(tenants.balances(tenant)[1][1]["credits_posted"]) == int(before[1][1]["credits_posted"]) + 1
+
+
+def test_a_move_that_was_cut_off_can_be_called_off(tenants: Tenants, monkeypatch: pytest.MonkeyPatch) -> None:
+    tenants.new(50)
+    before = tenants.balances(50)
+    with monkeypatch.context() as patched:
+        patched.setattr(moving, "_carry", lambda *_: (_ for _ in ()).throw(Unavailable("cut off")))
+        with pytest.raises(Unavailable):
+            tenants.move(50, 1)
+    assert tenants.ask(50, "POST", "/v1/transfers", transfer(1, 1))[0] == 503
+    tenants.move(50, 0)
+    assert tenants.balances(50) == before
+    assert tenants.ask(50, "POST", "/v1/transfers", transfer(1, 1))[0] == 201
+    tenants.move(50, 1)
+    assert tenants.ask(50, "POST", "/v1/transfers", transfer(2, 1))[0] == 201
+
+
+def test_after_moves_and_kills_both_journals_make_the_books_that_the_engines_have(tenants: Tenants) -> None:
+    for name in ("engine", "engine@1"):
+        os.kill(tenants.instance.pid(name), signal.SIGKILL)
+    tenants.instance.wait_ready(PATIENCE_S)
+    assert tenants.ask(30, "POST", "/v1/transfers", transfer(9, 1))[0] == 201  # it lives where it was moved
+    found = checking.check(tenants.settings, lambda done, total: None)
+    assert (found.faults, found.notes) == ([], [])
+    assert 30 in checking.listed(tenants.settings)[1].tenants
+    tenants.instance.stop()
+    for number in (0, 1):
+        found = rebuild.verify(shards_of.of(tenants.settings, number), lambda done, total: None)
+        assert found.difference is None
+
+
+def expiries(tenants: Tenants, number: int, tenant: int) -> int:
+    """How many entries of a journal say that a pending transfer of the tenant expired."""
+    from tallystick.blockfile.disk import SystemDisk
+    from tallystick.compose.journals import Place
+    from tallystick.records.commands import Kind
+    from tallystick.records.entries import WORK
+
+    reader = Place.of(shards_of.of(tenants.settings, number)).reader(SystemDisk())
+    found = 0
+    for block in reader.read(0):
+        rows = block.entries.view(WORK)
+        found += int(((rows["tenant"] == tenant) & (rows["kind"] == Kind.EXPIRY)).sum())
+    reader.close()
+    return found
