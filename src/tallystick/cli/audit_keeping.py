@@ -41,6 +41,7 @@ def export(
     region: Annotated[str, typer.Option("--region", envvar="AWS_REGION", help="As the store calls it.")] = "us-east-1",
     log: Log = "ledger",
     data: options.Data = None,
+    shard: options.Shard = None,
     as_json: options.Json = False,
 ) -> int:
     """Write a log of this machine as static files (c2sp.org/tlog-tiles), for a mirror, an object store or a judge.
@@ -57,7 +58,7 @@ def export(
     from tallystick.auditor.export import export as write
     from tallystick.compose.exporting import place
 
-    settings = options.settings(data=data)
+    settings = options.settings(data=data, shard=shard)
     to = place(where, endpoint, access_key, secret_file.read_text().strip() if secret_file else secret, region)
     with progress_bar("tiles written") as progress:
         checkpoint = write(_opened(settings, log), to, progress)
@@ -69,7 +70,9 @@ def export(
 
 
 @app.command("policy", epilog=EPILOG)
-def show_policy(log: Log = "ledger", data: options.Data = None, as_json: options.Json = False) -> int:
+def show_policy(
+    log: Log = "ledger", data: options.Data = None, shard: options.Shard = None, as_json: options.Json = False
+) -> int:
     """Print the policy that believes this machine's log alone. Hand it out; add witnesses by hand.
 
     **Examples**
@@ -78,7 +81,7 @@ def show_policy(log: Log = "ledger", data: options.Data = None, as_json: options
     """
     from tallystick.errors import Unavailable
 
-    keys = _keys(data, log)
+    keys = _keys(data, shard, log)
     if not keys:  # such a policy would believe nobody
         raise Unavailable("no keys yet: start `tally up`, or wait until its signer has made them")
     if as_json:
@@ -89,18 +92,22 @@ def show_policy(log: Log = "ledger", data: options.Data = None, as_json: options
 
 
 @app.command("keys", epilog=EPILOG)
-def keys(log: Log = "ledger", data: options.Data = None, as_json: options.Json = False) -> int:
+def keys(
+    log: Log = "ledger", data: options.Data = None, shard: options.Shard = None, as_json: options.Json = False
+) -> int:
     """List the keys that sign this machine's log: public halves only.
 
     **Examples**
 
     - `tally audit keys`
     """
-    return _show_keys(_keys(data, log), as_json)
+    return _show_keys(_keys(data, shard, log), as_json)
 
 
 @app.command("rotate", epilog=EPILOG)
-def rotate(log: Log = "ledger", data: options.Data = None, as_json: options.Json = False) -> int:
+def rotate(
+    log: Log = "ledger", data: options.Data = None, shard: options.Shard = None, as_json: options.Json = False
+) -> int:
     """Add a pair of keys. Old and new sign every checkpoint from now on: hand out the new policy, then `retire`.
 
     **Examples**
@@ -111,11 +118,11 @@ def rotate(log: Log = "ledger", data: options.Data = None, as_json: options.Json
     from tallystick.compose.acting import note_command
     from tallystick.signer import keyfile
 
-    settings = options.settings(data=data)
+    settings = options.settings(data=data, shard=shard)
     origin = settings.log_origin_of(log)
     note_command(settings, "signer_rotate", origin)
-    keyfile.rotate(_key_path(data, log), origin, system_entropy)
-    return _show_keys(_keys(data, log), as_json)
+    keyfile.rotate(_key_path(data, shard, log), origin, system_entropy)
+    return _show_keys(_keys(data, shard, log), as_json)
 
 
 @app.command("retire", epilog=EPILOG)
@@ -123,6 +130,7 @@ def retire(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="8 hex digits, as `tally audit keys` shows.")],
     log: Log = "ledger",
     data: options.Data = None,
+    shard: options.Shard = None,
     as_json: options.Json = False,
 ) -> int:
     """Let one key sign no more. Checkpoints it signed stay valid for those who believe it.
@@ -134,10 +142,10 @@ def retire(
     from tallystick.compose.acting import note_command
     from tallystick.signer import keyfile
 
-    settings = options.settings(data=data)
+    settings = options.settings(data=data, shard=shard)
     note_command(settings, "signer_retire", settings.log_origin_of(log), {"key_id": key_id})
-    keyfile.retire(_key_path(data, log), key_id)
-    return _show_keys(_keys(data, log), as_json)
+    keyfile.retire(_key_path(data, shard, log), key_id)
+    return _show_keys(_keys(data, shard, log), as_json)
 
 
 @app.command("acts", epilog=EPILOG)
@@ -145,6 +153,7 @@ def acts(
     log: Annotated[str, typer.Argument(metavar="access|control", help="Who read what, or who changed what.")],
     after: Annotated[int, typer.Option("--from", min=0, metavar="N", help="Show acts from number N on.")] = 0,
     data: options.Data = None,
+    shard: options.Shard = None,
     as_json: options.Json = False,
 ) -> int:
     """Show a log of acts of this machine, each held against its tree: what was changed there is named.
@@ -170,7 +179,7 @@ def acts(
 
     if log not in LOGS:
         raise Invalid("log", f"the logs of acts are {' and '.join(LOGS)}")
-    settings = options.settings(data=data)
+    settings = options.settings(data=data, shard=shard)
     reader = open_act_log(settings, log)
 
     def read(tile: Tile) -> bytes:
@@ -196,7 +205,7 @@ def acts(
 
 
 @app.command("reconcile", epilog=EPILOG)
-def reconcile(data: options.Data = None, as_json: options.Json = False) -> int:
+def reconcile(data: options.Data = None, shard: options.Shard = None, as_json: options.Json = False) -> int:
     """Hold journal, tree, archive and projection of this machine against each other. Beside all that runs.
 
     Every entry is hashed up to the signed root, the archive must be of this journal, and each row and line of the
@@ -208,7 +217,7 @@ def reconcile(data: options.Data = None, as_json: options.Json = False) -> int:
     """
     from tallystick.compose import reconcile as compose
 
-    settings = options.settings(data=data)
+    settings = options.settings(data=data, shard=shard)
     with progress_bar("entries and tiles") as progress:
         found: dict[str, str | None] = {"tree": compose.tree_difference(settings, progress)}
     found["archive"] = compose.archive_difference(settings)
@@ -229,6 +238,7 @@ def anchor(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to keep it: best not on this machine.")],
     log: Log = "ledger",
     data: options.Data = None,
+    shard: options.Shard = None,
     as_json: options.Json = False,
 ) -> int:
     """Have a stranger's clock stamp the checkpoint of now (RFC 3161); once a day, from cron or a timer.
@@ -244,7 +254,7 @@ def anchor(
     from tallystick.tlog.checkpoints import parse_checkpoint
     from tallystick.tlog.notes import parse_note
 
-    settings = options.settings(data=data)
+    settings = options.settings(data=data, shard=shard)
     checkpoint = _opened(settings, log).checkpoint()
     if checkpoint is None:
         raise Unavailable("no checkpoint is published yet: start `tally up`, or wait a second")
@@ -262,6 +272,7 @@ def erase(
     person: Annotated[str, typer.Argument(metavar="PERSON", help="The opaque id, as `metadata_person` gave it.")],
     tenant: Annotated[int, typer.Option(min=1, help="Whose person it is.")],
     data: options.Data = None,
+    shard: options.Shard = None,
     as_json: options.Json = False,
 ) -> int:
     """Erase all text that came with a person's payments: destroys their key, for good. Cannot be taken back.
@@ -281,7 +292,7 @@ def erase(
     from tallystick.metadata.fields import check_person
 
     check_person(person, "person")
-    settings = options.settings(data=data)
+    settings = options.settings(data=data, shard=shard)
     target = f"person:{sha256(f'{tenant}/{person}'.encode()).hexdigest()}"
     note_command(settings, "erase", target, {"tenant": str(tenant)})
     with closing(open_texts(settings)) as texts:
@@ -301,6 +312,7 @@ def details(
     seq: Annotated[int, typer.Argument(min=0, metavar="SEQ", help="Number of an entry; its whole block is written.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to; must not exist.")],
     data: options.Data = None,
+    shard: options.Shard = None,
     as_json: options.Json = False,
 ) -> int:
     """Write the private details of the block that holds an entry, for an authority, with the receipt of its seal.
@@ -319,7 +331,7 @@ def details(
     from tallystick.compose.disclosing import block_of
     from tallystick.records import disclosures, openings
 
-    settings = options.settings(data=data)
+    settings = options.settings(data=data, shard=shard)
     block = block_of(settings, seq)
     receipt = open_log(settings).receipt(block.header.next - 1, openings.pack)
     note_command(settings, "details", str(block.header.first))
@@ -333,11 +345,11 @@ def details(
     return Exit.DONE
 
 
-def _key_path(data: Path | None, log: str) -> Path:
+def _key_path(data: Path | None, shard: int | None, log: str) -> Path:
     from tallystick.compose.signer import KEYS, folder_of
 
     _check_known(log)
-    return folder_of(options.settings(data=data), log) / KEYS
+    return folder_of(options.settings(data=data, shard=shard), log) / KEYS
 
 
 def _opened(settings: "Settings", log: str) -> "LogReader":
@@ -356,12 +368,12 @@ def _check_known(log: str) -> None:
         raise Invalid("log", f"the logs are {', '.join((LEDGER, *LOGS))}")
 
 
-def _keys(data: Path | None, log: str) -> list[dict[str, str]]:
+def _keys(data: Path | None, shard: int | None, log: str) -> list[dict[str, str]]:
     from tallystick.signer import keyfile
 
     return [
         {"key_id": key.verifier.key_id.hex(), "kind": key.kind.name.lower(), "vkey": key.verifier.vkey}
-        for key in keyfile.read(_key_path(data, log))
+        for key in keyfile.read(_key_path(data, shard, log))
     ]
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def backup(
     to: Annotated[Path, typer.Argument(metavar="TO", help="Folder of the backup: new, or that of an earlier one.")],
     data: options.Data = None,
+    shard: options.Shard = None,
     to_move: Annotated[
         bool,
         typer.Option(
@@ -50,7 +51,7 @@ def backup(
     from tallystick.compose import backup as compose
     from tallystick.compose import services
 
-    settings = options.settings(data=data)
+    settings = options.settings(data=data, shard=shard)
     with byte_bar("copying", as_json) as progress:
         made = compose.make(settings, to, to_move, progress, mb_s * 1e6)
     told = {**_told(made.manifest), "copied_bytes": made.copied_bytes, "kept_bytes": made.kept_bytes, "backup": str(to)}

@@ -7,7 +7,7 @@ from tallystick.cli import options
 from tallystick.cli.exits import Exit
 
 
-def doctor(data: options.Data = None, as_json: options.Json = False) -> int:
+def doctor(data: options.Data = None, shard: options.Shard = None, as_json: options.Json = False) -> int:
     """Look at versions, limits, memory, disk, clock, journal, keys, ports, processes and followers; say what to fix.
 
     Safe beside a running platform: it takes no lock, changes nothing, and needs no API key. `fix` is what does not
@@ -22,7 +22,7 @@ def doctor(data: options.Data = None, as_json: options.Json = False) -> int:
     from tallystick.compose import doctor as compose
     from tallystick.doctor.finding import Level
 
-    findings = compose.examine(options.settings(data=data))
+    findings = compose.examine(options.settings(data=data, shard=shard))
     to_fix = sum(finding.level is Level.FIX for finding in findings)
     to_look = sum(finding.level is Level.LOOK for finding in findings)
     if as_json:

@@ -24,6 +24,7 @@ def rebuild(
     verify: Annotated[
         bool, typer.Option("--verify", help="Change nothing; compare with a rebuild from entry 0.")
     ] = False,
+    shard: options.Shard = None,
     as_json: options.Json = False,
 ) -> int:
     """Make snapshots, id runs and endings anew from the journal, which alone is the truth. The engine must be down.
@@ -42,12 +43,12 @@ def rebuild(
     if folder is not None and str(folder) == PROJECTOR:
         if verify:
             raise Invalid("--verify", "is for the books: `tally reconcile` compares the projection")
-        return _projector(of_projector, as_json)
+        return _projector(of_projector, shard, as_json)
     if of_projector is not None:
         raise Invalid("", f"{folder} cannot be rebuilt apart; there is {PROJECTOR}")
     from tallystick.compose import rebuild as compose
 
-    settings = options.settings(data=folder)
+    settings = options.settings(data=folder, shard=shard)
     with bar("comparing" if verify else "rebuilding", as_json) as progress:
         done = (compose.verify if verify else compose.rebuild)(settings, progress)
     rate = done.entries / done.seconds if done.seconds else 0.0
@@ -75,11 +76,11 @@ def rebuild(
     return Exit.REFUSED if done.difference else Exit.DONE
 
 
-def _projector(folder: Path | None, as_json: bool) -> int:
+def _projector(folder: Path | None, shard: int | None, as_json: bool) -> int:
     from tallystick.compose import reconcile as compose
 
     with bar("rebuilding", as_json) as progress:
-        done = compose.rebuild(options.settings(data=folder), progress)
+        done = compose.rebuild(options.settings(data=folder, shard=shard), progress)
     if as_json:
         sys.stdout.write(json.dumps({"entries": done.entries, "seconds": round(done.seconds, 3)}) + "\n")
     else:

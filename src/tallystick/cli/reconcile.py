@@ -16,6 +16,7 @@ def reconcile(
     folder: Annotated[
         Path | None, typer.Argument(metavar="[FOLDER]", help="Folder of everything that is kept; else TALLY_DATA.")
     ] = None,
+    shard: options.Shard = None,
     as_json: options.Json = False,
 ) -> int:
     """Hold the projection against the journal: every row, every line's number, every balance. Beside all that runs.
@@ -29,7 +30,7 @@ def reconcile(
     """
     from tallystick.compose import reconcile as compose
 
-    settings = options.settings(data=folder)
+    settings = options.settings(data=folder, shard=shard)
     with bar("reconciling", as_json) as progress:
         done = compose.reconcile(settings, progress)
     if as_json:

@@ -18,6 +18,7 @@ def tail(
     position: Annotated[int | None, typer.Option("--from", min=0, help="Begin at this position instead.")] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for more, until Ctrl-C.")] = True,
     tenant: Annotated[int | None, typer.Option(min=1, help="Only this tenant's entries.")] = None,
+    shard: options.Shard = None,
     as_json: options.Json = False,
 ) -> int:
     """Show what is decided, as soon as it is durable. Reads the journal's files and nothing else; takes no lock.
@@ -29,7 +30,7 @@ def tail(
     """
     from tallystick.compose import tailing
 
-    settings = options.settings(data=folder)
+    settings = options.settings(data=folder, shard=shard)
     try:
         for line in tailing.lines(settings, count, position, follow, tenant, as_json):
             sys.stdout.write(line + "\n")
