@@ -36,8 +36,8 @@ from tallystick.gateway.auth import Keys
 from tallystick.gateway.calls import Service
 from tallystick.gateway.connections import CONNECTIONS_MAX, Connections
 from tallystick.gateway.logpages import LogPages
-from tallystick.gateway.metrics import Metrics
-from tallystick.gateway.platform import Platform, ProcessSeen
+from tallystick.gateway.metrics import Metrics, ScrubSeen
+from tallystick.gateway.platform import Platform, ProcessSeen, of_shards
 from tallystick.gateway.requests import Requests, tallies_of
 from tallystick.gateway.sharding import Shards
 from tallystick.inquiries.gatewayend import InquiryEnd
@@ -96,6 +96,7 @@ async def _run(settings: Settings) -> None:
     every += [back.service for back in backs]
     if len(backs) > 1:
         metrics.undecided = partial(tallies_of, [back.requests for back in backs])
+        _measure_all(settings, metrics, clock)
     placed = Shards(every, directory.path(settings.data)) if len(every) > 1 else None
     app = App(every[0], Keys(settings.keys_path), entropy, placed)
     connections = Connections(app, clock, settings.body_bytes_max)
@@ -120,6 +121,21 @@ async def _run(settings: Settings) -> None:
             await back.close()
         acts.close()
         said.close()
+
+
+def _measure_all(settings: Settings, metrics: Metrics, clock: SystemClock) -> None:
+    """Show all shards in the metrics; of their scrubs the one that is worst off: damaged, or longest ago."""
+    every = [shards.of(settings, number) for number in range(settings.shards)]
+    supervised: list[Callable[[], Sequence[ProcessSeen]]] = [partial(_processes, settings), *[list] * len(every)]
+    platforms = [Platform(each.path("run"), clock, seen) for each, seen in zip(every, supervised, strict=False)]
+    metrics.platform = partial(of_shards, platforms)
+    disk = SystemDisk()
+
+    def worst() -> ScrubSeen:
+        found = [scrub.seen(disk, each.path("engine")) for each in every]
+        return min(found, key=lambda seen: (not seen.damaged, seen.completed_at_ns))
+
+    metrics.scrub = worst
 
 
 @dataclass(frozen=True, slots=True)

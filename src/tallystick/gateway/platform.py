@@ -83,6 +83,17 @@ class Platform:
         yield from (up, starts)
 
 
+def of_shards(platforms: Sequence[Platform]) -> Iterator[Metric]:
+    """What stands in the folders of all shards, by number, each with its number for a label; processes need none."""
+    merged: dict[str, Metric] = {}
+    for number, platform in enumerate(platforms):
+        for metric in platform.metrics():
+            into = merged.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+            own = {} if metric.name.startswith("tally_process_") else {"shard": str(number)}
+            into.samples += [sample._replace(labels={**sample.labels, **own}) for sample in metric.samples]
+    yield from merged.values()
+
+
 def shown(counted: Counted) -> Metric:
     """A family of a measures file as Prometheus takes it."""
     family, values = counted.family, counted.values

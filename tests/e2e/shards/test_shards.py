@@ -7,7 +7,7 @@ import pytest
 
 from tallystick import ids
 from tallystick.compose import directing
-from tallystick.lab.instance import Instance, pause
+from tallystick.lab.instance import Instance, pause, tally
 from tallystick.settings import Settings
 from tests.e2e.shards.platforms import HERE, THERE, Platform
 
@@ -121,3 +121,36 @@ def tenants_in(settings: Settings, number: int) -> set[int]:
         found |= set(rows["tenant"][rows["kind"] == Kind.ACCOUNT].tolist())
     reader.close()
     return found
+
+
+def test_metrics_tell_shards_apart(platform: Platform) -> None:
+    api = platform.api(HERE)
+    told = api.ask("GET", "/metrics").body.decode()
+    api.close()
+    for number in (0, 1):
+        assert re.search(rf'^tally_engine_next_seq{{shard="{number}"}} [1-9]', told, re.MULTILINE)
+        assert f'tally_follower_lag_entries{{follower="projector",shard="{number}"}}' in told
+    assert 'tally_process_up{process="engine@1"} 1.0' in told
+
+
+def test_a_position_of_another_shard_keeps_no_read_waiting(platform: Platform) -> None:
+    api = platform.api(THERE)
+    answer = api.ask("GET", f"/v1/accounts/{ids.show(2)}/statement", headers={"tally-position": "999999999"})
+    api.close()
+    assert answer.status == 200
+
+
+def test_tools_read_one_shard_or_all(platform: Platform) -> None:
+    data = str(platform.settings.data)
+
+    def told(*words: str) -> list[Any]:
+        done = subprocess.run([*tally(*words), "--json"], capture_output=True, text=True, timeout=100, check=True)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    [[zero, one]] = told("shard", "list", "--data", data)
+    assert (zero["tenants"], one["tenants"]) == ([], [THERE])
+    lines = told("tail", data, "--shard", "1", "--from", "0", "--no-follow")
+    assert {line["tenant"] for line in lines} == {str(THERE)}
+    assert lines[0]["kind"] == "placement"
+    [found] = told("shard", "check", "--data", data)
+    assert (found["faults"], found["tenants"]) == ([], 2)

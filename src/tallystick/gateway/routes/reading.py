@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+from msgspec import structs
+
 from tallystick import ids
 from tallystick.acts.port import ACCESS
 from tallystick.errors import Invalid
@@ -151,6 +153,8 @@ def _asked(call: Call, known: dict[str, tuple[str, _Read, str]]) -> dict[str, An
 
 async def _answer(call: Call, operation: str, asked: Asked, path: str, media: str = JSON) -> Answer:
     """What the projector says, with `Tally-Position`, and `Link` to the next page."""
+    if len(call.service.all) > 1 and asked.position > call.service.link.position:
+        asked = await _of_this_shard(call, asked)
     told = await call.service.followers[FOLLOWER].ask(operation, call.principal.tenant, reads.encode(asked))
     read = reads.decode_read(told)
     headers: tuple[tuple[str, str], ...] = (("tally-position", str(read.position)),)
@@ -159,6 +163,16 @@ async def _answer(call: Call, operation: str, asked: Asked, path: str, media: st
         query["cursor"] = read.cursor
         headers += (("link", f'<{path}?{urlencode(query)}>; rel="next"'),)
     return 200, _MEDIA[media], headers, read.body
+
+
+async def _of_this_shard(call: Call, asked: Asked) -> Asked:
+    """The question, of a position that there is: one past the journal's end was told where the tenant lived before.
+
+    Raises `Unavailable` if the engine does not tell where that end is.
+    """
+    link = call.service.link
+    await link.positions()
+    return structs.replace(asked, position=min(asked.position, link.position))
 
 
 def _account_id(call: Call) -> bytes:
