@@ -1,6 +1,10 @@
 """Several shards behind one gateway, as real processes: tenants live apart, and fall apart."""
 
+import json
+import re
+import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
