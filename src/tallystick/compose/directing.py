@@ -114,6 +114,10 @@ def add(settings: Settings, tenant: int, number: int | None = None) -> int:
         number = emptiest(settings)
     if number not in numbers:
         raise Invalid("shard", f"there is no shard {number}; there are {', '.join(map(str, numbers))}")
+    if number != 0:  # asked before anything is told, or shard `number` would believe what shard 0 refuses
+        with Engine(settings) as engine:
+            if there is None and engine.standing(tenant).accounts:
+                raise Invalid("tenant", f"{tenant} has accounts in shard 0; `tally shard move` takes them along")
     for each in dict.fromkeys((number, 0)):
         with Engine(shards.of(settings, each)) as engine:
             engine.place(tenant, Home(number))

@@ -65,8 +65,10 @@ def move(settings: Settings, tenant: int, to: int, progress: Progress) -> Moved:
             _call_off(settings, tenant, home, engines[0], engines[to])
             return Moved(tenant, source, to, 0)
         old, new, on_way = shards.of(settings, source), shards.of(settings, to), Home(source, moving=True)
-        there = engines[to].standing(tenant)
-        if there.home != Home(to):
+        here, there = engines[source].standing(tenant), engines[to].standing(tenant)
+        # Only a tenant that was fenced where it was, and brought all it had, has arrived.
+        arrived = here.home == on_way and there.home == Home(to) and there.accounts >= here.accounts
+        if not arrived:
             if there.accounts and there.home != on_way:
                 raise Invalid("shard", f"tenant {tenant} has lived in shard {to} before; move it to another one")
             _refuse_subscribed(old, tenant)

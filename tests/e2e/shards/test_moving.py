@@ -16,6 +16,7 @@ from tallystick.errors import Invalid, Unavailable
 from tallystick.gateway import auth
 from tallystick.gateway.sharding import RECHECK_S
 from tallystick.lab.instance import Instance, pause
+from tallystick.records.placements import Home
 from tests.e2e.shards.platforms import Platform
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(400)]
@@ -113,6 +114,18 @@ def test_what_was_decided_before_a_move_stays_decided_after_it(tenants: Tenants)
         tenants.move(20, 0)
 
 
+def test_a_shard_that_was_told_of_a_tenant_too_early_gets_all_of_it(tenants: Tenants) -> None:
+    tenants.new(22)
+    assert tenants.ask(22, "POST", "/v1/transfers", transfer(1, 5))[0] == 201
+    with pytest.raises(Invalid, match="has accounts in shard 0"):
+        directing.add(tenants.settings, 22, 1)
+    with directing.Engine(shards_of.of(tenants.settings, 1)) as engine:
+        engine.place(22, Home(1))
+    before = tenants.balances(22)
+    assert tenants.move(22, 1).entries == 3
+    assert tenants.balances(22) == before
+
+
 def test_a_pending_transfer_expires_once_and_where_the_tenant_is(tenants: Tenants) -> None:
     tenants.new(21)
     assert tenants.ask(21, "POST", "/v1/transfers", transfer(1, 7, flags=["pending"], timeout=4))[0] == 201
@@ -126,7 +139,7 @@ def test_a_pending_transfer_expires_once_and_where_the_tenant_is(tenants: Tenant
     assert [expiries(tenants, number, 21) for number in (0, 1)] == [0, 1]
 
 
-STEPS = 10
+STEPS = 11
 """What a move tells and asks engines."""
 
 
