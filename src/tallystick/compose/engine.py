@@ -252,6 +252,8 @@ class ToldPlacements:
         from tallystick.records.placements import Home
 
         homes = self._decider.homes
+        if isinstance(message, wire.Placement):  # what was said last holds, also of one that is yet to leave
+            self.leaving = [each for each in self.leaving if each[1].tenant != message.tenant]
         if isinstance(message, wire.Placement) and message.moving and homes.here(message.tenant):
             if self._directory is not None:
                 directory.write(self._directory, {**homes.known, message.tenant: Home(message.shard, message.moving)})
