@@ -196,7 +196,7 @@ def test_a_command_of_unknown_kind_or_version_is_refused_with_the_advice_to_upgr
         (176 + 2, b"\0", "kind .* upgrade"),
         (176 + 2, b"{", "kind .* upgrade"),
         (176 + 3, b"\0", "version .* upgrade"),
-        (176 + 256 + 3, b"\2", "version .* upgrade"),
+        (176 + 256 + 3, b"\3", "version .* upgrade"),
         (176 + 512 + 103, b"\0", "version .* upgrade"),
         (176 + 512 + 104 + 103, b"\1", "version .* upgrade"),
     ],
