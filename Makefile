@@ -44,7 +44,7 @@ services: $(READY) ## Install what is missing and start real PostgreSQL, RabbitM
 	@$(BIN)/python -m services start
 
 services-if-possible: $(READY)
-	-@$(BIN)/python -m services start
+	-@$(BIN)/python -m services start postgresql rabbitmq rabbitmq4 kafka
 
 services-stop: $(READY) ## Stop those servers, and no others
 	@$(BIN)/python -m services stop

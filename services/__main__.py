@@ -18,7 +18,7 @@ from services import addresses, kafka, postgresql, rabbitmq
 from services.addresses import Kept
 from services.server import CannotStart, Server, alive, install, kill, pause, stop
 
-SERVERS: Sequence[Server] = (postgresql.SERVER, rabbitmq.SERVER, kafka.SERVER)
+SERVERS: Sequence[Server] = (postgresql.SERVER, rabbitmq.SERVER, rabbitmq.NEWER, kafka.SERVER, kafka.CLUSTER)
 HURTS = ("kill", "pause", "unpause")
 
 
@@ -26,18 +26,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 1 if a server that was asked for is not there."""
     parser = argparse.ArgumentParser(prog="services", description=__doc__)
     parser.add_argument("action", choices=["start", "stop", "status", *HURTS])
-    parser.add_argument("names", nargs="*", help="which servers; default all")
+    parser.add_argument(
+        "names", nargs="*", help=f"which servers; default {' '.join(each.name for each in SERVERS if each.by_default)}"
+    )
     parser.add_argument("--folder", type=Path, default=addresses.default_folder(), help="everything is kept in it")
     asked = parser.parse_args(arguments)
     known = {server.name for server in SERVERS}
     if unknown := set(asked.names) - known:
         parser.error(f"no server {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
-    chosen = [server for server in SERVERS if server.name in asked.names or not asked.names]
-    if asked.action == "start":
-        return start(chosen, asked.folder)
+    named = [server for server in SERVERS if server.name in asked.names]
+    if asked.action == "stop":
+        return stop_all(named or SERVERS, asked.folder)
+    chosen = named or [server for server in SERVERS if server.by_default]
     if asked.action in HURTS:
         return hurt(asked.action, chosen, asked.folder)
-    return stop_all(chosen, asked.folder) if asked.action == "stop" else status(chosen, asked.folder)
+    return start(chosen, asked.folder) if asked.action == "start" else status(chosen, asked.folder)
 
 
 def start(servers: Sequence[Server], folder: Path) -> int:

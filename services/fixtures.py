@@ -17,7 +17,7 @@ import pytest
 
 from services import addresses
 from services.grounds import Network, SmallDisk
-from services.kafka import Kafka
+from services.kafka import Kafka, KafkaCluster
 from services.postgresql import PostgreSQL
 from services.rabbitmq import RabbitMQ
 from services.server import CannotStart, alive, kill
@@ -95,6 +95,18 @@ def rabbitmq_url(services_folder: Path) -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def rabbitmq4_url(services_folder: Path) -> Iterator[str]:
+    """As `rabbitmq_url`, of a 4.0.5."""
+    kept = addresses.read(addresses.default_folder()).get("rabbitmq4")
+    if kept and all(alive(process) for process in kept.processes):
+        yield str(kept.address["url"])
+        return
+    server = _up(lambda: RabbitMQ(services_folder / "rabbitmq4", newer=True), "RabbitMQ 4")
+    yield server.url()
+    server.stop()
+
+
 @pytest.fixture(scope="module")
 def own_kafka(services_folder: Path) -> Iterator[Kafka]:
     """A Kafka that the tests of a module may kill, and start again."""
@@ -104,9 +116,25 @@ def own_kafka(services_folder: Path) -> Iterator[Kafka]:
 
 
 @pytest.fixture(scope="module")
+def kafka_cluster(services_folder: Path) -> Iterator[KafkaCluster]:
+    """Three Kafka brokers that the tests of a module may kill, and start again."""
+    cluster = _up(lambda: KafkaCluster(Path(tempfile.mkdtemp(dir=services_folder))), "Kafka")
+    yield cluster
+    cluster.kill()
+
+
+@pytest.fixture(scope="module")
 def own_rabbitmq(services_folder: Path) -> Iterator[RabbitMQ]:
     """A RabbitMQ that the tests of a module may kill, and start again."""
     server = _up(lambda: RabbitMQ(Path(tempfile.mkdtemp(dir=services_folder))), "RabbitMQ")
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def own_rabbitmq4(services_folder: Path) -> Iterator[RabbitMQ]:
+    """A RabbitMQ 4.0.5 that the tests of a module may kill, and start again."""
+    server = _up(lambda: RabbitMQ(Path(tempfile.mkdtemp(dir=services_folder)), newer=True), "RabbitMQ 4")
     yield server
     server.kill()
 
@@ -133,7 +161,7 @@ def network() -> Iterator[Network]:
         yield network
 
 
-_Broker = TypeVar("_Broker", Kafka, RabbitMQ)
+_Broker = TypeVar("_Broker", Kafka, KafkaCluster, RabbitMQ)
 
 
 def _up(make: Callable[[], _Broker], name: str) -> _Broker:

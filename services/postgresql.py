@@ -231,6 +231,7 @@ class PostgreSQLServer:
     """As `make services` has it."""
 
     name = "postgresql"
+    by_default = True
 
     def packages(self) -> Sequence[str]:
         return [] if programs() or is_installed(PACKAGE) else [PACKAGE]

@@ -1,6 +1,7 @@
 """RabbitMQ as processes of ours: the broker, and the port mapper that Erlang wants beside it.
 
-Debian's commands on PATH switch user and use the system's folders and addresses; the scripts behind them do not.
+The machine's own (3.10.8 on Debian 12), or 4.0.5 in a system of its own (`services.debian13`). Debian's commands on
+PATH switch user and use the system's folders and addresses; the scripts behind them do not.
 """
 
 import os
@@ -10,13 +11,14 @@ import signal
 import ssl
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 import pika
 import pika.exceptions
 
-from services import certificates
+from services import certificates, debian13
 from services.server import (
     CannotStart,
     Process,
@@ -62,12 +64,14 @@ def scripts() -> Path | None:
 class RabbitMQ:
     """One broker in one folder. Not safe for concurrent calls."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises `CannotStart` without the programs."""
-        found = scripts()
+    def __init__(self, folder: Path, newer: bool = False) -> None:
+        """`newer`: the one of Debian 13. Raises `CannotStart` without the programs."""
+        found = debian13.broker_scripts() if newer else scripts()
         if found is None:
-            raise CannotStart(f"RabbitMQ is not installed: apt-get install {PACKAGE}")
+            wish = "python -m services start rabbitmq4, as root" if newer else f"apt-get install {PACKAGE}"
+            raise CannotStart(f"RabbitMQ is not installed: {wish}")
         self.folder = folder
+        self._newer = newer
         self.log = folder / "rabbitmq.log"
         self.authority = folder / "tls" / "ca.crt"
         self.port = 0
@@ -110,10 +114,10 @@ class RabbitMQ:
         self._write_settings()
         environment = self._environment(mapper_port, node_port)
         # As a child of ours: else the broker starts one that outlives it.
-        mapper = spawn(
-            ["epmd", "-address", "127.0.0.1", "-port", str(mapper_port)], self.folder, self.log, environment=environment
-        )
-        broker = spawn([str(self._scripts / "rabbitmq-server")], self.folder, self.log, environment=environment)
+        mapping = self._command("epmd", "-address", "127.0.0.1", "-port", str(mapper_port))
+        mapper = spawn(mapping, self.folder, self.log, environment=environment)
+        serving = self._command(str(self._scripts / "rabbitmq-server"))
+        broker = spawn(serving, self.folder, self.log, environment=environment)
         self.processes = [mapper, broker]
         try:
             wait_ready(broker, self._complaint, self.log)
@@ -141,10 +145,19 @@ class RabbitMQ:
     def control(self, *words: str) -> str:
         """`rabbitmqctl`; 1 s a call. Raises `CannotStart` with what it said."""
         environment = {**os.environ, **self._environment(*self._ports), "HOME": str(self.folder / "home")}
-        done = subprocess.run([self._scripts / "rabbitmqctl", *words], env=environment, capture_output=True, text=True)
+        command = self._command(str(self._scripts / "rabbitmqctl"), *words)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise CannotStart(f"rabbitmqctl {words[0]} failed: {done.stdout.strip()} {done.stderr.strip()}")
         return done.stdout
+
+    def version(self) -> str:
+        """As the broker itself says."""
+        with closing(self.connect()) as session:
+            return str(session._impl.server_properties["version"])
+
+    def _command(self, *words: str) -> list[str]:
+        return debian13.inside(words, self.folder) if self._newer else list(words)
 
     def _erlang(self) -> list[Process]:
         return children(self.processes[1]) if len(self.processes) == 2 else []
@@ -197,23 +210,42 @@ class RabbitMQServer:
     """As `make services` has it."""
 
     name = "rabbitmq"
+    by_default = True
 
     def packages(self) -> Sequence[str]:
         return [] if scripts() else [PACKAGE]
 
     def start(self, folder: Path, port: int = 0) -> Running:
-        server = RabbitMQ(folder)
-        server.port = port
-        server.start()
-        address = {
-            "host": "127.0.0.1",
-            "port": server.port,
-            "user": USER,
-            "password": server.password,
-            "authority": str(server.authority),
-            "url": server.url(),
-        }
-        return Running(server.processes, address)
+        return _running(RabbitMQ(folder), port)
+
+
+class NewerRabbitMQServer:
+    """4.0.5, whose defaults differ where money is; for those who ask, since only root can have it."""
+
+    name = "rabbitmq4"
+    by_default = False
+
+    def packages(self) -> Sequence[str]:
+        return []
+
+    def start(self, folder: Path, port: int = 0) -> Running:
+        debian13.fetch()
+        return _running(RabbitMQ(folder, newer=True), port)
+
+
+def _running(server: RabbitMQ, port: int) -> Running:
+    server.port = port
+    server.start()
+    address = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "user": USER,
+        "password": server.password,
+        "authority": str(server.authority),
+        "url": server.url(),
+    }
+    return Running(server.processes, address)
 
 
 SERVER = RabbitMQServer()
+NEWER = NewerRabbitMQServer()

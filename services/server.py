@@ -51,6 +51,8 @@ class Server(Protocol):
     """One kind of server. Each module of one has it by this name as `SERVER`."""
 
     name: str
+    by_default: bool
+    """Whether it is started when none is named."""
 
     def packages(self) -> Sequence[str]:
         """Debian packages still to be installed."""

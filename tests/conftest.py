@@ -13,12 +13,15 @@ os.environ.setdefault("NUMBA_BOUNDSCHECK", "1")
 
 from services.fixtures import (
     database,
+    kafka_cluster,
     kafka_url,
     network,
     own_kafka,
     own_postgresql,
     own_rabbitmq,
+    own_rabbitmq4,
     postgresql_url,
+    rabbitmq4_url,
     rabbitmq_url,
     services_folder,
     small_disk,
@@ -27,12 +30,15 @@ from tallystick.compose import kernel_cache
 
 __all__ = [
     "database",
+    "kafka_cluster",
     "kafka_url",
     "network",
     "own_kafka",
     "own_postgresql",
     "own_rabbitmq",
+    "own_rabbitmq4",
     "postgresql_url",
+    "rabbitmq4_url",
     "rabbitmq_url",
     "services_folder",
     "small_disk",

@@ -26,3 +26,13 @@ class TestRabbitIntake(IntakeConformance):
     def open_intake(self, rabbitmq_url):
         address = parse(rabbitmq_url.replace("/tally?", f"/test{secrets.token_hex(6)}?"), "TALLY_INTAKE")
         return lambda: RabbitIntake(address, SystemClock(), system_entropy, settle_s=0)
+
+
+@pytest.mark.service
+class TestNewerRabbitIntake(IntakeConformance):
+    """4.0.5: its defaults differ where money is."""
+
+    @pytest.fixture
+    def open_intake(self, rabbitmq4_url):
+        address = parse(rabbitmq4_url.replace("/tally?", f"/test{secrets.token_hex(6)}?"), "TALLY_INTAKE")
+        return lambda: RabbitIntake(address, SystemClock(), system_entropy, settle_s=0)

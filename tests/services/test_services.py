@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from services import addresses
+from services import addresses, kafka
 from services.server import Process, alive, send, spawn, stop, wait_gone
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +85,12 @@ def test_brokers_come_up_together_know_their_user_and_leave_no_process_behind(se
         assert "tls=on" in each.address["url"]
     assert services(folder, "stop").returncode == 0
     assert not any(alive(process) for each in kept.values() for process in each.processes)
+
+
+def test_the_id_of_a_kafka_cluster_is_no_option_of_a_command_line(monkeypatch):
+    made = iter(["-looks-like-an-option", "good"])
+    monkeypatch.setattr(kafka.secrets, "token_urlsafe", lambda size: next(made))
+    assert kafka.cluster_id() == "good"
 
 
 def test_a_number_that_another_process_has_got_is_not_signalled(tmp_path):

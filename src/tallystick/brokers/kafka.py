@@ -22,6 +22,9 @@ def client_settings(address: Address) -> dict[str, Any]:
         "socket.connection.setup.timeout.ms": 5_000,
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 1_000,
+        # Who leads, and who answers for topics, is asked anew so often. The client's own five minutes are how long it
+        # would wait for a broker that has died meanwhile.
+        "topic.metadata.refresh.interval.ms": 1_000,
     }
     security = "SSL" if address.tls else "PLAINTEXT"
     if address.user:

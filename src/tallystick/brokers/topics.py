@@ -52,12 +52,15 @@ def ready(
     if missing := [name for name in names if name not in found]:
         _make(admin, address, missing, partitions, settings)
     patience, waiting = int(ADMIN_S / LOOK_AGAIN_S), threading.Event()
-    while len(found) < len(names):  # brokers learn of a new topic one after the other
+    told = {name: _told(admin, address, name) for name in names}
+    # Brokers learn of a topic one after the other: of a new one, and one that has just come up of each.
+    while len(found) < len(names) or not all(told.values()):
         waiting.wait(LOOK_AGAIN_S)
         found = look(admin, address, names)
+        told = {name: known or _told(admin, address, name) for name, known in told.items()}
         if not (patience := patience - 1):
             raise Unavailable(f"{address}: topics do not appear although they were made")
-    faults = [fault for name in names for fault in _faults(admin, address, name, judge)]
+    faults = [f"topic {name}: {fault}" for name, known in told.items() if known for fault in judge(*known)]
     if faults:
         raise Invalid("", f"{address} would lose {loses}: {'; '.join(faults)}")
     return found
@@ -103,10 +106,9 @@ def _make(admin: AdminClient, address: Address, names: list[str], partitions: in
         brokers = len(admin.list_topics(timeout=ADMIN_S).brokers)
     except KafkaException as error:
         raise unavailable(address, error) from error
-    replicas = min(REPLICAS, brokers)
-    safe = {"min.insync.replicas": str(SYNC_MIN)} if replicas == REPLICAS else {"flush.messages": "1"}
-    if 1 < brokers < REPLICAS:
-        replicas = 1  # two replicas of which both must answer stop at the first failure: one that flushes is no worse
+    # Of three that are named one may just be down. With two, both would have to answer: one that flushes is no worse.
+    several = max(brokers, len(address.hosts)) >= REPLICAS
+    replicas, safe = (REPLICAS, {"min.insync.replicas": str(SYNC_MIN)}) if several else (1, {"flush.messages": "1"})
     topics = [NewTopic(name, partitions, replicas, config={**settings, **safe}) for name in names]
     for asked in admin.create_topics(topics, operation_timeout=ADMIN_S, request_timeout=ADMIN_S).values():
         try:
@@ -116,12 +118,16 @@ def _make(admin: AdminClient, address: Address, names: list[str], partitions: in
                 raise unavailable(address, error) from error
 
 
-def _faults(admin: AdminClient, address: Address, name: str, judge: Judge) -> list[str]:
+def _told(admin: AdminClient, address: Address, name: str) -> tuple[Mapping[str, str], int] | None:
+    """A topic's settings, and the fewest replicas that a partition has; None if a broker does not know it yet."""
     (asked,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name)], request_timeout=ADMIN_S).values()
     try:
         told: Mapping[str, Any] = asked.result(2 * ADMIN_S)
         known = admin.list_topics(name, timeout=ADMIN_S).topics[name].partitions
     except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
         raise unavailable(address, error) from error
-    values = {key: str(entry.value) for key, entry in told.items()}
-    return [f"topic {name}: {fault}" for fault in judge(values, min(len(each.replicas) for each in known.values()))]
+    if not known:
+        return None
+    return {key: str(entry.value) for key, entry in told.items()}, min(len(each.replicas) for each in known.values())

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.service, pytest.mark.timeout(300)]
 WORLD, ALICE = 1, 2
 
 
-@pytest.fixture(params=["kafka", "rabbitmq"])
+@pytest.fixture(params=["kafka", "rabbitmq", "rabbitmq4"])
 def intake(request):
     url = request.getfixturevalue(f"{request.param}_url")
     return url.replace("/tally?", f"/walk{secrets.token_hex(4)}?")

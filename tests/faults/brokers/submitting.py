@@ -18,6 +18,8 @@ class Submitting:
     acknowledged: dict[int, tuple[bytes, int]] = field(default_factory=dict)
     doubted: list[int] = field(default_factory=list)
     refused: int = 0
+    times: list[float] = field(default_factory=list)
+    """When each was acknowledged, by the monotonic clock."""
     failure: BaseException | None = None
     enough: threading.Event = field(default_factory=threading.Event)
 
@@ -49,6 +51,7 @@ class Submitting:
                 self.enough.wait(0.1)
             else:
                 self.acknowledged[request_id] = (lane.id, number)
+                self.times.append(time.monotonic())
                 return
 
     def wait_for(self, count, seconds=60.0):
@@ -68,6 +71,11 @@ class Submitting:
             deadline.wait(0.02)
         assert self.failure is None, self.failure
         assert reached()
+
+    def longest_gap_s(self, since):
+        """Between two acknowledgements one after the other, the later of them after the time `since`."""
+        gaps = zip(self.times, self.times[1:], strict=False)
+        return max(later - earlier for earlier, later in gaps if later > since)
 
     def stop(self):
         self.enough.set()

@@ -36,11 +36,22 @@ class Shard:
             intake.close()
 
 
+ON_BOTH = pytest.mark.parametrize("broker", ["own_rabbitmq", "own_rabbitmq4"], indirect=True)
+"""For what a newer RabbitMQ might do otherwise: its defaults differ where money is."""
+
+
 @pytest.fixture
-def shard(own_rabbitmq):
-    if not own_rabbitmq.is_alive():
-        own_rabbitmq.start()
-    shard = Shard(own_rabbitmq)
+def broker(request):
+    """Debian 12's RabbitMQ, unless a test asks for both."""
+    broker = request.getfixturevalue(getattr(request, "param", "own_rabbitmq"))
+    if not broker.is_alive():
+        broker.start()
+    return broker
+
+
+@pytest.fixture
+def shard(broker):
+    shard = Shard(broker)
     yield shard
     shard.close()
 
@@ -55,18 +66,20 @@ def look_on(engine, positions, known):
         assert numbers(engine.receive(positions, 1000, 8190)) == known
 
 
-def test_nothing_acknowledged_is_lost_or_doubled_when_the_broker_is_killed_while_submitting(own_rabbitmq, shard):
+@ON_BOTH
+def test_nothing_acknowledged_is_lost_or_doubled_when_the_broker_is_killed_while_submitting(broker, shard):
     submitting = Submitting(shard.open())
     for _ in range(2):
         submitting.wait_for(len(submitting.acknowledged) + 100)
-        own_rabbitmq.kill()
-        own_rabbitmq.start()
+        broker.kill()
+        broker.start()
         submitting.wait_for(len(submitting.acknowledged) + 50)
     submitting.stop()
     check(received(shard.open(), {}, submitting.acknowledged), submitting)
     assert len(submitting.acknowledged) >= 300
 
 
+@ON_BOTH
 def test_an_engine_that_dies_again_and_again_loses_no_block(shard):
     lane = shard.open().open_lane(False)
     for request_id in range(5):
@@ -102,14 +115,15 @@ def test_an_engine_takes_over_what_a_dead_one_had_beside_what_is_new_in_order(sh
     assert found == list(range(11, 101))
 
 
-def test_an_engine_goes_on_when_the_broker_comes_back(own_rabbitmq, shard):
+@ON_BOTH
+def test_an_engine_goes_on_when_the_broker_comes_back(broker, shard):
     gateway, engine = shard.open(), shard.open()
     lane = gateway.open_lane(False)
     lane.submit(command_bytes(1, 1))
     assert engine.expect({lane.id: 1}, 30.0)
-    own_rabbitmq.kill()
+    broker.kill()
     assert len(engine.receive({lane.id: 0}, 1000, 8190)) <= 1  # whether it has noticed or not: no error
-    own_rabbitmq.start()
+    broker.start()
     with pytest.raises(OutcomeUnknown):
         lane.submit(command_bytes(1, 2))
     lane.close()
@@ -120,16 +134,16 @@ def test_an_engine_goes_on_when_the_broker_comes_back(own_rabbitmq, shard):
     assert numbers(engine.receive({lane.id: 0}, 1000, 8190)) == [1, 1]
 
 
-def test_a_broker_that_stands_still_leaves_the_outcome_unknown_and_a_new_lane_takes_the_request(own_rabbitmq, shard):
+def test_a_broker_that_stands_still_leaves_the_outcome_unknown_and_a_new_lane_takes_the_request(broker, shard):
     gateway = shard.open()
     lane = gateway.open_lane(False)
     lane.submit(command_bytes(1, 1))
-    own_rabbitmq.pause(True)
+    broker.pause(True)
     try:
         with pytest.raises(OutcomeUnknown):
             lane.submit(command_bytes(1, 2))
     finally:
-        own_rabbitmq.pause(False)
+        broker.pause(False)
     with pytest.raises(OutcomeUnknown):
         lane.submit(command_bytes(1, 2))  # a lane in doubt takes nothing any more
     lane.close()
@@ -167,12 +181,13 @@ def test_a_gateway_that_died_leaves_a_lane_whose_next_term_has_numbers_of_its_ow
     assert found == [1, number]
 
 
-def test_a_queue_that_is_gone_stops_gateway_and_engine(own_rabbitmq, shard):
+@ON_BOTH
+def test_a_queue_that_is_gone_stops_gateway_and_engine(broker, shard):
     gateway, engine = shard.open(), shard.open()
     lane = gateway.open_lane(False)
     lane.submit(command_bytes(1))
     assert engine.expect({lane.id: 1}, 30.0)
-    with own_rabbitmq.connect() as connection:
+    with broker.connect() as connection:
         connection.channel().queue_delete(shard.queue(lane))
     with pytest.raises(Corrupt, match="is gone"):
         lane.submit(command_bytes(1))
@@ -183,16 +198,17 @@ def test_a_queue_that_is_gone_stops_gateway_and_engine(own_rabbitmq, shard):
         look_on(engine, {}, [1])
 
 
-def test_a_register_that_is_gone_is_neither_skipped_nor_waited_for(own_rabbitmq, shard):
+def test_a_register_that_is_gone_is_neither_skipped_nor_waited_for(broker, shard):
     lane, engine = shard.open().open_lane(False), shard.open()
     lane.submit(command_bytes(1))
     engine.close()
-    with own_rabbitmq.connect() as connection:
+    with broker.connect() as connection:
         connection.channel().queue_delete(shard.names.register)
     with pytest.raises(Corrupt, match="its register is gone"):
         shard.open().receive({lane.id: 1}, 1000, 8190)
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -202,18 +218,18 @@ def test_a_register_that_is_gone_is_neither_skipped_nor_waited_for(own_rabbitmq,
         ({**rabbitmq_queues.QUEUE_ARGUMENTS, "x-message-ttl": 60000}, "x-message-ttl"),
     ],
 )
-def test_a_queue_that_would_lose_acknowledged_payments_is_refused_by_name(own_rabbitmq, shard, arguments, named):
-    with own_rabbitmq.connect() as connection:
+def test_a_queue_that_would_lose_acknowledged_payments_is_refused_by_name(broker, shard, arguments, named):
+    with broker.connect() as connection:
         connection.channel().queue_declare(shard.names.register, durable=True, arguments=arguments)
     with pytest.raises(Invalid, match=named):
         shard.open()
 
 
-def test_the_queue_of_a_lane_with_other_arguments_is_refused_too(own_rabbitmq, shard):
+def test_the_queue_of_a_lane_with_other_arguments_is_refused_too(broker, shard):
     gateway = shard.open()
     lane = gateway.open_lane(False)
     lane.close()
-    with own_rabbitmq.connect() as connection:
+    with broker.connect() as connection:
         channel = connection.channel()
         channel.queue_delete(shard.queue(lane))
         channel.queue_declare(shard.queue(lane), durable=True, arguments={"x-queue-type": "quorum"})
@@ -221,10 +237,11 @@ def test_the_queue_of_a_lane_with_other_arguments_is_refused_too(own_rabbitmq, s
         gateway.open_lane(False)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("change", ["password", "port"])
-def test_a_broker_that_is_down_or_refuses_is_one_line(own_rabbitmq, shard, change):
-    url, secret = own_rabbitmq.url(), own_rabbitmq.password
-    url = url.replace(secret, "wrong") if change == "password" else url.replace(f":{own_rabbitmq.port}", ":1")
+def test_a_broker_that_is_down_or_refuses_is_one_line(broker, shard, change):
+    url, secret = broker.url(), broker.password
+    url = url.replace(secret, "wrong") if change == "password" else url.replace(f":{broker.port}", ":1")
     with pytest.raises(Unavailable, match="does not serve") as refused:
         RabbitIntake(parse(url, "TALLY_INTAKE"), SystemClock(), system_entropy)
     assert "\n" not in str(refused.value)
@@ -243,7 +260,7 @@ def test_a_missing_block_is_waited_for_and_then_corrupt_never_skipped(shard, mon
         look_on(engine, {lane.id: 0}, [1])
 
 
-def test_what_the_client_has_to_tell_does_not_flood_our_log(own_rabbitmq, caplog):
+def test_what_the_client_has_to_tell_does_not_flood_our_log(broker, caplog):
     with caplog.at_level("INFO"), pytest.raises(Unavailable):
         RabbitIntake(parse("rabbitmq://127.0.0.1:1/x", "TALLY_INTAKE"), SystemClock(), system_entropy)
     assert [record for record in caplog.records if record.name.startswith("pika")] == []
