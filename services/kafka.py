@@ -317,7 +317,7 @@ class KafkaCluster:
     """Three brokers below one folder, each a controller, too. Not safe for concurrent calls."""
 
     def __init__(self, folder: Path, port: int = 0) -> None:
-        """With a `port`, of the first broker, all are where they were. Raises `CannotStart` without java or the jars."""
+        """With a `port`, the first broker's, all are where they were. Raises `CannotStart` without java or jars."""
         self.folder = folder
         self.shared = Shared(folder, BROKERS, port)
         self.brokers = [Kafka(folder / str(number), self.shared, number) for number in range(1, BROKERS + 1)]

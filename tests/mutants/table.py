@@ -476,6 +476,18 @@ ON_POSTGRESQL = (
         needs="postgresql",
     ),
     Mutant(
+        name="a standby believes what it followed",
+        promise="books that followed blocks which a fail-over lost are made again",
+        file="src/tallystick/compose/standby.py",
+        old="hash_before(journal, self._decider.next_seq) != self._hash:",
+        new="False:",
+        tests=(
+            "tests/e2e/postgresql/test_standby.py::"
+            + "test_what_it_followed_is_not_used_if_the_journal_went_on_otherwise",
+        ),
+        needs="postgresql",
+    ),
+    Mutant(
         name="analysts see the tables",
         promise="who reads the views in plain SQL sees nothing else",
         file="src/tallystick/projector/postgresql/schema.py",
@@ -557,7 +569,22 @@ ON_BROKERS = (
         file="src/tallystick/intake/rabbitmq_queues.py",
         old="DELIVERIES_MAX = 1 << 53\n",
         new="DELIVERIES_MAX = -1\n",
-        tests=(BROKER_TESTS + "test_rabbitmq_faults.py::test_an_engine_that_dies_again_and_again_loses_no_block",),
+        tests=(
+            BROKER_TESTS
+            + "test_rabbitmq_faults.py::test_an_engine_that_dies_again_and_again_loses_no_block[own_rabbitmq]",
+        ),
+        needs="rabbitmq",
+    ),
+    Mutant(
+        name="acknowledged to RabbitMQ before the append",
+        promise="a message is acknowledged to the broker, which then forgets it, only after the journal has its block",
+        file="src/tallystick/intake/rabbitmq.py",
+        old="        self._consumer = self.channel.basic_consume(self.queue, self._arrived)\n\n",
+        new="        self._consumer = self.channel.basic_consume(self.queue, self._arrived, auto_ack=True)\n\n",
+        tests=(
+            BROKER_TESTS
+            + "test_rabbitmq_faults.py::test_an_engine_that_dies_again_and_again_loses_no_block[own_rabbitmq]",
+        ),
         needs="rabbitmq",
     ),
     Mutant(

@@ -21,7 +21,7 @@ from tallystick import directory
 from tallystick.answers import wire
 from tallystick.answers.addresses import address
 from tallystick.answers.engineend import EngineEnd
-from tallystick.blockfile.disk import SystemDisk
+from tallystick.blockfile.disk import Disk, SystemDisk
 from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose import archiving, kernel_cache, logs
 from tallystick.compose.intake import keeps_decided, open_intake
@@ -32,6 +32,7 @@ from tallystick.statuses import RequestStatus
 
 if TYPE_CHECKING:  # the kernel is imported only once its cache has a folder
     from tallystick.compose.parts import Parts
+    from tallystick.compose.standby import Standby
     from tallystick.engine.deciding import Decider
     from tallystick.engine.drafts import Answer, Draft
     from tallystick.engine.timekeeping import Timekeeper
@@ -107,20 +108,36 @@ class _Engine:
             faulthandler.disable()
             note.close()
 
-    def _when_it_is_ours(self, opened: "Callable[[], Parts]") -> "Parts":
-        """The parts, at once; a standby waits while another engine lives. Raises what `opened` raises."""
+    def _when_it_is_ours(self, opened: "Callable[..., Parts]", standby: "Standby | None") -> "Parts":
+        """The parts, at once; with a setting, wait while another engine lives, and let a `standby` follow its journal.
+
+        Raises what `opened` raises.
+        """
         said = False
         while True:
             try:
-                return opened()
+                return opened(standby=standby)
             except Fenced as error:
                 if not self._settings.standby:
                     raise
                 if not said:
                     said = True
                     _log.info("standing by", held=str(error))
+            if standby is not None:
+                standby.step()
             if self._told_to_stop.wait(STANDBY_S):
                 raise SystemExit(0)
+
+    def _standby(self, disk: Disk) -> "Standby | None":
+        from tallystick.compose.journals import Place
+        from tallystick.compose.parts import Sizes
+        from tallystick.compose.standby import Standby
+
+        settings, place = self._settings, Place.of(self._settings)
+        if not settings.standby or not place.url:  # in files there is one folder, and its next engine has all of it
+            return None
+        sizes = Sizes(settings.accounts_max, settings.window_ids, settings.pendings_max)
+        return Standby(place, disk, system_entropy, sizes)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
@@ -156,7 +173,7 @@ class _Engine:
             scrub_bytes_s=settings.scrub_bytes_s,
             roll=archiving.Rolling(settings, disk, clock, entropy),
         )
-        parts = self._when_it_is_ours(opened)
+        parts = self._when_it_is_ours(opened, self._standby(disk))
         note.truncate(0)  # only now has it been counted: a start that fails, or finds the lock held, leaves it
         faulthandler.enable(file=note, all_threads=False)
         self._serving = True

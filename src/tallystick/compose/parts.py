@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,38 @@ class Parts:
         self.closing.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large books may get, and how often they are saved."""
+
+    accounts_max: int
+    window_ids: int
+    pendings_max: int = PENDINGS_MAX
+    cadence: Cadence = field(default_factory=Cadence)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where books are made: tables, id indexes, snapshots."""
+
+    indexes: Sequence[IdIndex]
+    bookkeeper: Bookkeeper
+    keeper: Keeper
+
+    @property
+    def empty(self) -> tuple[Bookkeeper, IdIndex, IdIndex]:
+        """What `recover` fills."""
+        return self.bookkeeper, self.indexes[0], self.indexes[1]
+
+
+class Following(Protocol):
+    """Books that were kept up with the journal before it was ours (`compose.standby`)."""
+
+    def take(self, journal: JournalReader, place: ExitStack) -> tuple[Room, Decider] | None:
+        """They, brought to the journal's end and closed by `place`; None if there are none that it continues."""
+        ...
+
+
 def open_files(
     folder: Path,
     disk: Disk,
@@ -78,37 +111,39 @@ def open_files(
     scrub_bytes_s: int = 0,
     roll: Callable[[KeptJournal], int] | None = None,
     journal_at: str = "files",
+    standby: "Following | None" = None,
 ) -> Parts:
     """An engine on what is kept in `folder`: compiled code warmed, lock taken, snapshot read, the tail replayed.
 
     The journal is there, too, or in the database whose URL `journal_at` is. `roll` may add to the journal what it
-    lacks, and says how much that was. Raises `Fenced` if another engine holds folder or journal, `Corrupt` if what is
-    stored breaks a promise, `Unavailable` for a full disk, a server that is away or a clock far ahead of the journal.
+    lacks, and says how much that was. A `standby` holds the folder already, and may have followed the journal.
+
+    Raises `Fenced` if another engine holds folder or journal, `Corrupt` if what is stored breaks a promise,
+    `Unavailable` for a full disk, a server that is away or a clock far ahead of the journal.
     """
     warm()
+    sizes = Sizes(accounts_max, window_ids, pendings_max, cadence or Cadence())
     with ExitStack() as stack:
         place = Place.named(folder, journal_at, shard)
-        if place.url:
+        if place.url and standby is None:
             disk.make_folder(place.lock_path.parent)
             stack.callback(disk.lock(place.lock_path).release)
         journal = _journal(place, disk, segment_bytes, roll)
         stack.callback(journal.close)
-        if not journals.held_before(journal, folder, disk):
-            _forget_derived(folder, disk)
-        key = idkey.load_or_make(disk, folder / "index" / "key", entropy)
-        end = journal.end()
-        indexes = [IdIndex(key, window_ids, disk, folder / "index" / name, end) for name in ("transfers", "requests")]
-        for index in indexes:
-            stack.callback(index.close)
-        bookkeeper = Bookkeeper(
-            accounts_max, idkey.random_key(entropy), key, indexes[0].current, indexes[1].current, pendings_max
-        )
-        keeper = _keeper(place, disk, key, cadence or Cadence(), _log.warning, stack)
-        decider = recover(journal, bookkeeper, indexes[0], indexes[1], shard, progress=progress, keeper=keeper)
+        held = journals.held_before(journal, folder, disk)
+        followed = standby.take(journal, stack) if standby is not None else None
+        if followed is not None:
+            kept, decider = followed
+        else:
+            if not held:
+                forget_derived(folder, disk)
+            kept = room(place, disk, entropy, sizes, journal.end(), stack)
+            decider = recover(journal, *kept.empty, shard, progress=progress, keeper=kept.keeper)
+        keeper = kept.keeper
         timekeeper = Timekeeper(clock, decider.last_timestamp, accept_clock)
         registers = Registers(*_registers(folder / "engine", disk, POISON_NAMES))
         poison = Poison(registers, crash_noted, decider.next_seq)
-        chores: list[Chore] = [*journals.chores(journal, clock), *(index.step for index in indexes), keeper.step]
+        chores: list[Chore] = [*journals.chores(journal, clock), *(index.step for index in kept.indexes), keeper.step]
         if scrub_bytes_s:
             chores.append(_scrub(place, disk, clock, scrub_bytes_s, stack).step)
         return Parts(
@@ -137,7 +172,28 @@ def _journal(place: Place, disk: Disk, segment_bytes: int, roll: Callable[[KeptJ
     return place.writer(disk, segment_bytes)
 
 
-def _forget_derived(folder: Path, disk: Disk) -> None:
+def room(
+    place: Place, disk: Disk, entropy: Entropy, sizes: Sizes, end: int, stack: ExitStack, say: Say = _log.warning
+) -> Room:
+    """Empty books beside what is derived on disk from a journal that ends at `end`; `stack` closes them."""
+    key = idkey.load_or_make(disk, place.folder / "index" / "key", entropy)
+    indexes = [
+        IdIndex(key, sizes.window_ids, disk, place.folder / "index" / name, end) for name in ("transfers", "requests")
+    ]
+    for index in indexes:
+        stack.callback(index.close)
+    bookkeeper = Bookkeeper(
+        sizes.accounts_max,
+        idkey.random_key(entropy),
+        key,
+        indexes[0].current,
+        indexes[1].current,
+        sizes.pendings_max,
+    )
+    return Room(indexes, bookkeeper, _keeper(place, disk, key, sizes.cadence, say, stack))
+
+
+def forget_derived(folder: Path, disk: Disk) -> None:
     """Remove what another writer's blocks may contradict: it is made again from the journal."""
     for derived in (folder / "index" / "transfers", folder / "index" / "requests", folder / SNAPSHOTS):
         names = disk.list(derived)

@@ -1,0 +1,124 @@
+"""An engine that stands by has followed the journal: it takes over with the books, ids and rights of a start."""
+
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+
+from tallystick.blockfile.disk import SystemDisk
+from tallystick.clock import SystemClock, system_entropy
+from tallystick.compose import parts
+from tallystick.compose.journals import Place
+from tallystick.compose.library import Ledger
+from tallystick.compose.standby import Standby
+from tallystick.errors import Fenced
+from tallystick.journal.postgresql import schema
+from tallystick.records.objects import Account, Transfer
+
+pytestmark = pytest.mark.service
+SIZES = parts.Sizes(accounts_max=1_000, window_ids=256, pendings_max=1_000)
+
+
+@pytest.fixture
+def first(database, tmp_path):
+    """The ledger that writes, in a folder of its own."""
+    schema.migrate(database)
+    with Ledger.open(tmp_path / "first", journal=database, accounts_max=1_000, window_ids=256) as ledger:
+        ledger.create_accounts([Account(id=number, ledger=1, code=1) for number in (1, 2)])
+        yield ledger
+
+
+@pytest.fixture
+def standby(database, tmp_path):
+    return Standby(Place.named(tmp_path / "second", database), SystemDisk(), system_entropy, SIZES)
+
+
+def pay(ledger, start, stop):
+    told = set()
+    for number in range(start, stop, 50):
+        transfers = [
+            Transfer(id=id, debit_account_id=1, credit_account_id=2, amount=1, ledger=1, code=1)
+            for id in range(number, number + 50)
+        ]
+        told |= {result.status.name for result in ledger.create_transfers(transfers)}
+    return told
+
+
+def take_over(database, tmp_path, standby):
+    """The second ledger, with what `standby` has, and where it went on in the journal."""
+    took = []
+
+    class Watched:
+        def take(self, journal, place):
+            found = standby.take(journal, place)
+            took.append(found is not None)
+            return found
+
+    opened = parts.open_files(
+        *(tmp_path / "second", SystemDisk(), SystemClock(), system_entropy),
+        accounts_max=SIZES.accounts_max,
+        pendings_max=SIZES.pendings_max,
+        window_ids=SIZES.window_ids,
+        segment_bytes=1 << 23,
+        journal_at=database,
+        standby=Watched(),
+    )
+    return Ledger(opened, SystemClock(), system_entropy), took[0]
+
+
+def test_it_takes_over_with_what_it_has_followed_and_knows_every_id(first, standby, database, tmp_path):
+    for start in range(100, 2_100, 500):
+        assert pay(first, start, start + 500) == {"CREATED"}
+        standby.step()
+    with pytest.raises(Fenced):
+        take_over(database, tmp_path, standby)
+    assert pay(first, 2_100, 2_600) == {"CREATED"}
+    standby.step()
+    assert pay(first, 2_600, 2_700) == {"CREATED"}  # which it has to catch up with
+    first.close()
+    ledger, followed = take_over(database, tmp_path, standby)
+    with ledger:
+        assert followed
+        assert pay(ledger, 100, 2_700) == {"EXISTS"}
+        assert pay(ledger, 2_700, 3_000) == {"CREATED"}
+        assert ledger.lookup_accounts([2])[0].credits_posted == 2_900
+
+
+def test_what_it_followed_is_not_used_if_the_journal_went_on_otherwise(first, standby, database, tmp_path):
+    assert pay(first, 100, 600) == {"CREATED"}
+    standby.step()
+    first.close()
+    with psycopg.connect(database, autocommit=True) as session:  # an asynchronous standby had not got these
+        session.execute("delete from tallystick.blocks where first >= 100")
+        (end,) = session.execute("select max(next) from tallystick.blocks").fetchone()
+        session.execute("update tallystick.writers set next_seq = %s, durable_seq = %s", [end, end])
+    with Ledger.open(tmp_path / "third", journal=database, accounts_max=1_000, window_ids=256) as third:
+        assert pay(third, 5_000, 5_600) == {"CREATED"}
+    ledger, followed = take_over(database, tmp_path, standby)
+    with ledger:
+        assert not followed
+        assert pay(ledger, 5_000, 5_600) == {"EXISTS"}
+        assert "CREATED" in pay(ledger, 100, 600)
+
+
+def test_a_server_that_is_away_is_said_and_followed_again_later(own_postgresql, tmp_path):
+    server = own_postgresql()
+    schema.migrate(server.url())
+    standby = Standby(Place.named(tmp_path / "second", server.url()), SystemDisk(), system_entropy, SIZES)
+    with Ledger.open(tmp_path / "first", journal=server.url(), accounts_max=1_000, window_ids=256) as ledger:
+        ledger.create_accounts([Account(id=number, ledger=1, code=1) for number in (1, 2)])
+        assert pay(ledger, 100, 600) == {"CREATED"}
+        standby.step()
+    server.kill()
+    standby.step()
+    server.start()
+    standby.step()
+    ledger, followed = take_over(server.url(), tmp_path, standby)
+    with ledger:
+        assert followed
+        assert pay(ledger, 100, 600) == {"EXISTS"}
+
+
+def test_its_folder_is_nobody_elses(standby, database, tmp_path):
+    with pytest.raises(Fenced), ExitStack() as stack:
+        stack.enter_context(Place.named(tmp_path / "second", database).held(SystemDisk()))
