@@ -16,6 +16,7 @@ from tallystick.compose import parts
 from tallystick.compose.journals import Place
 from tallystick.engine.deciding import Decider
 from tallystick.engine.fetch import Fetcher
+from tallystick.engine.homes import homes_of
 from tallystick.engine.recovery import apply_block, recover
 from tallystick.engine.snapshots import hash_before
 from tallystick.errors import Corrupt, OutcomeUnknown, Unavailable
@@ -69,6 +70,7 @@ class Standby:
         self._follow(journal)
         _log.info("followed", entries=before, tail=self._decider.next_seq - before)
         self._decider.fetcher = Fetcher(journal)
+        self._decider.homes = homes_of(room.bookkeeper, self._place.shard)  # as the last of those blocks left them
         room.keeper.follow(self._decider)
         place.enter_context(self._closing.pop_all())
         self._room = None
