@@ -11,9 +11,12 @@ from tallystick.compose import parts
 from tallystick.compose.journals import Place
 from tallystick.compose.library import Ledger
 from tallystick.compose.standby import Standby
+from tallystick.engine import placing
+from tallystick.engine.writer import Writer
 from tallystick.errors import Fenced
 from tallystick.journal.postgresql import schema
 from tallystick.records.objects import Account, Transfer
+from tallystick.records.placements import Home
 
 pytestmark = pytest.mark.service
 SIZES = parts.Sizes(accounts_max=1_000, window_ids=256, pendings_max=1_000)
@@ -44,8 +47,21 @@ def pay(ledger, start, stop):
     return told
 
 
+def open_parts(database, folder, standby):
+    """An engine's parts in `folder`, which may have been `standby`'s."""
+    return parts.open_files(
+        *(folder, SystemDisk(), SystemClock(), system_entropy),
+        accounts_max=SIZES.accounts_max,
+        pendings_max=SIZES.pendings_max,
+        window_ids=SIZES.window_ids,
+        segment_bytes=1 << 23,
+        journal_at=database,
+        standby=standby,
+    )
+
+
 def take_over(database, tmp_path, standby):
-    """The second ledger, with what `standby` has, and where it went on in the journal."""
+    """The second ledger, and whether it has what `standby` followed."""
     took = []
 
     class Watched:
@@ -54,15 +70,7 @@ def take_over(database, tmp_path, standby):
             took.append(found is not None)
             return found
 
-    opened = parts.open_files(
-        *(tmp_path / "second", SystemDisk(), SystemClock(), system_entropy),
-        accounts_max=SIZES.accounts_max,
-        pendings_max=SIZES.pendings_max,
-        window_ids=SIZES.window_ids,
-        segment_bytes=1 << 23,
-        journal_at=database,
-        standby=Watched(),
-    )
+    opened = open_parts(database, tmp_path / "second", Watched())
     return Ledger(opened, SystemClock(), system_entropy), took[0]
 
 
@@ -122,3 +130,27 @@ def test_a_server_that_is_away_is_said_and_followed_again_later(own_postgresql, 
 def test_its_folder_is_nobody_elses(standby, database, tmp_path):
     with pytest.raises(Fenced), ExitStack() as stack:
         stack.enter_context(Place.named(tmp_path / "second", database).held(SystemDisk()))
+
+
+class _Silent:
+    """A gate for answers that nobody waits for."""
+
+    def decided(self, answers, position):
+        pass
+
+    def durable(self, positions):
+        pass
+
+
+def test_it_knows_where_tenants_live_as_the_last_block_left_it(first, standby, database, tmp_path):
+    assert pay(first, 100, 600) == {"CREATED"}
+    standby.step()
+    first.close()
+    opened = open_parts(database, tmp_path / "first", None)
+    draft = placing.place(opened.decider, 7, Home(1), opened.decider.last_timestamp + 1)
+    Writer(opened.journal, _Silent(), system_entropy, 0).step(draft)
+    opened.close()
+    opened = open_parts(database, tmp_path / "second", standby)
+    assert not opened.decider.homes.here(7)
+    assert opened.decider.homes.here(8)
+    opened.close()
