@@ -68,7 +68,8 @@ def unavailable(address: Address, error: BaseException) -> Unavailable:
 
 def told(error: BaseException) -> str:
     """An error of the client's, in a few words."""
-    return " ".join(f"{type(error).__name__} {error}".split())[:200]
+    why = str(error) or ", ".join(map(repr, error.args))  # of a session that never began it has the causes only
+    return " ".join(f"{type(error).__name__} {why}".split())[:200]
 
 
 @contextmanager

@@ -244,6 +244,7 @@ def test_a_broker_that_is_down_or_refuses_is_one_line(broker, shard, change):
     url = url.replace(secret, "wrong") if change == "password" else url.replace(f":{broker.port}", ":1")
     with pytest.raises(Unavailable, match="does not serve") as refused:
         RabbitIntake(parse(url, "TALLY_INTAKE"), SystemClock(), system_entropy)
+    assert ("Connection refused" if change == "port" else "ACCESS_REFUSED") in str(refused.value)
     assert "\n" not in str(refused.value)
     assert secret not in str(refused.value)
 
