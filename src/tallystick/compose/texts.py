@@ -35,15 +35,10 @@ def _sealed(settings: Settings) -> SealedTexts:
 
 
 def copy(old: Settings, new: Settings, tenant: int) -> None:
-    """Copy a tenant's texts to another shard, as they are: the persons' keys are the platform's. Durable on return.
-
-    Of texts in files only.
-    """
-    from tallystick.metadata.sqlite import SqliteTexts
-
-    if not old.path(*PLACE).exists():
+    """Copy a tenant's texts to another shard, as they are: the persons' keys are the platform's. Durable on return."""
+    if old.services == services.FILES and not old.path(*PLACE).exists():
         return
-    source, target = SqliteTexts(old.path(*PLACE)), SqliteTexts(new.path(*PLACE))
+    source, target = _sealed(old), _sealed(new)
     try:
         for rows in source.of_tenant(tenant):
             target.keep(rows)

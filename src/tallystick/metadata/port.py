@@ -4,7 +4,7 @@ Useless without the persons' keys, which are nowhere near it: a database's logs,
 deleted, so a key in one of them could not be destroyed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 Row = tuple[int, bytes, str, bytes]
@@ -20,6 +20,10 @@ class SealedTexts(Protocol):
 
     def find(self, tenant: int, commitment: bytes) -> tuple[str, bytes] | None:
         """Person and sealed text under a commitment. Raises `Unavailable`, `Corrupt`."""
+        ...
+
+    def of_tenant(self, tenant: int) -> Iterator[list[Row]]:
+        """All of a tenant's rows, some at a time. Raises `Unavailable`, `Corrupt`."""
         ...
 
     def count(self, tenant: int, person: str) -> int:

@@ -1,6 +1,6 @@
 """Sealed text in PostgreSQL, in a schema of the shard's own that its owner alone may see."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import LiteralString
 
 from tallystick.errors import OutcomeUnknown, Unavailable
@@ -10,6 +10,7 @@ from tallystick.postgresql.connecting import Connection
 from tallystick.postgresql.sessions import ANSWER_S_MAX, Session
 
 SERVICE = "texts"
+ROWS_AT_ONCE = 1_000
 VERSION = 1
 _TABLES = """
 create table texts (
@@ -52,6 +53,16 @@ class PostgresTexts:
         query = self._with("select person, sealed from {}.texts where tenant = %b and commitment = %b")
         rows = self._session.read(query, (_bytes(tenant), commitment))
         return (str(rows[0][0]), bytes(rows[0][1])) if rows else None
+
+    def of_tenant(self, tenant: int) -> Iterator[list[Row]]:
+        query = self._with(
+            "select commitment, person, sealed from {}.texts where tenant = %b and commitment > %b "
+            "order by commitment limit %b"
+        )
+        after = b""
+        while found := self._session.read(query, (_bytes(tenant), after, ROWS_AT_ONCE)):
+            yield [(tenant, bytes(row[0]), str(row[1]), bytes(row[2])) for row in found]
+            after = bytes(found[-1][0])
 
     def count(self, tenant: int, person: str) -> int:
         query = self._with("select count(*) from {}.texts where tenant = %b and person = %b")

@@ -58,7 +58,6 @@ class SqliteTexts:
         return int(count)
 
     def of_tenant(self, tenant: int) -> Iterator[list[Row]]:
-        """All of a tenant's rows, some at a time. Raises `Unavailable`, `Corrupt`."""
         after = b""
         while True:
             with self._telling() as connection:

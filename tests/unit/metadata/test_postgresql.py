@@ -7,10 +7,12 @@ import psycopg
 import pytest
 
 from tallystick.clock import system_entropy
+from tallystick.compose.texts import copy, open_texts
 from tallystick.errors import Corrupt, Unavailable
 from tallystick.metadata.keys import PersonKeys
 from tallystick.metadata.postgresql import PostgresTexts
 from tallystick.metadata.store import MetadataStore
+from tallystick.settings import Settings
 from tests.faults.postgresql.test_journal import paused
 from tests.unit.metadata.test_metadata import FIELDS, PERSON, TENANT, keep
 
@@ -89,3 +91,14 @@ def test_a_text_kept_again_waits_for_the_standby_again(own_postgresql, tmp_path)
         with paused(standby), pytest.raises(Unavailable, match="not known whether"):
             keep(store, PERSON, 1, FIELDS)
         assert keep(store, PERSON, 1, FIELDS) == commitment
+
+
+def test_a_tenants_texts_are_copied_to_another_shard_and_open_there(database, tmp_path, monkeypatch):
+    monkeypatch.setattr("tallystick.metadata.postgresql.ROWS_AT_ONCE", 2)
+    old, new = (Settings(data=tmp_path, services=database, shard=shard) for shard in (0, 1))
+    with closing(open_texts(old)) as store:
+        kept = [keep(store, PERSON, number, FIELDS) for number in range(5)]
+    copy(old, new, TENANT)
+    copy(old, new, TENANT)
+    with closing(open_texts(new)) as store:
+        assert all(store.opened(TENANT, commitment)["debtor"].value == FIELDS["debtor"] for commitment in kept)
