@@ -25,6 +25,7 @@ FULL = {"too_many_accounts": {"accounts_max": 2}, "too_many_pending_transfers": 
 NO_TABLE = {
     "quarantined": "a request that kills its engine: tests/unit/engine/test_poison.py",
     "not_decided": "an answer of look-ups, before there is a decision: tests/unit/engine",
+    "tenant_elsewhere": "an answer of another shard: tests/unit/engine/test_placing.py, tests/e2e/shards",
 }
 
 

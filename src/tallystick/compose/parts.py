@@ -172,8 +172,13 @@ def _journal(place: Place, disk: Disk, segment_bytes: int, roll: Callable[[KeptJ
     return place.writer(disk, segment_bytes)
 
 
+def _warn(message: str) -> None:
+    """By the logger as it is set up when there is something to say, and not as it was on import."""
+    _log.warning(message)
+
+
 def room(
-    place: Place, disk: Disk, entropy: Entropy, sizes: Sizes, end: int, stack: ExitStack, say: Say = _log.warning
+    place: Place, disk: Disk, entropy: Entropy, sizes: Sizes, end: int, stack: ExitStack, say: Say = _warn
 ) -> Room:
     """Empty books beside what is derived on disk from a journal that ends at `end`; `stack` closes them."""
     key = idkey.load_or_make(disk, place.folder / "index" / "key", entropy)
