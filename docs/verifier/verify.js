@@ -403,7 +403,7 @@ function shown(entry) {
   const view = new DataView(entry.buffer, entry.byteOffset, entry.length);
   const wide = (at) => view.getBigUint64(at, true) | (view.getBigUint64(at + 8, true) << 64n);
   const id = (at) => wide(at).toString(16).padStart(32, "0");
-  const kinds = { 1: "transfer", 2: "account", 3: "control", 4: "seal", 5: "expiry" };
+  const kinds = { 1: "transfer", 2: "account", 3: "control", 4: "seal", 5: "expiry", 6: "placement" };
   const rows = { seq: view.getBigUint64(14, true), kind: kinds[view.getUint8(0)] ?? view.getUint8(0) };
   const ns = view.getBigUint64(22, true);
   if (ns)
