@@ -26,7 +26,7 @@ OVER_HTTP = [ROOT / "docs" / "payments.md", ROOT / "docs" / "sdk.md"]
 """Their Python finds a running instance by TALLY_URL and TALLY_API_KEY."""
 POSTGRESQL = ROOT / "docs" / "postgresql.md"
 """Its SQL is run by tests/unit/projector/test_postgresql.py."""
-WITH_SHELL = [README, WEBHOOKS]
+WITH_SHELL = [README, WEBHOOKS, ROOT / "docs" / "shards.md"]
 PORT = "7400"
 MARK = "=== end of block ==="
 
