@@ -58,6 +58,7 @@ class Poison:
         self._registers = registers
         here = next_seq + 1
         deciding = registers.deciding.load()
+        registers.deciding.store(0)  # first of all: a kill in between forgets a crash, and never counts one twice
         passed = registers.crashed_at.load() < here
         if passed:
             registers.crashes.store(0)
@@ -68,7 +69,6 @@ class Poison:
             else:
                 registers.crashes.store(min(registers.crashes.load() + 1, CRASHES_MAX))
             registers.crashed_at.store(deciding)
-        registers.deciding.store(0)
 
     def mode(self, next_seq: int, now: int) -> Mode:
         """How to decide what comes at `next_seq`. Raises `Corrupt` for the second quarantine within an hour."""

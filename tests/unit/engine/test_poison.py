@@ -3,7 +3,7 @@
 import pytest
 
 from tallystick.blockfile.simulated import Fault
-from tallystick.engine.poison import HOUR_NS, mark
+from tallystick.engine.poison import HOUR_NS, Poison, Registers, mark
 from tallystick.errors import Corrupt, Unavailable, Violated
 from tallystick.lab.simulated_processes import Killed
 from tallystick.ledger import kernel
@@ -64,6 +64,32 @@ def test_the_one_that_crashes_is_refused_and_its_neighbours_are_decided_as_ever(
     assert statuses(shard.answer(2)) == [CREATED, QUARANTINED, QUARANTINED, QUARANTINED, CREATED]
     assert shard.recorded()[1, 11] == [QUARANTINED] * 3  # one entry a command
     assert statuses(shard.decide(transfers(13, 104))) == [CREATED]
+
+
+def test_a_kill_in_the_middle_of_a_start_makes_no_two_crashes_of_one():
+    class Word:
+        def __init__(self, value=0):
+            self.value = value
+            self.dies = False
+
+        def load(self):
+            return self.value
+
+        def store(self, value):
+            self.value = value
+            if self.dies:
+                raise Killed
+
+    names = ("deciding", "alone", "crashed_at", "crashes", "suspect", "quarantined_at")
+    for dying in ("deciding", "crashes", "crashed_at"):
+        words = {name: Word() for name in names}
+        words["deciding"].value = 1
+        words[dying].dies = True
+        registers = Registers(**words)
+        with pytest.raises(Killed):
+            Poison(registers, True, 0)
+        words[dying].dies = False
+        assert Poison(registers, True, 0).crashes <= 1, dying
 
 
 def test_a_quarantined_request_stays_so_and_its_transfer_ids_stay_free(shard):
