@@ -6,6 +6,7 @@ UV_VERSION := 0.13.9
 VENV       := .venv
 BIN        := $(VENV)/bin
 READY      := $(VENV)/.ready
+KERNELS    := $(VENV)/.kernels
 WORKERS    ?= 2
 
 .DEFAULT_GOAL := help
@@ -14,7 +15,7 @@ WORKERS    ?= 2
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(READY) ## Make .venv with exactly the locked packages
+setup: $(READY) $(KERNELS) ## Make .venv with exactly the locked packages, and compile the rules as tests run them
 
 # Runs again when the lock or the project file changes, else costs nothing.
 $(READY): uv.lock pyproject.toml Makefile
@@ -28,10 +29,15 @@ $(READY): uv.lock pyproject.toml Makefile
 	@touch $@
 
 # On other engines: make demo DEMO="--journal postgresql://… --intake kafka://…"
+# Half a minute. What changes later the tests compile by themselves.
+$(KERNELS): | $(READY)
+	$(BIN)/python -m tests.kernels
+	@touch $@
+
 demo: $(READY) ## A bank's day, 10,000 payments at once, everything killed on cue; nothing is lost
 	$(BIN)/tally demo $(DEMO)
 
-test: $(READY) ## Tests that need no servers; two minutes at most on two cores
+test: $(READY) $(KERNELS) ## Tests that need no servers; two minutes at most on two cores
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not service'
 
 test-all: test services-if-possible mutants wrk chromium site deploy-tools asyncapi-schema ## All tests, those that need services or time too

@@ -1,17 +1,13 @@
 """What must be settled before anything compiled is imported, and once for all workers."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-# Out-of-bounds reads return garbage in compiled code, unless this is set before Numba is imported.
-os.environ.setdefault("NUMBA_BOUNDSCHECK", "1")
+from tests import kernels  # before anything that imports Numba
 
-from services.fixtures import (
+from services.fixtures import (  # isort: skip
     database,
     kafka_cluster,
     kafka_url,
@@ -26,7 +22,6 @@ from services.fixtures import (
     services_folder,
     small_disk,
 )
-from tallystick.compose import kernel_cache
 
 __all__ = [
     "database",
@@ -44,12 +39,6 @@ __all__ = [
     "small_disk",
 ]
 """Real servers, where they can be had (services/)."""
-
-KERNELS = Path(__file__).parents[1] / ".pytest_cache" / "kernels-boundscheck"
-
-if "NUMBA_CACHE_DIR" not in os.environ:  # mutants bring their own
-    # In the environment too: processes that tests start must find what is compiled already.
-    os.environ["NUMBA_CACHE_DIR"] = str(kernel_cache.activate(KERNELS))
 
 SERVICE = ("e2e", "docs/test_guides.py", "docs/test_snippets.py", "docs/test_webhooks.py", "faults/notifier")
 """Below tests/: whole platforms again and again. `make test` is for between two edits; `make test-all` runs these."""
@@ -74,5 +63,4 @@ def pytest_configure(config):
     """Compile once before several workers start, or each of them would, at the same time."""
     several = getattr(config.option, "numprocesses", None)
     if several and not hasattr(config, "workerinput"):
-        warm = "from tallystick.compose.library import Ledger; Ledger.in_memory().close()"
-        subprocess.run([sys.executable, "-c", warm], check=False)  # if it cannot, the tests say why
+        kernels.compile_all()  # if it cannot, the tests say why
