@@ -63,13 +63,13 @@ def reach(bounds_of_runs: Any, ids_lo: Any, ids_hi: Any, mask: Any, reached: Any
     batch[MIN_HI] = U64_MAX
     batch[MAX_LO] = ZERO
     batch[MAX_HI] = ZERO
-    widen(batch, ids_lo, ids_hi, mask)
+    marked = widen(batch, ids_lo, ids_hi, mask)
     count = 0
     for run in range(bounds_of_runs.shape[0]):
         bounds = bounds_of_runs[run]
         below = u128.less(batch[MAX_LO], batch[MAX_HI], bounds[MIN_LO], bounds[MIN_HI])
         above = u128.less(bounds[MAX_LO], bounds[MAX_HI], batch[MIN_LO], batch[MIN_HI])
-        reached[run] = not below and not above
+        reached[run] = marked > 0 and not below and not above
         if reached[run]:
             count += 1
     return count

@@ -74,6 +74,7 @@ def test_everything_holds_every_id_and_nothing_none(asked):
 
 
 @given(st.lists(st.lists(IDS, min_size=1, max_size=3), max_size=6), st.lists(IDS, max_size=5))
+@example([[(0, 0), (2**64 - 1, 2**64 - 1)]], [])
 def test_a_run_is_reached_if_its_range_meets_the_batchs(runs, asked):
     bounds = np.empty((len(runs), 4), "<u8")
     for place, ids in enumerate(runs):
