@@ -15,7 +15,7 @@ from tallystick.engine.drafts import Answer, Delivery, Draft
 from tallystick.engine.endings import Endings
 from tallystick.engine.fetch import Fetcher, find_clashes
 from tallystick.engine.homes import Homes
-from tallystick.engine.idindex import IdIndex
+from tallystick.engine.idindex import NOWHERE, IdIndex
 from tallystick.engine.requests import Admission, Admissions, Requests, admit, ranges, split
 from tallystick.errors import Corrupt
 from tallystick.ledger import expiry, imports, invariants, kernel
@@ -157,7 +157,7 @@ class Decider:
         """
         index = self.transfer_index
         which, positions = index.candidates(work.hashes, work.ids_lo, work.ids_hi, work.is_transfer)
-        about, theirs = _NOWHERE
+        about, theirs = NOWHERE
         if named & kernel.NAMES_PENDINGS_GONE:
             gone = (work.pending_hashes != 0) & (work.rows[:, 2] == NO_ROW)
             about, theirs = index.candidates(work.pending_hashes, work.pending_ids_lo, work.pending_ids_hi, gone)
@@ -269,7 +269,6 @@ class Decider:
 
 
 _NO_ROWS = np.empty(0, COMMAND)
-_NOWHERE = (np.empty(0, "<i8"), np.empty(0, "<u8"))
 
 
 def effective_timestamps(entries: npt.NDArray[np.void], undone: bool = False) -> npt.NDArray[np.uint64]:

@@ -48,7 +48,8 @@ class _Generation:
     noted: int
 
 
-_NOWHERE = (np.empty(0, "<i8"), np.empty(0, "<u8"))
+NOWHERE = (np.empty(0, "<i8"), np.empty(0, "<u8"))
+"""What `IdIndex.candidates` says where no id might stand anywhere."""
 
 
 class _Runs(NamedTuple):
@@ -150,7 +151,7 @@ class IdIndex:
         hashes, ids_lo, ids_hi, mask = _as_warmed(hashes), _as_warmed(ids_lo), _as_warmed(ids_hi), _as_warmed(mask)
         found = self._probe(hashes, ids_lo, ids_hi, mask)
         if not found:
-            return _NOWHERE
+            return NOWHERE
         if found > len(self._which):
             self._which, self._positions = np.empty(found, "<i8"), np.empty(found, "<u8")
             found = self._probe(hashes, ids_lo, ids_hi, mask)
