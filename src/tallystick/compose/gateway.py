@@ -34,7 +34,8 @@ from tallystick.errors import TallystickError, Unavailable
 from tallystick.gateway.app import App
 from tallystick.gateway.auth import Keys
 from tallystick.gateway.calls import Service
-from tallystick.gateway.connections import CONNECTIONS_MAX, Connections
+from tallystick.gateway.connections import Connections
+from tallystick.gateway.listening import Listeners
 from tallystick.gateway.logpages import LogPages
 from tallystick.gateway.metrics import Metrics, ScrubSeen
 from tallystick.gateway.platform import Platform, ProcessSeen, of_shards
@@ -100,18 +101,19 @@ async def _run(settings: Settings) -> None:
     placed = Shards(every, directory.path(settings.data)) if len(every) > 1 else None
     app = App(every[0], Keys(settings.keys_path), entropy, placed)
     connections = Connections(app, clock, settings.body_bytes_max)
+    listeners = Listeners(connections.connect)
     try:
         for back in backs:
             await back.requests.start()
             back.lanes.start()
-        server, port = await _listen(connections, settings.http_host, settings.http_port)
+        port = _listen(listeners, settings.http_host, settings.http_port)
         # What stands now stands for good; the collector need not walk it again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         _log.info("gateway listening", host=settings.http_host, port=port)
         await asyncio.wait([stop])
-        server.close()
+        listeners.close()
         await _drain(connections, [back.requests for back in backs])
         stop.result()
         _log.info("gateway stopped")
@@ -206,13 +208,13 @@ def _processes(settings: Settings) -> list[ProcessSeen]:
     ]
 
 
-async def _listen(connections: Connections, host: str, port: int) -> tuple[asyncio.Server, int]:
-    """Take connections; returns the server and its port, found if `port` is 0. Raises `Unavailable`."""
+def _listen(listeners: Listeners, host: str, port: int) -> int:
+    """Take connections; returns the port, found if `port` is 0. Raises `Unavailable`."""
     try:
-        server = await connections.loop.create_server(connections.connect, host, port, backlog=CONNECTIONS_MAX)
+        return listeners.open(host, port)
     except OSError as error:
+        listeners.close()
         raise Unavailable(f"cannot listen on {host} port {port}: {error}; choose another port") from error
-    return server, int(server.sockets[0].getsockname()[1])
 
 
 async def _drain(connections: Connections, every: Sequence[Requests]) -> None:
