@@ -1,5 +1,7 @@
 """What SQLite's errors mean here, for every service that keeps a file of its own: said once, in our own words."""
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,3 +24,16 @@ def translated(path: Path | str, remedy: str) -> Iterator[None]:
         raise Corrupt(f"{path}: {error}; {remedy}") from error
     except OSError as error:
         raise Unavailable(f"{path}: {error.strerror or error}") from error
+
+
+def write_ahead(connection: sqlite3.Connection, path: Path) -> None:
+    """Set the file to a write-ahead log, while no other process does so: a lock on its folder keeps them in turn.
+
+    When two turn a new file to that log together, SQLite calls it busy at once, however long it shall wait otherwise.
+    """
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        os.close(folder)

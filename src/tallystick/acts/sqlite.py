@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from tallystick.errors import Corrupt, Unavailable
-from tallystick.sqlitefiles import translated
+from tallystick.sqlitefiles import translated, write_ahead
 
 SUFFIX = ".db"
 FILE_MODE = 0o600
@@ -33,7 +33,7 @@ class SqliteActs:
             self._file = found.st_dev, found.st_ino
             self._connection = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
             try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
+                write_ahead(self._connection, path)
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._connection.execute(_TABLE)
                 self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")

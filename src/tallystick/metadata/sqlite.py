@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tallystick.metadata.port import Row
-from tallystick.sqlitefiles import translated
+from tallystick.sqlitefiles import translated, write_ahead
 
 FILE_MODE = 0o600
 WAIT_S = 5.0
@@ -88,7 +88,7 @@ class SqliteTexts:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path.touch(mode=FILE_MODE)
         connection = sqlite3.connect(self._path, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
+        write_ahead(connection, self._path)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(_TABLE)
         return connection

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tallystick.errors import Corrupt
-from tallystick.sqlitefiles import translated
+from tallystick.sqlitefiles import translated, write_ahead
 
 FOLDER = "notifier"
 FILE, LOCK = (FOLDER, "notifier.db"), (FOLDER, "lock")
@@ -124,8 +124,8 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _set_up(connection: sqlite3.Connection, path: Path) -> None:
+    write_ahead(connection, path)
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = NORMAL",
         "foreign_keys = ON",
         f"journal_size_limit = {_LOG_BYTES_KEPT}",

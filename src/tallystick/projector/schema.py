@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tallystick.errors import Corrupt
 from tallystick.projector.columns import OWN_FIELDS
-from tallystick.sqlitefiles import translated
+from tallystick.sqlitefiles import translated, write_ahead
 
 VERSION = 2
 """2: lines with their number in each account, metadata, amounts that can be searched, totals."""
@@ -167,9 +167,10 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
 
 def _set_up(connection: sqlite3.Connection, path: Path | None) -> None:
+    if path is not None:
+        write_ahead(connection, path)
     # A power cut may take the newest commits, cursor and all: they are read from the journal again.
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = NORMAL",
         f"cache_size = -{_CACHE_KIB}",
         f"journal_size_limit = {_LOG_BYTES_KEPT}",

@@ -51,11 +51,16 @@ class Desk:
         self._tally = tally
         self._lock = threading.Lock()
         self._open: dict[tuple[int, bytes], Order] = {}
+        self._accepted: set[tuple[int, bytes]] = set()
 
     def open(self) -> list[Order]:
         """Requests whose last answer left the outcome open."""
         with self._lock:
             return list(self._open.values())
+
+    def is_accepted(self, order: Order) -> bool:
+        """Whether some answer called it durable."""
+        return (order.request_id, _digest(order)) in self._accepted
 
     def send(self, order: Order, gateway: int, client: int, prefer: str = "") -> Told:
         """One try of a request."""
@@ -172,6 +177,8 @@ class Desk:
             if told in (Told.UNKNOWN, Told.ACCEPTED):
                 self._tally.indefinite += 1
                 self._open[key] = order
+                if told is Told.ACCEPTED:
+                    self._accepted.add(key)
             elif told in (Told.DECIDED, Told.KEY_REUSED):
                 self._tally.decided += 1
                 self._open.pop(key, None)

@@ -14,7 +14,6 @@ from tallystick.lab.history.file import HistoryFile
 from tallystick.lab.instance import pause
 
 POLL_S = 0.05
-QUIET_NS = 5_000_000_000
 
 
 def follow(place: Place, history: HistoryFile, clock: SystemClock, stopped: threading.Event) -> None:
@@ -50,31 +49,19 @@ def dump(place: Place, history: HistoryFile) -> int:
     return seq
 
 
-def wait_drained(place: Place, clock: SystemClock, seconds: float) -> None:
-    """Wait until all that any lane holds is decided, so that "not decided" means "never". Raises `Unavailable`.
+def wait_drained(place: Place, clock: SystemClock, seconds: float) -> bool:
+    """Wait until all that any lane holds is decided; whether "not decided" means "never" now. Raises `Unavailable`.
 
-    What a broker's lanes hold only the engine is told: it has decided all once it has decided nothing for a while.
+    What a broker's lanes hold only the engine is told: there it never means that.
     """
     if not (place.folder / "intake").exists():
-        _wait_quiet(place, clock)
-        return
+        return False
     until_ns = clock.monotonic_ns() + round(seconds * 1e9)
     while waiting := _waiting(place):
         if clock.monotonic_ns() > until_ns:
             raise Unavailable(f"after {seconds:.0f} s of rest, blocks still wait in {', '.join(waiting)}")
         pause(POLL_S)
-
-
-def _wait_quiet(place: Place, clock: SystemClock) -> None:
-    reader = place.reader(SystemDisk())
-    try:
-        end, since_ns = -1, clock.monotonic_ns()
-        while clock.monotonic_ns() - since_ns < QUIET_NS:
-            if reader.end() != end:
-                end, since_ns = reader.end(), clock.monotonic_ns()
-            pause(POLL_S)
-    finally:
-        reader.close()
+    return True
 
 
 def _waiting(place: Place) -> list[str]:

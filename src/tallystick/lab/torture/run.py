@@ -288,10 +288,19 @@ class Torture:
         for desk in desks:
             for gateway in range(desk.gateways):
                 self._barrier(desk, gateway)
-        dump.wait_drained(self._place, self.clock, REST_S)
+        drained = dump.wait_drained(self._place, self.clock, REST_S)
+        until_ns = self.clock.monotonic_ns() + round(REST_S * 1e9)
         for desk in desks:
             for order in desk.open():
-                self._insist(partial(desk.ask_about, order, 1, 0))
+                told = self._insist(partial(desk.ask_about, order, 1, 0))
+                if told is not Told.NOT_DECIDED or drained:
+                    continue
+                if desk.is_accepted(order):  # then it comes, or is lost
+                    while told is Told.NOT_DECIDED and self.clock.monotonic_ns() < until_ns:
+                        pause(0.2)
+                        told = self._insist(partial(desk.ask_about, order, 1, 0))
+                else:
+                    self._insist(partial(desk.send, order, 1, 0, "wait=5"))
             numbers = sorted(desk.known.ids)
             self._insist(partial(desk.look_up, "accounts", range(1, ACCOUNTS + 1), 0, 0))
             for at in range(0, len(numbers), IDS_A_LOOK_UP):
@@ -304,10 +313,11 @@ class Torture:
         for order in (orders.a_payment(), orders.a_control()):
             self._insist(partial(desk.send, order, gateway, 0, "wait=5"))
 
-    def _insist(self, ask: Callable[[], Told]) -> None:
+    def _insist(self, ask: Callable[[], Told]) -> Told:
         """Ask until there is an answer. Raises `Unavailable` if none comes in time."""
         until_ns = self.clock.monotonic_ns() + round(REST_S * 1e9)
-        while ask() in (Told.UNKNOWN, Told.NOTHING_WRITTEN, Told.ACCEPTED):
+        while (told := ask()) in (Told.UNKNOWN, Told.NOTHING_WRITTEN, Told.ACCEPTED):
             if self.clock.monotonic_ns() > until_ns:
                 raise Unavailable(f"nobody answers, {REST_S:.0f} s after the last wound; see {self.folder / 'log'}")
             pause(0.2)
+        return told
