@@ -45,6 +45,7 @@ _LEADERLESS = {
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError._NOENT,  # this client has not heard of the partition yet
 }
 _log = structlog.get_logger("tallystick.intake.kafka")
 
@@ -287,16 +288,23 @@ class KafkaIntake:
         self._lanes[topic, partition].arrive(message)
 
     def _ends(self, asked: Mapping[TopicPartition, OffsetSpec]) -> dict[tuple[str, int], int]:
-        """Where partitions begin or end. Asked again while a leader is found, of a new topic or after a failure."""
+        """Where partitions begin or end. Asked again while a leader is found, of a new topic or after a failure.
+
+        A leader that is so new that it knows of no offset yet answers -1.
+        """
         until_ns = self._clock.monotonic_ns() + int(ADMIN_S * 1e9)
         while True:
             try:
                 answers = self._admin.list_offsets(dict(asked), request_timeout=ADMIN_S)
-                return {(at.topic, at.partition): int(each.result(2 * ADMIN_S).offset) for at, each in answers.items()}
+                found = {(at.topic, at.partition): int(each.result(2 * ADMIN_S).offset) for at, each in answers.items()}
+                if all(offset >= 0 for offset in found.values()):
+                    return found
+                if self._clock.monotonic_ns() > until_ns:
+                    raise Unavailable(f"{self._address} does not know where its partitions begin and end")
             except KafkaException as error:
                 if error.args[0].code() not in _LEADERLESS or self._clock.monotonic_ns() > until_ns:
                     raise unavailable(self._address, error) from error
-                self._pause.wait(LEADER_PAUSE_S)
+            self._pause.wait(LEADER_PAUSE_S)
 
     def done(self, positions: Mapping[LaneId, int]) -> None:
         self._journaled.update(positions)
