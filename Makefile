@@ -41,7 +41,7 @@ test: $(READY) $(KERNELS) ## Tests that need no servers; two minutes at most on 
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not service'
 
 test-all: test services-if-possible mutants wrk chromium site deploy-tools asyncapi-schema ## All tests, those that need services or time too
-	$(BIN)/pytest -m service -rs; status=$$?; $(MAKE) --no-print-directory services-stop; exit $$status
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m service -rs; status=$$?; $(MAKE) --no-print-directory services-stop; exit $$status
 
 # On loopback, on free ports, below one folder: $TALLYSTICK_SERVICES, else one in the temp directory. What cannot be
 # had here is named, and the tests that need it are SKIPPED.

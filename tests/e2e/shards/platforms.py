@@ -1,5 +1,6 @@
 """A platform with two shards, and tenants of it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -18,9 +19,10 @@ HERE, THERE = 1, 7
 class Platform:
     """An instance with two shards and a tenant in each."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, engines: Mapping[str, object] | None = None) -> None:
+        """`engines`: settings of journal and intake, if they are not files."""
         self.instance = instance
-        self.settings = Settings(data=instance.folder, shards=2)
+        self.settings = Settings.model_validate({"data": instance.folder, "shards": 2, **(engines or {})})
         self.keys = {HERE: instance.key, THERE: auth.make_key(system_entropy)}
         auth.add_key(instance.folder / "keys.json", self.keys[THERE], THERE, "there", list(auth.SCOPES), 1)
 
