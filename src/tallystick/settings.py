@@ -17,6 +17,8 @@ FILE = Path("tally.toml")
 """Read where a process starts, if it is there."""
 FILE_VARIABLE = "TALLY_CONFIG"
 """Names another file, which must be there."""
+LINEAR_ALGEBRA_THREADS = "OPENBLAS_NUM_THREADS"
+"""Read by OpenBLAS, which NumPy's wheels bring along."""
 
 SEGMENT_BYTES_MIN = 6_291_456
 """What surely holds a block of 8,190 outcomes and as many expiries (`records.blocks.BLOCK_SIZE_MAX`)."""
@@ -237,6 +239,16 @@ class Settings(BaseSettings):
     def keys_path(self) -> Path:
         """Where the API key hashes stand."""
         return self.keys_file or self.path("keys.json")
+
+
+def keep_to_one_thread() -> None:
+    """Tell the linear algebra below NumPy, before that is loaded, that this process and its children need one thread.
+
+    By itself OpenBLAS starts one for each further processor, which spins for some 40 ms before it sleeps: a follower
+    that started held up the kernel's thread for the disk, and by it payments, for 4 to 8 ms at a time (ADR 0015).
+    Nothing here multiplies matrices that are large enough. What the environment says already, stays.
+    """
+    os.environ.setdefault(LINEAR_ALGEBRA_THREADS, "1")
 
 
 def settings_file() -> Path:

@@ -2575,6 +2575,8 @@ INQUIRY_TESTS = ("tests/unit/inquiries",)
 FOLLOW_TESTS = ("tests/unit/journal/test_follow.py",)
 PROCESSES = "src/tallystick/supervise/processes.py"
 PROCESS_TESTS = ("tests/unit/supervise/test_processes.py",)
+SUPERVISOR = "src/tallystick/supervise/supervisor.py"
+SUPERVISOR_TESTS = ("tests/unit/supervise/test_supervisor.py",)
 FOLLOWERS = (
     Mutant(
         "followers take their slice",
@@ -2596,8 +2598,24 @@ FOLLOWERS = (
         "the projector is as eager as the engine",
         "followers run behind everything that is on the way of a payment",
         "src/tallystick/compose/up.py",
-        "FOLLOWER_NICE, settings.followers_idle)",
-        "FOLLOWER_NICE, False)",
+        "FOLLOWER_NICE, settings.followers_idle, FOLLOWER_PATIENCE)",
+        "FOLLOWER_NICE, False, FOLLOWER_PATIENCE)",
+        ("tests/unit/cli/test_up.py",),
+    ),
+    Mutant(
+        "followers come back as soon as the engine",
+        "a follower that dies again and again costs few starts",
+        SUPERVISOR,
+        "now + delay * watched.spec.patience",
+        "now + delay",
+        SUPERVISOR_TESTS,
+    ),
+    Mutant(
+        "threads for linear algebra spin",
+        "a process that starts keeps no processor from the kernel's threads",
+        "src/tallystick/cli/up.py",
+        "    keep_to_one_thread()  # first: NumPy is loaded by what follows\n",
+        "",
         ("tests/unit/cli/test_up.py",),
     ),
     Mutant(

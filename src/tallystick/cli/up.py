@@ -42,9 +42,9 @@ def up(
 ) -> int:
     """Start everything and keep it running; with a name, run that one process in the foreground.
 
-    What ends is started again: at once, then ever later up to a second. Ctrl-C or SIGTERM stops everything cleanly.
-    Logs go to standard error. `FOLDER/run/supervisor.json` tells the pids. With `--json` each start and end of a
-    process is one JSON object on standard output.
+    What ends is started again: at once, then ever later up to a second, followers up to ten. Ctrl-C or SIGTERM stops
+    everything cleanly. Logs go to standard error. `FOLDER/run/supervisor.json` tells the pids. With `--json` each start
+    and end of a process is one JSON object on standard output.
 
     **Examples**
 
@@ -55,6 +55,9 @@ def up(
     - `tally up projector` statements, search and totals alone, for a machine that already runs the rest
     - `tally up engine --shard 3` one process, for systemd or a container
     """
+    from tallystick.settings import keep_to_one_thread
+
+    keep_to_one_thread()  # first: NumPy is loaded by what follows
     settings = options.settings(
         data=data,
         shard=shard,

@@ -35,6 +35,8 @@ RELAY = "relay"
 FOLLOWER_NICE = 10
 """So that on a small machine a follower that has much to do takes little from a payment (DESIGN §1), where it is not
 idle (`TALLY_FOLLOWERS_IDLE`)."""
+FOLLOWER_PATIENCE = 10
+"""One that dies again and again is started after 1, 2, 4, 8, 10 s: what it owes is late then, payments are not."""
 ALONE: dict[str, str] = {"witness": "tallystick.compose.witness"}
 """Processes that `tally up NAME` runs and `tally up` does not: they belong to somebody else."""
 ORPHAN_LOOK_S = 0.01
@@ -75,7 +77,7 @@ def _of_shard(name: str, settings: Settings) -> str:
 
 def follower(name: str, command: tuple[str, ...], settings: Settings) -> Spec:
     """How a follower is run: behind everything that is on the way of a payment."""
-    return Spec(name, command, FOLLOWER_NICE, settings.followers_idle)
+    return Spec(name, command, FOLLOWER_NICE, settings.followers_idle, FOLLOWER_PATIENCE)
 
 
 def run_one(name: str, settings: Settings) -> None:

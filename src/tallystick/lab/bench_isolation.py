@@ -24,7 +24,7 @@ from tallystick.clock import SystemClock, system_entropy
 from tallystick.errors import Invalid, TallystickError, Unavailable
 from tallystick.journal import progress
 from tallystick.lab import bench_notifier, journal_check
-from tallystick.lab.followers import follower
+from tallystick.lab.followers import follower, killed
 from tallystick.lab.generator import load_run
 from tallystick.lab.instance import Instance, pause
 from tallystick.lab.load import Config
@@ -196,18 +196,25 @@ def _has_begun(instance: Instance, name: str) -> bool:
     return found is not None and found.next_seq > 0
 
 
+def _works(instance: Instance, name: str) -> bool:
+    return _reads(instance, name) if name in READS else _has_begun(instance, name)
+
+
+def _wait_until_it_works(instance: Instance, name: str) -> None:
+    until = _clock.monotonic_ns() + round(STARTED_S * 1e9)
+    while not _works(instance, name):
+        if _clock.monotonic_ns() > until:
+            told = progress.read(instance.folder / "run").get(name)
+            raise Unavailable(f"the {name} does not work: {(told and told.trouble) or 'it does not say why'}")
+        pause(0.1)
+
+
 @contextmanager
 def _stopped(instance: Instance, name: str) -> Iterator[None]:
     """SIGSTOP, while a read is on its way there, if it answers any."""
     with follower(instance, name) as child:
-        until = _clock.monotonic_ns() + round(STARTED_S * 1e9)
-        works = _reads if name in READS else _has_begun
-        while not works(instance, name):
-            if _clock.monotonic_ns() > until:
-                told = progress.read(instance.folder / "run").get(name)
-                raise Unavailable(f"the {name} does not work: {(told and told.trouble) or 'it does not say why'}")
-            pause(0.1)
-        reader = threading.Thread(target=works, args=(instance, name))
+        _wait_until_it_works(instance, name)
+        reader = threading.Thread(target=_works, args=(instance, name))
         reader.start()
         pause(0.002)
         os.kill(child.pid, signal.SIGSTOP)
@@ -217,21 +224,9 @@ def _stopped(instance: Instance, name: str) -> Iterator[None]:
 
 @contextmanager
 def _killed(instance: Instance, name: str) -> Iterator[None]:
-    """SIGKILL again and again, and started again each time, as the supervisor does."""
-    stop = threading.Event()
-
-    def kill() -> None:
-        while not stop.is_set():
-            with follower(instance, name):
-                stop.wait(KILL_EVERY_S)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
+    """SIGKILL again and again, as soon as it has run a little, and started again each time by a supervisor."""
+    with killed(instance, name, KILL_EVERY_S, lambda: _wait_until_it_works(instance, name)):
         yield
-    finally:
-        stop.set()
-        killer.join()
 
 
 @contextmanager

@@ -24,6 +24,9 @@ class Spec:
     """Scheduling priority, 0 to 19: followers run above 0, so that they never starve the engine (DESIGN §1)."""
     idle: bool = False
     """Run only while nothing else wants a processor (SCHED_IDLE, sched(7)); leave it at once when something does."""
+    patience: int = 1
+    """How many times longer than others it waits before it is started again, and must run to count as healthy: a start
+    costs half a second of a processor, which payments feel if it comes again and again."""
 
 
 class Process(Protocol):

@@ -1,8 +1,9 @@
 """Keeps a set of processes running: `step()` does what is due now and says when to call it next.
 
 Pure of operating system and time: a launcher and a clock are handed in, so tests advance the clock instead of
-sleeping. A process that ends is started again, at once the first time and then ever later up to a second, until it
-has run steadily; what is left of it is killed first, since the engine's lock must be free for its successor.
+sleeping. A process that ends is started again, at once the first time and then ever later up to a second (a patient
+one: ten), until it has run steadily; what is left of it is killed first, since the engine's lock must be free for its
+successor.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ NEEDS_A_PERSON = 70
 """Exit code of a process that another start cannot help (`Corrupt`, `Fenced`, settings that make no sense)."""
 
 STEADY_NS = 3_000_000_000
-"""Run for this long, a process counts as healthy again, and its next restart is at once."""
+"""Run for this long, a process counts as healthy again, and its next restart is at once. Both this and the waits are
+longer for a process of more `patience`."""
 BACK_OFF_NS = 100_000_000
 BACK_OFF_MAX_NS = 1_000_000_000
 STOP_NS = 10_000_000_000
@@ -160,7 +162,7 @@ class Supervisor:
             watched.state = State.ENDED
             self.report(Event(name, "needs_a_person", pid=process.pid, exit_code=code, ran_s=ran_s))
         else:
-            if now - watched.started_ns >= STEADY_NS:
+            if now - watched.started_ns >= STEADY_NS * watched.spec.patience:
                 watched.failures = 0
             self._wait(watched, now)
             wait_s = (watched.due_ns - now) / 1e9
@@ -170,4 +172,4 @@ class Supervisor:
         delay = min(BACK_OFF_NS << (watched.failures - 1), BACK_OFF_MAX_NS) if watched.failures else 0
         watched.failures = min(watched.failures + 1, 30)
         watched.state = State.WAITING
-        watched.due_ns = now + delay
+        watched.due_ns = now + delay * watched.spec.patience

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,12 +141,27 @@ def test_further_gateways_take_the_ports_after_the_first_one_s() -> None:
     assert all(command[command.index("up") + 1] == name.partition("-")[0] for name, command in started.items())
 
 
+@pytest.mark.service  # starts a process: NumPy must be new to it
+def test_no_process_starts_a_thread_for_linear_algebra() -> None:
+    source = """if True:
+        import os
+        from tallystick.cli import main
+        main.run(["up", "nobody"])
+        from tallystick.compose import projector
+        print(len(os.listdir("/proc/self/task")))
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    found = subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout == "1\n"
+
+
 def test_followers_run_at_a_lower_priority_those_that_are_wanted() -> None:
     nice = {spec.name: spec.nice for spec in compose.specs(Settings())}
     assert nice["engine"] == nice["gateway"] == 0
     assert {name for name, priority in nice.items() if priority > 0} == set(compose.FOLLOWERS)
     assert {spec.name for spec in compose.specs(Settings()) if spec.idle} == set(compose.FOLLOWERS)
     assert not any(spec.idle for spec in compose.specs(Settings(followers_idle=False)))
+    assert {spec.name for spec in compose.specs(Settings()) if spec.patience > 1} == set(compose.FOLLOWERS)
     assert [spec.name for spec in compose.specs(Settings(followers=""))] == ["engine", "gateway"]
     relaying = compose.specs(Settings(followers="", relay="kafka://broker/events"))
     assert [(spec.name, spec.nice) for spec in relaying][2:] == [("relay", compose.FOLLOWER_NICE)]

@@ -68,12 +68,15 @@ class FakeLauncher:
 
 
 class World:
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, patience: int = 1) -> None:
         self.clock = HandClock()
         self.launcher = FakeLauncher()
         self.events: list[Event] = []
         self.supervisor = Supervisor(
-            [Spec(name, ("run", name)) for name in names], self.launcher, self.clock, self.events.append
+            [Spec(name, ("run", name), patience=patience) for name in names],
+            self.launcher,
+            self.clock,
+            self.events.append,
         )
 
     def latest(self, name: str) -> FakeProcess:
@@ -152,6 +155,21 @@ def test_a_process_that_ran_steadily_is_restarted_at_once_again() -> None:
     world.clock.advance(STEADY_NS)
     assert world.end("engine", -9) is None
     assert world.starts("engine") == starts + 1
+
+
+def test_a_patient_process_waits_longer_and_must_run_longer_to_be_restarted_at_once() -> None:
+    world = World("projector", patience=10)
+    world.supervisor.step()
+    waits = []
+    for _ in range(7):
+        world.clock.advance(STEADY_NS)  # which would be enough for another
+        wait_s = world.end("projector", -9)
+        waits.append(wait_s)
+        world.clock.advance(round((wait_s or 0) * 1e9))
+        world.supervisor.step()
+    assert waits == [None, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+    world.clock.advance(10 * STEADY_NS)
+    assert world.end("projector", -9) is None
 
 
 def test_a_process_that_needs_a_person_is_not_started_again_and_the_others_go_on() -> None:
