@@ -1,6 +1,7 @@
 """`python -m services start|stop|status`: what `make services` and `make services-stop` run.
 
-And `kill|pause|unpause`, by which `tally torture --server` hurts them: the words of `docker`, with the same meanings.
+And `kill|pause|unpause`, by which `tally torture --server` hurts them: the words of `docker`, with the same meanings;
+with `--member NUMBER` one of several (`postgresql-pair`, `kafka-cluster`). `promote` makes a standby the primary.
 """
 
 import argparse
@@ -16,20 +17,28 @@ from pathlib import Path
 
 from services import addresses, kafka, postgresql, rabbitmq
 from services.addresses import Kept
-from services.server import CannotStart, Server, alive, install, kill, pause, stop
+from services.server import CannotStart, Server, Several, alive, install, kill, pause, stop
 
-SERVERS: Sequence[Server] = (postgresql.SERVER, rabbitmq.SERVER, rabbitmq.NEWER, kafka.SERVER, kafka.CLUSTER)
+SERVERS: Sequence[Server] = (
+    postgresql.SERVER,
+    postgresql.PAIR,
+    rabbitmq.SERVER,
+    rabbitmq.NEWER,
+    kafka.SERVER,
+    kafka.CLUSTER,
+)
 HURTS = ("kill", "pause", "unpause")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 1 if a server that was asked for is not there."""
     parser = argparse.ArgumentParser(prog="services", description=__doc__)
-    parser.add_argument("action", choices=["start", "stop", "status", *HURTS])
+    parser.add_argument("action", choices=["start", "stop", "status", "promote", *HURTS])
     parser.add_argument(
         "names", nargs="*", help=f"which servers; default {' '.join(each.name for each in SERVERS if each.by_default)}"
     )
     parser.add_argument("--folder", type=Path, default=addresses.default_folder(), help="everything is kept in it")
+    parser.add_argument("--member", type=int, metavar="NUMBER", help="one of a server's, from 1 on")
     asked = parser.parse_args(arguments)
     known = {server.name for server in SERVERS}
     if unknown := set(asked.names) - known:
@@ -38,6 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.action == "stop":
         return stop_all(named or SERVERS, asked.folder)
     chosen = named or [server for server in SERVERS if server.by_default]
+    if asked.member or asked.action == "promote":
+        one = chosen[0]
+        if len(chosen) > 1 or not isinstance(one, Several) or asked.member not in range(1, one.count + 1):
+            parser.error("--member NUMBER goes with one server that has several")
+        return member(asked.action, one, asked.member, asked.folder)
     if asked.action in HURTS:
         return hurt(asked.action, chosen, asked.folder)
     return start(chosen, asked.folder) if asked.action == "start" else status(chosen, asked.folder)
@@ -112,6 +126,31 @@ def hurt(action: str, servers: Sequence[Server], folder: Path) -> int:
             else:
                 pause(kept[server.name].processes, action == "pause")
     return missing
+
+
+def member(action: str, server: Several, number: int, folder: Path) -> int:
+    """Do it to one of several."""
+    with _alone(folder):
+        kept = addresses.read(folder)
+        if server.name not in kept:
+            print(f"{server.name}: was not started", file=sys.stderr)
+            return 1
+        processes = list(kept[server.name].processes)
+        mine = processes[number - 1]
+        try:
+            if action == "kill":
+                kill([mine])
+            elif action in HURTS:
+                pause([mine], action == "pause")
+            elif action == "promote":
+                server.promote(folder / server.name, processes, number)
+            elif not alive(mine):
+                processes[number - 1] = server.start_one(folder / server.name, processes, number)
+                addresses.write(folder, {**kept, server.name: Kept(processes, kept[server.name].address)})
+        except CannotStart as error:
+            print(f"{server.name}: NOT DONE: {error}", file=sys.stderr)
+            return 1
+    return 0
 
 
 def status(servers: Sequence[Server], folder: Path) -> int:

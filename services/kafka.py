@@ -401,6 +401,7 @@ class KafkaClusterServer:
 
     name = "kafka-cluster"
     by_default = False
+    count = BROKERS
 
     def packages(self) -> Sequence[str]:
         return SERVER.packages()
@@ -412,6 +413,16 @@ class KafkaClusterServer:
         first = cluster.brokers[0]
         processes = [broker.process for broker in cluster.brokers if broker.process]
         return Running(processes, _address(first.port, first.password, first.authority, cluster.url()))
+
+    def start_one(self, folder: Path, processes: Sequence[Process], number: int) -> Process:
+        first_port, _ = json.loads((folder / "ports.json").read_text())["1"]
+        broker = KafkaCluster(folder, first_port).brokers[number - 1]
+        broker.start()
+        assert broker.process is not None
+        return broker.process
+
+    def promote(self, folder: Path, processes: Sequence[Process], number: int) -> None:
+        raise CannotStart("brokers choose their leaders themselves")
 
 
 def _address(port: int, password: str, authority: Path, url: str) -> dict[str, str | int]:

@@ -4,6 +4,7 @@
 enter the folder and everything above it.
 """
 
+import json
 import os
 import pwd
 import secrets
@@ -112,7 +113,7 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Start it, made at the first call; returns when a logged-in client got an answer. Raises `CannotStart`."""
-        if not (self._data / "PG_VERSION").exists():
+        if not self.is_made():
             self._make()
         self.port = self.port or free_port()
         self._bury()
@@ -139,13 +140,14 @@ class PostgreSQL:
         """Whether its first process runs."""
         return self.process is not None and alive(self.process)
 
-    def standby(self, folder: Path, name: str = "standby") -> "PostgreSQL":
+    def standby(self, folder: Path, name: str = "standby", port: int = 0) -> "PostgreSQL":
         """Another server that follows this one, started, not yet waited for by commits."""
         with self.connect() as session:
             known = session.execute("select 1 from pg_roles where rolname = %s", [REPLICATION_USER]).fetchone()
             if not known:
                 session.execute(f"create role {REPLICATION_USER} login replication password '{self.password}'")
         other = PostgreSQL(folder, name)
+        other.port = port
         other._prepare_folder()
         other._secret.write_text(self.password)
         # for pg_basebackup no database is named
@@ -170,6 +172,14 @@ class PostgreSQL:
             session.execute("select pg_reload_conf()")
             told = "select sync_state from pg_stat_replication where application_name = %s"
             wait_until(lambda: session.execute(told, [name]).fetchone() == ("sync",), 30, f"{name} did not join")
+
+    def is_made(self) -> bool:
+        """Whether its data folder is there."""
+        return (self._data / "PG_VERSION").exists()
+
+    def is_standby(self) -> bool:
+        """Whether it follows another, or would if it were started."""
+        return (self._data / "standby.signal").exists()
 
     def promote(self) -> None:
         """Make a standby the primary; returns once it takes writes."""
@@ -254,4 +264,69 @@ class PostgreSQLServer:
         return Running([server.process], address)
 
 
+class PostgreSQLPairServer:
+    """A primary and its synchronous standby, for those who ask for them: either may be killed, the other promoted."""
+
+    name = "postgresql-pair"
+    by_default = False
+    count = 2
+
+    def packages(self) -> Sequence[str]:
+        return SERVER.packages()
+
+    def start(self, folder: Path, port: int = 0) -> Running:
+        """Both, made at the first call. `port` is not needed: where they were is kept in the folder."""
+        first, second = self._both(folder)
+        if second.is_made() and first.is_standby() == second.is_standby():
+            raise CannotStart(f"neither of the two is the other's standby any more: delete {folder} to make a new pair")
+        primary = second if first.is_standby() else first
+        primary.start()
+        if second.is_made():
+            (first if primary is second else second).start()
+        else:
+            second = primary.standby(second.folder, second.name, second.port)
+            primary.wait_for_standby(second.name)
+        assert first.process is not None
+        assert second.process is not None
+        hosts = f"127.0.0.1:{first.port},127.0.0.1:{second.port}"
+        url = first.url(target_session_attrs="read-write", connect_timeout="5")
+        address = {
+            "host": "127.0.0.1",
+            "port": first.port,
+            "user": SUPERUSER,
+            "password": first.password,
+            "authority": str(first.authority),
+            "url": url.replace(f"127.0.0.1:{first.port}", hosts),
+        }
+        return Running([first.process, second.process], address)
+
+    def start_one(self, folder: Path, processes: Sequence[Process], number: int) -> Process:
+        """It comes back as the other's synchronous standby, from a new base backup: never as it was."""
+        both = self._both(folder)
+        old, primary = both[number - 1], both[2 - number]
+        shutil.rmtree(old.folder)
+        new = primary.standby(old.folder, old.name, old.port)
+        assert new.process is not None
+        try:
+            primary.wait_for_standby(new.name)
+        except CannotStart:
+            new.kill()
+            raise
+        return new.process
+
+    def promote(self, folder: Path, processes: Sequence[Process], number: int) -> None:
+        self._both(folder)[number - 1].promote()
+
+    def _both(self, folder: Path) -> tuple[PostgreSQL, PostgreSQL]:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o711)
+        known = folder / "ports.json"
+        ports = json.loads(known.read_text()) if known.exists() else [free_port(), free_port()]
+        known.write_text(json.dumps(ports))
+        first, second = (PostgreSQL(folder / name, name) for name in ("one", "two"))
+        first.port, second.port = ports
+        return first, second
+
+
 SERVER = PostgreSQLServer()
+PAIR = PostgreSQLPairServer()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 START_S_MAX = 60.0
 """A machine many times slower than ours still starts within it."""
@@ -62,6 +62,21 @@ class Server(Protocol):
         """Start it with all it keeps in `folder`, again or for the first time, on a free port if none is named; returns
         once a logged-in client got an answer. Raises `CannotStart`.
         """
+        ...
+
+
+@runtime_checkable
+class Several(Server, Protocol):
+    """A server that is several, so that one may die. Each is a process, in the order of its number, from 1 on."""
+
+    count: int
+
+    def start_one(self, folder: Path, processes: Sequence[Process], number: int) -> Process:
+        """Start one that has ended, beside the others; returns once it does its part again. Raises `CannotStart`."""
+        ...
+
+    def promote(self, folder: Path, processes: Sequence[Process], number: int) -> None:
+        """Make this one the primary. Raises `CannotStart` if there is no such thing, or it cannot be."""
         ...
 
 
