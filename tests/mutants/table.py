@@ -3001,6 +3001,22 @@ TORTURE = (
         ("tests/unit/lab/torture/test_servers.py",),
     ),
     Mutant(
+        "a request decided only when asked again passes",
+        "after a fail-over every acknowledged request must be told again as a repeat",
+        "src/tallystick/lab/failing_over.py",
+        """(again["answered_ns"] != 0) & again["replayed"]""",
+        """(again["answered_ns"] != 0)""",
+        ("tests/unit/lab/test_failing_over.py",),
+    ),
+    Mutant(
+        "silence counted to the first answer only",
+        "the time of a fail-over is the longest without an outcome",
+        "src/tallystick/lab/failing_over.py",
+        "np.diff(np.concatenate(([kill_ns], mine))).max()",
+        "np.diff(np.concatenate(([kill_ns], mine)))[0]",
+        ("tests/unit/lab/test_failing_over.py",),
+    ),
+    Mutant(
         "unknown outcomes taken for retried ones",
         "it is told whether an unknown outcome was found out by look-up",
         "src/tallystick/lab/history/check.py",

@@ -166,6 +166,51 @@ def restart(
     return Exit.REFUSED if faults else Exit.DONE
 
 
+@app.command("failover", epilog=EPILOG)
+def failover(
+    kills: Annotated[int, typer.Option(min=1, help="Kills of each case.")] = 5,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
+    journal: options.OnServer = "files",
+    intake: options.OnBroker = "files",
+    database: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="A server of the journal: {} in it becomes kill, promote, start. In the order of the URL's hosts.",
+        ),
+    ] = None,
+    broker: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COMMAND", help="A broker of the intake: {} in it becomes kill, start. One each."),
+    ] = None,
+    data: Folder = None,
+    as_json: options.Json = False,
+) -> int:
+    """Kill what has a second one, under load, again and again: how long is nothing decided, and is any payment lost?
+
+    Cases, each if what it needs is named: `engine` (the active one of two engines on one journal in PostgreSQL, 5 s at
+    most), `postgresql` (the primary of a synchronous standby, 15 s), `kafka` (one broker of three, 6 s). The time is a
+    client's, from one outcome to the next. Then every request is sent again under its id, and must get the answer it
+    got; and the journal is read. Exit code 1 if a payment was lost, doubled, altered or left without outcome, or it
+    took longer. A server that is started after a kill of the primary must come back as the other's synchronous standby.
+
+    **Examples**
+
+    - `tally bench failover --journal postgresql://db/postgres --intake rabbitmq://mq/bench` the case `engine`
+    - `tally bench failover --case kafka --intake kafka://k1,k2,k3/bench --broker "docker {} k1" --broker "docker {} k2"
+      --broker "docker {} k3"`
+    """
+    from tallystick.lab import bench_failover
+    from tallystick.lab.results import render
+
+    servers = bench_failover.Servers(journal, intake, database or (), broker or ())
+    results = bench_failover.run(kills, case or [], servers, data, say)
+    render(results, as_json)
+    names = ("lost", "doubled", "unknown", "altered", "told_otherwise")
+    faults = sum(result.extra[name] for result in results for name in names)
+    return Exit.DONE if not faults and all(result.extra["holds"] for result in results) else Exit.REFUSED
+
+
 @app.command("sdk", epilog=EPILOG)
 def sdk(
     runs: Runs = 5,

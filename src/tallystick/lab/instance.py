@@ -82,11 +82,7 @@ class Instance:
         self._supervisor: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Instance":
-        self.folder.mkdir(parents=True, exist_ok=True)
-        name = f"lab-{ids.show(int.from_bytes(system_entropy(16), 'big'))}"
-        auth.add_key(self.folder / "keys.json", self.key, TENANT, name, list(auth.SCOPES), self.clock.wall_ns())
-        self.key_file.touch(mode=0o600)
-        self.key_file.write_text(self.key)
+        self.prepare()
         self.start()
         try:
             self.wait_ready(READY_S)
@@ -94,6 +90,14 @@ class Instance:
             self.stop()
             raise
         return self
+
+    def prepare(self) -> None:
+        """Make the folder, and let the key in."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = f"lab-{ids.show(int.from_bytes(system_entropy(16), 'big'))}"
+        auth.add_key(self.folder / "keys.json", self.key, TENANT, name, list(auth.SCOPES), self.clock.wall_ns())
+        self.key_file.touch(mode=0o600)
+        self.key_file.write_text(self.key)
 
     def start(self) -> None:
         """Start the supervisor, and do not wait for it. One that was killed is followed by the next."""
@@ -152,6 +156,14 @@ class Instance:
                 if self.clock.monotonic_ns() > until_ns or self._supervisor.poll() is not None:
                     raise self._not_ready()
                 pause(0.05)
+            api.close()
+
+    def is_ready(self) -> bool:
+        """Whether the first gateway would have payments decided just now."""
+        api = self.api(wait_s=2.0)
+        try:
+            return _is_ready(api)
+        finally:
             api.close()
 
     def _not_ready(self) -> Unavailable:

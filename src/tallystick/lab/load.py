@@ -66,6 +66,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     plan: Plan | BankDay
     connections: int
+    other_ports: list[int] = []
+    """Further gateways: what one of them leaves without outcome is asked of the next."""
     answers: str
     """Path of the file to leave the `ANSWER` rows in (NumPy's format)."""
     rate: float = 0.0
@@ -130,6 +132,7 @@ class Load:
         self._prepared: list[bytes] = []
         self._builds = isinstance(config.plan, BankDay)
         self._parked: dict[int, list[int]] = {}  # by payment, those that build on it
+        self.ports = [config.port, *config.other_ports]
         self._head = (
             f"POST /v1/transfers HTTP/1.1\r\nHost: {config.host}:{config.port}\r\n"
             f"Authorization: Bearer {config.key}\r\nContent-Type: application/json\r\nIdempotency-Key: "

@@ -17,6 +17,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.index: int | None = None
         self.buffer = b""
+        self._gateway = 0
 
     async def open(self) -> None:
         """Connect, however often it takes, and go on with the payment in flight if there is one."""
@@ -24,9 +25,10 @@ class Connection(asyncio.Protocol):
         while not load.finished.is_set():
             try:
                 async with load.connecting:
-                    await load.loop.create_connection(lambda: self, load.config.host, load.config.port)
+                    await load.loop.create_connection(lambda: self, load.config.host, load.ports[self._gateway])
             except OSError:
                 load.errors += 1
+                self._turn_to_the_next()
                 await asyncio.sleep(RECONNECT_S)
             else:
                 return
@@ -55,9 +57,19 @@ class Connection(asyncio.Protocol):
             self.transport.write(self.load.request(index))
 
     def again(self, transport: asyncio.Transport | None) -> None:
-        """Send the payment in flight once more, unless a new connection has done so since."""
-        if transport is not None and transport is self.transport and self.index is not None:
+        """Send the payment in flight once more, unless a new connection has done so since; if there are several
+        gateways, to the next one.
+        """
+        if transport is None or transport is not self.transport or self.index is None:
+            return
+        if len(self.load.ports) == 1:
             self.send(self.index)
+        else:
+            self._turn_to_the_next()
+            transport.abort()  # which opens another
+
+    def _turn_to_the_next(self) -> None:
+        self._gateway = (self._gateway + 1) % len(self.load.ports)
 
     def data_received(self, data: bytes) -> None:
         buffer = self.buffer + data if self.buffer else data

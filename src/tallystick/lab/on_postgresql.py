@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -45,6 +45,19 @@ def _on(url: str, statement: str, name: str) -> None:
             session.execute(sql.SQL(statement).format(sql.Identifier(name)).as_string())
     except psycopg.Error as error:
         raise Unavailable(f"the server: {' '.join(str(error).split())}") from error
+
+
+def writable_host(url: str) -> int:
+    """Which of the hosts that `url` names takes writes, from 0. Raises `Unavailable` if none does."""
+    settings = conninfo_to_dict(url)
+    hosts, ports = (str(settings.get(name) or "").split(",") for name in ("host", "port"))
+    for number, host in enumerate(hosts):
+        port = ports[number] if number < len(ports) else ports[0]
+        mine = {**settings, "host": host, "port": port, "target_session_attrs": "any", "connect_timeout": "5"}
+        with suppress(psycopg.OperationalError), psycopg.connect(**mine) as session:  # type: ignore[arg-type]
+            if session.execute("select pg_is_in_recovery()").fetchone() == (False,):
+                return number
+    raise Unavailable("none of the database's servers takes writes just now")
 
 
 def tpc_b(url: str, seconds: int) -> float:
