@@ -26,12 +26,18 @@ create table acts (log text, number bigint, entry bytea not null, primary key (l
 """
 
 
+def make_tables(connection: Connection, shard: int, place: str) -> None:
+    """Make the shard's tables, unless they are there. Raises as `making.make`."""
+    making.make(connection, making.schema_of(SERVICE, shard), VERSION, _TABLES, place)
+
+
 class PostgresActs:
     """As `port.ActLog`. Used by one thread at a time."""
 
     def __init__(self, url: str, shard: int, log: str, create: bool = True, answer_s_max: float = ANSWER_S_MAX) -> None:
         """Creates tables and log, unless told not to. Raises `Invalid` for a URL that cannot be understood,
         `Unavailable`."""
+        self._shard = shard
         self._schema = making.schema_of(SERVICE, shard)
         self._log = log
         self._may_create = create
@@ -53,7 +59,7 @@ class PostgresActs:
 
     def _look(self, connection: Connection, place: str) -> None:
         if self._may_create:
-            making.make(connection, self._schema, VERSION, _TABLES, place)
+            make_tables(connection, self._shard, place)
             connection.execute(self._with("insert into {}.ends (log) values (%b) on conflict do nothing"), (self._log,))
         self._check(connection, place)
         # Whoever appended may have ended before it could say so, or a crash took that back. This commit waits, and with

@@ -19,6 +19,7 @@ from tallystick.cli import (
     rebuild,
     reconcile,
     replay,
+    services,
     shard,
     simulate,
     statement,
@@ -42,6 +43,7 @@ app.command("up", epilog=EPILOG)(up.up)
 app.add_typer(key.app, name="key")
 app.add_typer(currency.app, name="currency")
 app.add_typer(shard.app, name="shard")
+app.add_typer(services.app, name="services")
 app.command("pay", epilog=EPILOG)(pay.pay)
 app.command("listen", epilog=EPILOG)(listen.listen)
 app.command("trigger", epilog=EPILOG)(listen.trigger)

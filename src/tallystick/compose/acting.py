@@ -41,6 +41,7 @@ def open_acts(settings: Settings, log: str, create: bool = True) -> ActLog:
 def _opened(settings: Settings, log: str, create: bool) -> ActLog:
     path = settings.path(FOLDER, log + SUFFIX)
     if settings.services == services.FILES:
+        services.refuse_moved(path)
         return SqliteActs(path, create)
     services.needs_driver()
     services.refuse_left_behind(path)

@@ -49,6 +49,21 @@ def refuse_left_behind(path: Path) -> None:
     if path.exists():
         raise Invalid(
             SETTING,
-            f"is a database, and {path} holds what was kept before: say TALLY_SERVICES=files again, or move it there "
-            "(docs/postgresql.md)",
+            f"is a database, and {path} holds what was kept before: move it there by `tally services move`, or say "
+            "TALLY_SERVICES=files again",
+        )
+
+
+def moved(path: Path) -> Path:
+    """What a file is called once all of it stands in a database."""
+    return path.with_name(f"{path.name}.moved")
+
+
+def refuse_moved(path: Path) -> None:
+    """Raises `Invalid` if what was in the file at `path` stands in a database now: begun anew here, it would be two."""
+    if moved(path).exists():
+        raise Invalid(
+            SETTING,
+            f"is files, and what {path} held was moved to a database: name that one. To do without what came to it "
+            f"there, give {moved(path)} its name back",
         )

@@ -26,6 +26,7 @@ def _sealed(settings: Settings) -> SealedTexts:
     if settings.services == services.FILES:
         from tallystick.metadata.sqlite import SqliteTexts
 
+        services.refuse_moved(settings.path(*PLACE))
         return SqliteTexts(settings.path(*PLACE))
     services.needs_driver()
     services.refuse_left_behind(settings.path(*PLACE))

@@ -101,7 +101,7 @@ def supervise(settings: Settings, report: Callable[[Event], None]) -> bool:
     shards.make_folders(settings)
     folder = settings.path("run")
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(settings):
+    with alone(settings):
         _end_orphans(settings)
         launcher = SystemLauncher(sys.stderr.fileno())
         supervisor = Supervisor(specs(settings), launcher, SystemClock(), _undisturbed(report))
@@ -168,7 +168,7 @@ def _command(name: str, settings: Settings, port: int) -> tuple[str, ...]:
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
+def alone(settings: Settings) -> Iterator[None]:
     """Hold the data folder's supervisor lock. The kernel frees it however this process ends."""
     with settings.path("run", "supervisor.lock").open("w") as lock:
         try:

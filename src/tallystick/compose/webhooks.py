@@ -14,6 +14,7 @@ def open_tables(settings: Settings) -> Tables:
     if settings.services == services.FILES:
         from tallystick.notifier.sqlite import SqliteTables
 
+        services.refuse_moved(settings.path(*FILE))
         return SqliteTables(settings.path(*FILE))
     services.needs_driver()
     services.refuse_left_behind(settings.path(*FILE))

@@ -30,16 +30,22 @@ insert into {}.texts values (%b, %b, %b, %b)
 """
 
 
+def make_tables(connection: Connection, shard: int, place: str) -> None:
+    """Make the shard's tables, unless they are there. Raises as `making.make`."""
+    making.make(connection, making.schema_of(SERVICE, shard), VERSION, _TABLES, place)
+
+
 class PostgresTexts:
     """As `port.SealedTexts`. One session, made when first needed; threads take turns."""
 
     def __init__(self, url: str, shard: int, answer_s_max: float = ANSWER_S_MAX) -> None:
         """Raises `Invalid` for a URL that cannot be understood; all else raises `Unavailable`, at the first call."""
+        self._shard = shard
         self._schema = making.schema_of(SERVICE, shard)
         self._session = Session(url, "TALLY_SERVICES", f"tallystick texts {shard}", self._look, answer_s_max)
 
     def _look(self, connection: Connection, place: str) -> None:
-        making.make(connection, self._schema, VERSION, _TABLES, place)
+        make_tables(connection, self._shard, place)
 
     def keep(self, rows: Sequence[Row]) -> None:
         try:

@@ -52,6 +52,29 @@ def make_durable(connection: Connection, place: str, waits: bool = True) -> list
     return warnings
 
 
+def commit(connection: Connection, place: str, warnings: list[str]) -> None:
+    """Commit the transaction that is open there; `warnings` is the list of `make_durable`.
+
+    Raises `Unavailable` if it was rolled back. `OutcomeUnknown` if the answer did not come, or the wait for a standby
+    was cancelled: the connection is then closed, since what it reads may be taken back.
+    """
+    try:
+        said = connection.execute("COMMIT").statusmessage
+    except psycopg.Error as error:
+        _close(connection)
+        raise OutcomeUnknown(f"{place}: {line(error)}") from error
+    if said != "COMMIT":
+        raise Unavailable(f"{place}: the transaction was rolled back")
+    if warnings:
+        _close(connection)
+        raise OutcomeUnknown(f"{place}: {warnings[0]}")
+
+
+def _close(connection: Connection) -> None:
+    with suppress(psycopg.Error):
+        connection.close()
+
+
 class Session:
     """One connection, made when it is needed and made again after it broke. One call at a time, from any thread."""
 

@@ -8,6 +8,7 @@ import pytest
 from tallystick.clock import SystemClock
 from tallystick.errors import Unavailable
 from tallystick.journal.follow import Follower
+from tallystick.postgresql import sessions
 from tallystick.projector.postgresql.tables import PostgresReader, PostgresTables
 from tallystick.projector.projection import Projection
 from tallystick.projector.sqlite import SqliteTables
@@ -57,7 +58,7 @@ def test_a_reader_queries_transfers_in_plain_sql_and_sees_nothing_but_the_views(
             session.execute(f"drop owned by {role}; drop role {role}")
 
 
-def test_it_holds_what_sqlite_holds_and_goes_on_after_its_session_was_ended_at_any_time(database):
+def test_it_holds_what_sqlite_holds_and_goes_on_after_its_session_was_ended_at_any_time(database, monkeypatch):
     journal = RandomHistory(2, steps=300, accounts=3).writer.journal
     whole = Projection(SqliteTables(None), journal)
     whole.catch_up()
@@ -80,11 +81,11 @@ def test_it_holds_what_sqlite_holds_and_goes_on_after_its_session_was_ended_at_a
 
         return counted
 
-    connected, commit = tables._connected, tables._commit
-    tables._connected, tables._commit = at_any_time(connected), at_any_time(commit)
+    monkeypatch.setattr(tables, "_connected", at_any_time(tables._connected))
+    monkeypatch.setattr("tallystick.projector.postgresql.tables.commit", at_any_time(sessions.commit))
     while follower.progress().next_seq < journal.end():
         follower.step()
-    tables._connected, tables._commit = connected, commit
+    monkeypatch.undo()
     assert ended > 10
     assert rows_of(tables) == rows_of(whole.tables)
 

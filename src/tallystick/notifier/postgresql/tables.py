@@ -17,10 +17,10 @@ import psycopg
 from psycopg import errors
 from psycopg.types.numeric import Int8BinaryDumper
 
-from tallystick.errors import Corrupt, OutcomeUnknown, TallystickError, Unavailable
+from tallystick.errors import Corrupt, TallystickError, Unavailable
 from tallystick.postgresql import making
 from tallystick.postgresql.connecting import UNDONE, Connection, line, opened, shown
-from tallystick.postgresql.sessions import ANSWER_S_MAX, make_durable
+from tallystick.postgresql.sessions import ANSWER_S_MAX, commit, make_durable
 from tallystick.postgresql.statements import translated
 
 VERSION = 1
@@ -116,7 +116,7 @@ class PostgresTables:
                     with suppress(psycopg.Error):
                         connection.execute("ROLLBACK")
                     raise
-                self._commit(connection)
+                commit(connection, self.place, self._warnings)
         except Exception:
             self._is_within, self._is_stale = False, True
             with suppress(TallystickError):
@@ -127,18 +127,6 @@ class PostgresTables:
             raise
         finally:
             self._is_within = False
-
-    def _commit(self, connection: Connection) -> None:
-        try:
-            said = connection.execute("COMMIT").statusmessage
-        except psycopg.Error as error:
-            self._drop()
-            raise OutcomeUnknown(f"{self.place}: {line(error)}") from error
-        if said != "COMMIT":
-            raise Unavailable(f"{self.place}: the transaction was rolled back")
-        if self._warnings:
-            self._drop()
-            raise OutcomeUnknown(f"{self.place}: {self._warnings[0]}")
 
     def close(self) -> None:
         self._drop()

@@ -17,8 +17,9 @@ from psycopg import errors
 from psycopg.types.numeric import Int8BinaryDumper
 
 from tallystick.clock import Clock
-from tallystick.errors import Corrupt, OutcomeUnknown, Unavailable
+from tallystick.errors import Corrupt, Unavailable
 from tallystick.postgresql.connecting import UNDONE, Connection, connect, line, opened, shown
+from tallystick.postgresql.sessions import commit
 from tallystick.postgresql.statements import translated
 from tallystick.projector.port import Found, Row
 from tallystick.projector.postgresql import schema
@@ -194,16 +195,7 @@ class PostgresTables(_PostgresTables):
                 with suppress(psycopg.Error):
                     connection.execute("ROLLBACK")
                 raise
-            self._commit(connection)
-
-    def _commit(self, connection: Connection) -> None:
-        try:
-            said = connection.execute("COMMIT").statusmessage
-        except psycopg.Error as error:
-            self._drop()
-            raise OutcomeUnknown(f"{self.place}: {line(error)}") from error
-        if said != "COMMIT":
-            raise Unavailable(f"{self.place}: the transaction was rolled back")
+            commit(connection, self.place, [])  # it waits for no standby, so nothing can end that wait
 
     def insert(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
         kinds = [_KIND[kind] for kind in schema.COLUMNS[table].values()]
