@@ -142,7 +142,7 @@ def _move(
 
         progress(0, total)
         wanted = [filling.summed(filling.in_file(source, table), step) for table in tables]
-        with _transaction(connection):
+        with _whole(connection):
             names = ", ".join(f"{part.schema}.{table.name}" for table in tables)
             connection.execute(f"lock table {names} in exclusive mode".encode())
             there = _in_database(connection, part.schema, tables, lambda rows: None)
@@ -229,7 +229,7 @@ def _alone_with(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def _transaction(connection: "Connection") -> Iterator[None]:
+def _whole(connection: "Connection") -> Iterator[None]:
     """Whoever is within commits."""
     import psycopg
 
