@@ -26,6 +26,19 @@ def translated(path: Path | str, remedy: str) -> Iterator[None]:
         raise Unavailable(f"{path}: {error.strerror or error}") from error
 
 
+@contextmanager
+def whole(connection: sqlite3.Connection) -> Iterator[None]:
+    """One that writes, on a connection that begins none by itself: committed at the end, or nothing of it is there."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # some errors end it by themselves
+            connection.execute("ROLLBACK")
+        raise
+
+
 def write_ahead(connection: sqlite3.Connection, path: Path) -> None:
     """Set the file to a write-ahead log, while no other process does so: a lock on its folder keeps them in turn.
 

@@ -834,9 +834,9 @@ TRANSPARENCY = (
     Mutant(
         "texts kept one by one",
         "of texts that come together all are kept or none",
-        "src/tallystick/metadata/sqlite.py",
-        "                connection.rollback()\n",
-        '                connection.execute("COMMIT")\n',
+        "src/tallystick/sqlitefiles.py",
+        '            connection.execute("ROLLBACK")\n',
+        '            connection.execute("COMMIT")\n',
         ("tests/unit/metadata",),
     ),
     Mutant(

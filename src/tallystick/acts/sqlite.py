@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from tallystick.errors import Corrupt, Unavailable
-from tallystick.sqlitefiles import translated, write_ahead
+from tallystick.sqlitefiles import translated, whole, write_ahead
 
 SUFFIX = ".db"
 FILE_MODE = 0o600
@@ -44,17 +44,11 @@ class SqliteActs:
     def append(self, entries: Sequence[bytes], expected: int | None = None) -> int:
         with _telling(self._path):
             self._refuse_replaced()
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
+            with whole(self._connection):
                 first = self._end()
                 if expected not in (None, first):
                     raise Unavailable(f"{self._path} has {first} acts, not {expected}: another process appended")
                 self._connection.executemany("INSERT INTO acts VALUES (?, ?)", enumerate(entries, first))
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
         return first
 
     def end(self) -> int:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tallystick.metadata.port import Row
-from tallystick.sqlitefiles import translated, write_ahead
+from tallystick.sqlitefiles import translated, whole, write_ahead
 
 FILE_MODE = 0o600
 WAIT_S = 5.0
@@ -32,16 +32,10 @@ class SqliteTexts:
         self._connection: sqlite3.Connection | None = None
 
     def keep(self, rows: Sequence[Row]) -> None:
-        with self._telling() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                connection.executemany(
-                    "INSERT OR IGNORE INTO texts VALUES (?, ?, ?, ?)", [(_bytes(row[0]), *row[1:]) for row in rows]
-                )
-                connection.execute("COMMIT")
-            except BaseException:
-                connection.rollback()
-                raise
+        with self._telling() as connection, whole(connection):
+            connection.executemany(
+                "INSERT OR IGNORE INTO texts VALUES (?, ?, ?, ?)", [(_bytes(row[0]), *row[1:]) for row in rows]
+            )
 
     def find(self, tenant: int, commitment: bytes) -> tuple[str, bytes] | None:
         with self._telling() as connection:

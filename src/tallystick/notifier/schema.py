@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tallystick.errors import Corrupt
-from tallystick.sqlitefiles import translated, write_ahead
+from tallystick.sqlitefiles import translated, whole, write_ahead
 
 FOLDER = "notifier"
 FILE, LOCK = (FOLDER, "notifier.db"), (FOLDER, "lock")
@@ -137,10 +137,9 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
         return
     if application or version or connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
         raise Corrupt(f"{path}: holds no webhooks of version {VERSION}; take the right file from a backup")
-    connection.execute("BEGIN IMMEDIATE")
-    set_up_tables(connection)
-    mark(connection)
-    connection.execute("COMMIT")
+    with whole(connection):
+        set_up_tables(connection)
+        mark(connection)
 
 
 def set_up_tables(connection: sqlite3.Connection) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tallystick.notifier.schema import connect, telling
+from tallystick.sqlitefiles import whole
 
 
 class SqliteTables:
@@ -46,14 +47,9 @@ class SqliteTables:
             with telling(self.path):
                 if durable:
                     self.connection.execute("PRAGMA synchronous = FULL")
-                self.connection.execute("BEGIN IMMEDIATE")
                 try:
-                    yield
-                    self.connection.execute("COMMIT")
-                except BaseException:
-                    if self.connection.in_transaction:
-                        self.connection.execute("ROLLBACK")
-                    raise
+                    with whole(self.connection):
+                        yield
                 finally:
                     if durable:
                         self.connection.execute("PRAGMA synchronous = NORMAL")

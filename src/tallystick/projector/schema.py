@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tallystick.errors import Corrupt
 from tallystick.projector.columns import OWN_FIELDS
-from tallystick.sqlitefiles import translated, write_ahead
+from tallystick.sqlitefiles import translated, whole, write_ahead
 
 VERSION = 2
 """2: lines with their number in each account, metadata, amounts that can be searched, totals."""
@@ -182,13 +182,12 @@ def _set_up(connection: sqlite3.Connection, path: Path | None) -> None:
         return
     if application or version or connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
         raise Corrupt(f"{path}: is no projection of version {VERSION}; delete it, and it is made from the journal")
-    connection.execute("BEGIN IMMEDIATE")
-    for statement in (_ACCOUNTS, _TRANSFERS, _RESOLUTIONS, _NOTES, _TOTALS, _CURSOR, *INDEXES.values()):
-        connection.execute(statement)
-    connection.execute("INSERT INTO cursor VALUES (1, 0, 0, zeroblob(32))")
-    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("COMMIT")
+    with whole(connection):
+        for statement in (_ACCOUNTS, _TRANSFERS, _RESOLUTIONS, _NOTES, _TOTALS, _CURSOR, *INDEXES.values()):
+            connection.execute(statement)
+        connection.execute("INSERT INTO cursor VALUES (1, 0, 0, zeroblob(32))")
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 _MARKS = ("application_id", "user_version")

@@ -10,6 +10,7 @@ from tallystick.clock import Clock
 from tallystick.errors import Corrupt
 from tallystick.projector.port import Row
 from tallystick.projector.schema import connect, telling
+from tallystick.sqlitefiles import whole
 
 LOG_BYTES_MAX = 1 << 30
 """Of SQLite's write-ahead log; a commit of a projector that catches up may write a good part of this."""
@@ -87,14 +88,8 @@ class SqliteTables(_SqliteTables):
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
+        with whole(self.connection):
             yield
-            self.connection.execute("COMMIT")
-        except BaseException:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-            raise
         self._trim_log()
 
     def _trim_log(self) -> None:

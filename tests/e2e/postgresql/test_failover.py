@@ -14,8 +14,9 @@ from tallystick.cli.exits import Exit
 from tallystick.compose.library import Ledger
 from tallystick.errors import Fenced
 from tallystick.journal.postgresql import schema
-from tallystick.records.objects import Account, Transfer
+from tallystick.records.objects import Transfer
 from tests.e2e.engine.running import Engine
+from tests.e2e.postgresql.paying import open_two_accounts, pay
 
 pytestmark = pytest.mark.service
 
@@ -44,7 +45,7 @@ def open_ledger(folder, url):
 def test_a_second_ledger_takes_over_and_the_first_adds_nothing_more(database, tmp_path, wound):
     schema.migrate(database)
     with open_ledger(tmp_path / "first", database) as ledger:
-        ledger.create_accounts([Account(id=number, ledger=1, code=1) for number in (1, 2)])
+        open_two_accounts(ledger)
     first = subprocess.Popen(
         [sys.executable, "-c", PAYING, str(tmp_path / "first"), database],
         stdout=subprocess.PIPE,
@@ -119,18 +120,8 @@ def test_what_another_writer_may_contradict_is_made_again(database, tmp_path):
     """A folder whose last blocks were lost in a fail-over, and replaced by another's, trusts none of its id runs."""
     schema.migrate(database)
 
-    def pay(ledger, start, stop):
-        told = set()
-        for first in range(start, stop, 50):
-            transfers = [
-                Transfer(id=number, debit_account_id=1, credit_account_id=2, amount=1, ledger=1, code=1)
-                for number in range(first, first + 50)
-            ]
-            told |= {result.status.name for result in ledger.create_transfers(transfers)}
-        return told
-
     with open_ledger(tmp_path / "first", database) as ledger:
-        ledger.create_accounts([Account(id=number, ledger=1, code=1) for number in (1, 2)])
+        open_two_accounts(ledger)
         assert pay(ledger, 100, 1_100) == {"CREATED"}
         runs = tmp_path / "first" / "index" / "transfers"
         wait_until(lambda: any(runs.iterdir()), LATER_S, "no id run was made")

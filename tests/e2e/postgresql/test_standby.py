@@ -15,8 +15,8 @@ from tallystick.engine import placing
 from tallystick.engine.writer import Writer
 from tallystick.errors import Fenced
 from tallystick.journal.postgresql import schema
-from tallystick.records.objects import Account, Transfer
 from tallystick.records.placements import Home
+from tests.e2e.postgresql.paying import open_two_accounts, pay
 
 pytestmark = pytest.mark.service
 SIZES = parts.Sizes(accounts_max=1_000, window_ids=256, pendings_max=1_000)
@@ -27,24 +27,13 @@ def first(database, tmp_path):
     """The ledger that writes, in a folder of its own."""
     schema.migrate(database)
     with Ledger.open(tmp_path / "first", journal=database, accounts_max=1_000, window_ids=256) as ledger:
-        ledger.create_accounts([Account(id=number, ledger=1, code=1) for number in (1, 2)])
+        open_two_accounts(ledger)
         yield ledger
 
 
 @pytest.fixture
 def standby(database, tmp_path):
     return Standby(Place.named(tmp_path / "second", database), SystemDisk(), system_entropy, SIZES)
-
-
-def pay(ledger, start, stop):
-    told = set()
-    for number in range(start, stop, 50):
-        transfers = [
-            Transfer(id=id, debit_account_id=1, credit_account_id=2, amount=1, ledger=1, code=1)
-            for id in range(number, number + 50)
-        ]
-        told |= {result.status.name for result in ledger.create_transfers(transfers)}
-    return told
 
 
 def open_parts(database, folder, standby):
@@ -114,7 +103,7 @@ def test_a_server_that_is_away_is_said_and_followed_again_later(own_postgresql, 
     schema.migrate(server.url())
     standby = Standby(Place.named(tmp_path / "second", server.url()), SystemDisk(), system_entropy, SIZES)
     with Ledger.open(tmp_path / "first", journal=server.url(), accounts_max=1_000, window_ids=256) as ledger:
-        ledger.create_accounts([Account(id=number, ledger=1, code=1) for number in (1, 2)])
+        open_two_accounts(ledger)
         assert pay(ledger, 100, 600) == {"CREATED"}
         standby.step()
     server.kill()
