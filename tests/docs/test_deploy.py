@@ -75,6 +75,20 @@ def test_the_chart_tells_the_relay_where_only_where_one_is_wanted(tmp_path):
 
 
 @pytest.mark.service
+def test_a_release_that_stands_by_is_not_ended_because_it_waits(tmp_path):
+    """Its gateway is not ready before it takes over, which may be never."""
+    for standby, path in (("false", "/ready"), ("true", "/health")):
+        documents, _ = rendered(tmp_path, f"standby={standby}", "shards=2")
+        (pods,) = (each for each in documents if each["kind"] == "StatefulSet")
+        (container,) = pods["spec"]["template"]["spec"]["containers"]
+        told = {each["name"]: each["value"] for each in container["env"]}
+        assert (told["TALLY_STANDBY"], told["TALLY_SHARDS"]) == (standby, "2")
+        assert container["startupProbe"]["httpGet"]["path"] == path
+        assert container["livenessProbe"]["httpGet"]["path"] == "/health"
+        assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
+
+
+@pytest.mark.service
 @pytest.mark.parametrize("values", [(), ("gateways=3", "settingsSecret=secret", "storage.className=fast")])
 def test_what_the_chart_makes_is_what_kubernetes_takes(tmp_path, values):
     documents, path = rendered(tmp_path, *values)
