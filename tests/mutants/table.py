@@ -365,6 +365,15 @@ ON_POSTGRESQL = (
         needs="postgresql",
     ),
     Mutant(
+        name="a move that was unknown settled without a write",
+        promise="rows whose commit was not waited for are kept, on the standby too, before their file is let go",
+        file="src/tallystick/compose/services_moving.py",
+        old='                connection.execute(f"update {part.schema}.about set version = version".encode())\n',
+        new="                pass\n",
+        tests=("tests/e2e/postgresql/test_services_move.py::test_what_was_cut_off_before_the_new_name_is_done_again",),
+        needs="postgresql",
+    ),
+    Mutant(
         name="what was moved not read back",
         promise="what is moved to a database is read back and compared before it counts",
         file="src/tallystick/compose/services_moving.py",

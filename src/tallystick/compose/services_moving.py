@@ -153,7 +153,10 @@ def _move(
                     f"{place} has other rows in {part.schema} than {part.path}: nothing was changed. Name the right "
                     "database; if nobody needs what is there, drop that schema",
                 )
-            if not again:
+            if again:
+                # The commit that brought them may not have been waited for: one that writes waits for them, too.
+                connection.execute(f"update {part.schema}.about set version = version".encode())
+            else:
                 for table in tables:
                     filling.fill(connection, part.schema, source, table, step)
                 if part.after:

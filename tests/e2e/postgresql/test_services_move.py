@@ -76,6 +76,11 @@ def rows(url, table):
             return 0
 
 
+def last_writer(url):
+    with psycopg.connect(url) as session:
+        return session.execute("select xmin::text from texts_0.about").fetchone()
+
+
 def test_all_of_it_stands_in_the_database_and_is_gone_on_with(used, database):
     with closing(SqliteTables(used.path(*FILE))) as before:
         kept = {
@@ -117,9 +122,11 @@ def test_what_was_cut_off_before_the_new_name_is_done_again(used, database):
     move(used, database)
     for name in FILES:
         used.path(f"{name}.moved").rename(used.path(name))
+    wrote = last_writer(database)
     assert [(each.rows, each.again) for each in move(used, database)] == [(5, True), (3, True), (1, True), (5, True)]
     assert there(used) == []
     assert rows(database, "notifier_0.deliveries") == 2
+    assert last_writer(database) != wrote, "a commit that writes nothing waits for no standby"
 
 
 def test_other_rows_are_neither_mixed_with_the_files_nor_replaced(used, database):
