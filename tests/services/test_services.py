@@ -114,7 +114,7 @@ def test_a_process_gets_nothing_of_our_environment(tmp_path, monkeypatch):
 def test_an_unknown_server_is_named(tmp_path):
     done = services(tmp_path, "start", "oracle")
     assert done.returncode == 2
-    assert "no server oracle; there are kafka, kafka-cluster, postgresql, postgresql-pair, rabbitmq, rabbitmq4" in done.stderr
+    assert "no server oracle; there are kafka, kafka-cluster, postgresql, postgresql-pair, rabbitmq" in done.stderr
 
 
 @pytest.mark.service

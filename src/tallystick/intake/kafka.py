@@ -45,6 +45,8 @@ _LEADERLESS = {
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,  # for a moment, when a broker that stood still is its own new leader
     KafkaError._NOENT,  # this client has not heard of the partition yet
 }
 _log = structlog.get_logger("tallystick.intake.kafka")
