@@ -29,7 +29,7 @@ LEFT_OUT = shutil.ignore_patterns(
 )
 RUN_S_MAX = 900
 UNCHANGED_S_MAX = 3_000
-"""All tests of all mutants, one after the other."""
+"""All tests of all mutants, a file each beside another."""
 TRIES = 2
 """For a run that proves nothing about a mutant, and for the unchanged tree: what fails once in many runs, on a busy
 machine, shall not end all the others. It is told, and tried again."""
@@ -84,7 +84,12 @@ def kernel_hash(root: Path) -> str:
 
 
 def run_tests(
-    root: Path, tests: Sequence[str], caches: Path, interpreted: bool = False, limit_s: int = RUN_S_MAX
+    root: Path,
+    tests: Sequence[str],
+    caches: Path,
+    interpreted: bool = False,
+    limit_s: int = RUN_S_MAX,
+    more: Sequence[str] = (),
 ) -> tuple[int, str]:
     """pytest's exit code and output, with the sources of `root` and a kernel cache of exactly those, or interpreted."""
     environment = {
@@ -95,7 +100,8 @@ def run_tests(
         "NUMBA_DISABLE_JIT": str(int(interpreted)),
         "PYTEST_TIMEOUT": str(TEST_S_MAX),
     }
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfEs", "--no-header", "-p", "no:cacheprovider", *tests]
+    options = ["-x", "-q", "-rfEs", "--no-header", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, *more, *tests]
     try:
         done = subprocess.run(
             command, cwd=root, env=environment, capture_output=True, text=True, timeout=limit_s, check=False
@@ -171,7 +177,8 @@ def run(mutants: Sequence[Mutant], root: Path = ROOT, workers: int = 2) -> int:
             tests = sorted({test for mutant in mutants if mutant.interpreted is interpreted for test in mutant.tests})
             print(f"unchanged{', interpreted' * interpreted}: {len(tests)} test paths", flush=True)
             for _ in range(TRIES):
-                code, output = run_tests(whole, tests, folder / "caches", interpreted, UNCHANGED_S_MAX)
+                beside = ("-p", "xdist", "-n", str(workers), "--dist", "loadfile") if len(tests) > 1 else ()
+                code, output = run_tests(whole, tests, folder / "caches", interpreted, UNCHANGED_S_MAX, beside)
                 if code == 0:
                     break
                 print(f"the unchanged tree fails its tests (pytest ended with {code}):\n{output[-4000:]}", flush=True)
