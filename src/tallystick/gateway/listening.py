@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import structlog
 
+from tallystick.gateway.connections import CONNECTIONS_MAX
+
 LISTENERS = 4
 """Sockets of one port. The kernel keeps `net.core.somaxconn` (4,096) connections for each until they are taken; whoever
 comes when that is full is dropped, and tries again after one second, then after two, then four."""
@@ -38,7 +40,7 @@ class Listeners:
                 port = int(alone.getsockname()[1])
             for _ in range(LISTENERS):
                 listener = socket.create_server(
-                    (address[0], port), family=family, backlog=TAKEN_A_TURN_MAX * 16, reuse_port=True
+                    (address[0], port), family=family, backlog=CONNECTIONS_MAX, reuse_port=True
                 )
                 listener.setblocking(False)
                 self._sockets.append(listener)

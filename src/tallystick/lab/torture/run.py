@@ -28,7 +28,7 @@ from tallystick.lab.onserver import engines
 from tallystick.lab.torture import dump
 from tallystick.lab.torture.clients import ANSWER_S_MAX, IDS_A_LOOK_UP, Client, Desk, Tally
 from tallystick.lab.torture.display import Display
-from tallystick.lab.torture.orders import ACCOUNTS, Orders
+from tallystick.lab.torture.orders import ACCOUNTS, Order, Orders
 from tallystick.lab.torture.pulse import Pulse
 from tallystick.lab.torture.servers import Server, ServerWounds
 from tallystick.lab.torture.wounds import Wounds
@@ -293,19 +293,23 @@ class Torture:
         for desk in desks:
             for order in desk.open():
                 told = self._insist(partial(desk.ask_about, order, 1, 0))
-                if told is not Told.NOT_DECIDED or drained:
-                    continue
-                if desk.is_accepted(order):  # then it comes, or is lost
-                    while told is Told.NOT_DECIDED and self.clock.monotonic_ns() < until_ns:
-                        pause(0.2)
-                        told = self._insist(partial(desk.ask_about, order, 1, 0))
-                else:
-                    self._insist(partial(desk.send, order, 1, 0, "wait=5"))
+                if told is Told.NOT_DECIDED and not drained:
+                    self._settle(desk, order, until_ns)
             numbers = sorted(desk.known.ids)
             self._insist(partial(desk.look_up, "accounts", range(1, ACCOUNTS + 1), 0, 0))
             for at in range(0, len(numbers), IDS_A_LOOK_UP):
                 some = numbers[at : at + IDS_A_LOOK_UP]
                 self._insist(partial(desk.look_up, "transfers", some, 0, 0))
+
+    def _settle(self, desk: Desk, order: Order, until_ns: int) -> None:
+        """Find out what a lane may still hold: what was acknowledged comes by then, or is lost; else send it again."""
+        if not desk.is_accepted(order):
+            self._insist(partial(desk.send, order, 1, 0, "wait=5"))
+            return
+        told = Told.NOT_DECIDED
+        while told is Told.NOT_DECIDED and self.clock.monotonic_ns() < until_ns:
+            pause(0.2)
+            told = self._insist(partial(desk.ask_about, order, 1, 0))
 
     def _barrier(self, desk: Desk, gateway: int) -> None:
         """A payment and a control command decided: all that this gateway took on before has reached the intake."""
