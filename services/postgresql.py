@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -135,6 +136,16 @@ class PostgreSQL:
         """End it at once with all its sessions, by kill -9."""
         if self.process:
             kill([self.process])
+
+    def recover(self) -> None:
+        """Have it answer again after it crashed: waited for while it mends itself, started if it ended. Raises
+        `CannotStart`.
+        """
+        if self.is_alive() and self.process:
+            with suppress(CannotStart):
+                wait_ready(self.process, self._complaint, self.log)
+                return
+        self.start()
 
     def is_alive(self) -> bool:
         """Whether its first process runs."""

@@ -60,8 +60,7 @@ def test_a_full_disk_is_no_loss_and_when_there_is_room_again_the_next_writer_goe
         with pytest.raises((OutcomeUnknown, Unavailable)):
             append(journal, MANY)  # a writer in doubt appends nothing more
     small_disk.room()
-    if not server.is_alive():
-        server.start()
+    server.recover()
     with closing(PostgresJournal.open(server.url())) as journal:
         assert journal.tail().next_seq in (acknowledged, acknowledged + MANY)
         first, _ = append(journal)
