@@ -3099,6 +3099,7 @@ TORTURE = (
     ),
 )
 
+MOVING_SERVICES = "tests/e2e/shards/test_moving_services.py::"
 SHARDS = (
     Mutant(
         "directory ignored",
@@ -3147,6 +3148,14 @@ SHARDS = (
         "    decider.homes = homes_of(bookkeeper, shard)",
         "    pass",
         ("tests/unit/engine/test_placing.py",),
+    ),
+    Mutant(
+        "text left behind",
+        "text that came with payments goes along with a tenant that moves",
+        "src/tallystick/compose/moving.py",
+        "            texts.copy(old, new, tenant)",
+        "            pass",
+        (MOVING_SERVICES + "test_text_and_statement_go_along",),
     ),
 )
 

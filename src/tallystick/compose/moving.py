@@ -8,27 +8,27 @@ again by the same command, and goes on. Until the new engine has taken in that t
 all of it, and the move can be called off by moving it back.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from tallystick.blockfile.disk import SystemDisk
-from tallystick.compose import directing, shards, texts
+from tallystick.compose import directing, shards, subscribed, texts
 from tallystick.compose.directing import Engine
 from tallystick.compose.journals import Place
 from tallystick.errors import Corrupt, Invalid
-from tallystick.notifier.schema import FILE
-from tallystick.projector import columns
 from tallystick.records import carrying
 from tallystick.records.carrying import Numbering, Rows
 from tallystick.records.commands import COMMANDS_MAX
 from tallystick.records.entries import WORK
 from tallystick.records.placements import Home
 from tallystick.settings import Settings
-from tallystick.sqlitefiles import translated
+from tallystick.webhooks import asking
+from tallystick.webhooks.asking import Asked, Operation
+from tallystick.webhooks.shapes import SubscriptionList
 
 Progress = Callable[[int, int], None]
 """Called with how many entries of a journal were looked at, and of how many."""
@@ -52,8 +52,6 @@ def move(settings: Settings, tenant: int, to: int, progress: Progress) -> Moved:
     nothing of the tenant may be decided until the same move is done again, or it is moved back. `Corrupt` if the copy
     stands otherwise than the tenant did.
     """
-    if settings.services != "files":
-        raise Invalid("TALLY_SERVICES", "a tenant can be moved only where services keep what they have in files")
     numbers = shards.there(settings.data)
     if to not in numbers:
         raise Invalid("shard", f"there is no shard {to}; there are {', '.join(map(str, numbers))}")
@@ -106,12 +104,11 @@ def _call_off(settings: Settings, tenant: int, home: Home, directory: Engine, en
 
 
 def _refuse_subscribed(settings: Settings, tenant: int) -> None:
-    path = settings.path(*FILE)
-    if not path.exists():
+    if not subscribed.is_kept(settings):
         return
-    with translated(path, "see `tally doctor`"), closing(sqlite3.connect(path)) as connection:
-        sql = "SELECT count(*) FROM subscriptions WHERE tenant = ?"
-        [count] = connection.execute(sql, (columns.to_signed(tenant),)).fetchone()
+    with subscribed.Notifier(settings) as notifier:
+        told = asking.decode_told(notifier.ask(Operation.LIST, tenant, asking.encode(Asked())))
+    count = len(msgspec.json.decode(told.body, type=SubscriptionList).subscriptions)
     if count:
         raise Invalid("tenant", f"{tenant} has {count} webhook subscriptions, which do not move: delete them first")
 

@@ -8,8 +8,10 @@ import msgspec
 from tallystick import ids
 from tallystick.client.http import Answer, Api
 from tallystick.clock import system_entropy
+from tallystick.compose import moving
 from tallystick.gateway import auth
-from tallystick.lab.instance import Instance
+from tallystick.gateway.sharding import RECHECK_S
+from tallystick.lab.instance import Instance, pause
 from tallystick.settings import Settings
 
 HERE, THERE = 1, 7
@@ -61,3 +63,41 @@ class Platform:
         api.close()
         assert answer.status == 200, answer.body
         return int(msgspec.json.decode(answer.body)["credits_posted"])
+
+
+class Tenants(Platform):
+    """Two shards, and tenants that are made as they are needed."""
+
+    def new(self, tenant: int) -> None:
+        self.keys[tenant] = auth.make_key(system_entropy)
+        auth.add_key(self.instance.folder / "keys.json", self.keys[tenant], tenant, f"t{tenant}", list(auth.SCOPES), 1)
+        pause(2 * auth.RECHECK_S)
+        self.open(tenant)
+
+    def ask(self, tenant: int, method: str, path: str, body: object = None, key: str = "") -> tuple[int, Any]:
+        api = self.api(tenant)
+        headers = {"idempotency-key": key or system_entropy(16).hex()} if method == "POST" else {}
+        answer = api.ask(method, path, msgspec.json.encode(body) if body is not None else b"", headers)
+        api.close()
+        return answer.status, msgspec.json.decode(answer.body) if answer.body else None
+
+    def balances(self, tenant: int) -> list[Any]:
+        return [self.ask(tenant, "GET", f"/v1/accounts/{ids.show(number)}") for number in (1, 2)]
+
+    def move(self, tenant: int, to: int) -> moving.Moved:
+        done = moving.move(self.settings, tenant, to, lambda done, total: None)
+        pause(2 * RECHECK_S)  # gateways read the directory so often
+        return done
+
+    def wait_statement(self, tenant: int, lines: int) -> list[Any]:
+        for _ in range(600):
+            status, told = self.ask(tenant, "GET", f"/v1/accounts/{ids.show(2)}/statement")
+            if status == 200 and len(told["lines"]) >= lines:
+                return [(line["timestamp"], line["type"]) for line in told["lines"]]
+            pause(0.1)
+        raise AssertionError((status, told))
+
+
+def transfer(number: int, amount: int, **more: object) -> dict[str, object]:
+    body = {"debit_account_id": ids.show(1), "credit_account_id": ids.show(2), "ledger": 1, "code": 1}
+    return {**body, "id": ids.show(number), "amount": str(amount), **more}
