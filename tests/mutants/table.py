@@ -2757,6 +2757,17 @@ FOLLOWERS = (
         ("tests/unit/notifier/test_making.py",),
     ),
     Mutant(
+        "retries end with the process",
+        "what was tried before is tried again after a start",
+        "src/tallystick/notifier/deliveries.py",
+        "deliveries WHERE subscription = subscriptions.number AND state = 0)",
+        "deliveries WHERE subscription = subscriptions.number AND state = 0 AND tries = 0)",
+        (
+            "tests/unit/notifier/test_delivering.py::"
+            "test_what_was_tried_before_is_tried_again_after_a_start_though_nothing_new_comes",
+        ),
+    ),
+    Mutant(
         "guard off",
         "no webhook goes into our own network, whatever a name server says",
         "src/tallystick/notifier/addresses.py",

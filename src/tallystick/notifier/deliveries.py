@@ -83,13 +83,20 @@ class Deliveries:
         tables.after_rollback(self.load)
 
     def load(self) -> None:
-        """Count again what is fresh. Raises `Unavailable`, `Corrupt`."""
+        """Count again what is fresh, and look again at all that wait. Raises `Unavailable`, `Corrupt`."""
         self.fresh = dict(
             self._tables.rows(
                 "SELECT subscription, count(*) FROM deliveries WHERE state = 0 AND tries = 0 GROUP BY subscription"
             )
         )
-        self.stirred.update(self.fresh)
+        # Also where all was tried before: what is due of it is known by no other time than that in the tables.
+        self.stirred.update(
+            number
+            for [number] in self._tables.rows(
+                "SELECT number FROM subscriptions WHERE EXISTS "
+                "(SELECT 1 FROM deliveries WHERE subscription = subscriptions.number AND state = 0)"
+            )
+        )
 
     def make(self, subscription: int, id_: int, told: Sequence[Notification], now_ns: int, again: bool = False) -> None:
         """One for each notification, due now. `again`: also of those that are not waiting any more."""

@@ -533,6 +533,29 @@ def test_what_was_sent_but_not_written_down_is_sent_again_under_the_same_id(wher
     asyncio.run(story())
 
 
+def test_what_was_tried_before_is_tried_again_after_a_start_though_nothing_new_comes(where, payments):
+    async def story():
+        async with Receiver() as receiver:
+            receiver.answer = lambda request, body: web.Response(status=500)
+            first = Notifier(where, payments)
+            first.subscribe(receiver.url)
+            payments.pay(2)
+            first.follow()
+            async with courier(first) as made:
+                await deliver(made)
+            first.close()
+            assert len(receiver.got) == 2
+            second = Notifier(where, payments, first.clock)
+            second.clock.advance(DAY)
+            receiver.answer = lambda request, body: web.Response(status=204)
+            async with courier(second) as made:
+                await deliver(made)
+            assert {state for [state] in second.rows("state")} == {State.DELIVERED}
+            second.close()
+
+    asyncio.run(story())
+
+
 def test_a_stop_lets_what_is_on_its_way_arrive_and_writes_it_down(notifier, payments):
     async def story():
         async with Receiver() as receiver, courier(notifier) as made:
