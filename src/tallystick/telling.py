@@ -62,11 +62,13 @@ class Told:
     """Texts and small whole numbers, by the names of `webhooks.types.TABLE`."""
 
 
-def types_of(work: npt.NDArray[np.void]) -> npt.NDArray[np.uint8]:
-    """The type of each entry (`WORK`) as a number of `ORDER`; `NONE`: nothing is told of it."""
+def types_of(work: npt.NDArray[np.void], carried: bool = False) -> npt.NDArray[np.uint8]:
+    """The type of each entry (`WORK`) as a number of `ORDER`; `NONE`: nothing is told of it.
+
+    Of copies that came with a tenant from another shard nothing is, since that has told of them, unless `carried`.
+    """
     kind, done = work["kind"], work["status"] == STORED_MASK
     found = np.full(len(work), NONE, np.uint8)
-    carried = work["version"] == CARRIED  # the shard where it was decided has told of it
 
     transfers = kind == Kind.TRANSFER
     flags = work["flag_bits_effective"]
@@ -89,7 +91,8 @@ def types_of(work: npt.NDArray[np.void]) -> npt.NDArray[np.uint8]:
     opcodes = work.view(CONTROL_WORK)["opcode"]
     for opcode, type_ in _OPCODES.items():
         found[controls & done & (opcodes == int(opcode))] = _NUMBER[type_]
-    found[carried] = NONE
+    if not carried:
+        found[work["version"] == CARRIED] = NONE
     return found
 
 

@@ -1,7 +1,8 @@
 """A tenant moves to another shard (ADR 0016): fenced where it is, carried entry by entry, compared, admitted.
 
     directory: on its way ─► old engine: nothing more is decided ─► new engine takes in a copy of every entry
-      ─► both stand the same ─► new engine: it lives here ─► directory: it lives there ─► old engine: it lives there
+      ─► both stand the same ─► new engine: it lives here ─► webhooks ─► directory: it lives there
+      ─► old engine: it lives there
 
 Each step is durable before the next, and done again it changes nothing; so a move that was cut off anywhere is begun
 again by the same command, and goes on. Until the new engine has taken in that the tenant lives there, the old shard has
@@ -12,23 +13,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.compose import directing, shards, subscribed, texts
 from tallystick.compose.directing import Engine
 from tallystick.compose.journals import Place
+from tallystick.compose.subscribed import Seqs, Webhooks
 from tallystick.errors import Corrupt, Invalid
 from tallystick.records import carrying
 from tallystick.records.carrying import Numbering, Rows
 from tallystick.records.commands import COMMANDS_MAX
-from tallystick.records.entries import WORK
+from tallystick.records.entries import CARRIED, WORK
 from tallystick.records.placements import Home
 from tallystick.settings import Settings
-from tallystick.webhooks import asking
-from tallystick.webhooks.asking import Asked, Operation
-from tallystick.webhooks.shapes import SubscriptionList
 
 Progress = Callable[[int, int], None]
 """Called with how many entries of a journal were looked at, and of how many."""
@@ -64,16 +62,20 @@ def move(settings: Settings, tenant: int, to: int, progress: Progress) -> Moved:
             return Moved(tenant, source, to, 0)
         old, new, on_way = shards.of(settings, source), shards.of(settings, to), Home(source, moving=True)
         here, there = engines[source].standing(tenant), engines[to].standing(tenant)
+        webhooks = stack.enter_context(Webhooks(old, new, tenant)) if subscribed.is_kept(old) else None
         # Only a tenant that was fenced where it was, and brought all it had, has arrived.
         arrived = here.home == on_way and there.home == Home(to) and there.accounts >= here.accounts
         if not arrived:
+            if home.moving:
+                _refuse_arrived(settings, tenant, {source, to})
             if there.accounts and there.home != on_way:
                 raise Invalid("shard", f"tenant {tenant} has lived in shard {to} before; move it to another one")
-            _refuse_subscribed(old, tenant)
             _refuse_imported(old, tenant, progress)
             engines[to].place(tenant, on_way)
             engines[0].place(tenant, on_way)
             engines[source].place(tenant, on_way)
+            if webhooks:
+                webhooks.hold(_end(old))
             count = _carry(old, new, tenant, engines[to], progress)
             stands, copied = engines[source].standing(tenant), engines[to].standing(tenant)
             if stands.digest != copied.digest:
@@ -82,6 +84,9 @@ def move(settings: Settings, tenant: int, to: int, progress: Progress) -> Moved:
             engines[to].place(tenant, Home(to))
         else:
             count = 0
+        if webhooks:
+            webhooks.hold(_end(old))
+            webhooks.carry(lambda: _copies(old, new, tenant, progress))
         engines[0].place(tenant, Home(to))
         engines[source].place(tenant, Home(to))
     return Moved(tenant, source, to, count)
@@ -91,26 +96,22 @@ def _call_off(settings: Settings, tenant: int, home: Home, directory: Engine, en
     """Let a tenant on its way live where it was; nothing if it lives there. Raises `Invalid` if it arrived already."""
     if not home.moving:
         return
+    _refuse_arrived(settings, tenant, {home.shard})
+    subscribed.stay(shards.of(settings, home.shard), tenant)
+    engine.place(tenant, Home(home.shard))
+    directory.place(tenant, Home(home.shard))
+
+
+def _refuse_arrived(settings: Settings, tenant: int, but: set[int]) -> None:
+    """Raises `Invalid` if the tenant lives in a shard besides these, by what that knows: a move was nearly through."""
     for each in shards.all_of(settings):
-        if each.shard == home.shard:
+        if each.shard in but:
             continue
         with Engine(each) as other:
             if other.standing(tenant).home == Home(each.shard):
                 raise Invalid(
                     "shard", f"tenant {tenant} is in shard {each.shard} already; move it there, to finish that"
                 )
-    engine.place(tenant, Home(home.shard))
-    directory.place(tenant, Home(home.shard))
-
-
-def _refuse_subscribed(settings: Settings, tenant: int) -> None:
-    if not subscribed.is_kept(settings):
-        return
-    with subscribed.Notifier(settings) as notifier:
-        told = asking.decode_told(notifier.ask(Operation.LIST, tenant, asking.encode(Asked())))
-    count = len(msgspec.json.decode(told.body, type=SubscriptionList).subscriptions)
-    if count:
-        raise Invalid("tenant", f"{tenant} has {count} webhook subscriptions, which do not move: delete them first")
 
 
 def _refuse_imported(settings: Settings, tenant: int, progress: Progress) -> None:
@@ -169,3 +170,23 @@ def _carry(old: Settings, new: Settings, tenant: int, engine: Engine, progress: 
     if numbering.count < len(carried):
         raise Corrupt(f"shard {new.shard} has more entries of tenant {tenant} than shard {old.shard} ever had")
     return numbering.count
+
+
+def _copies(old: Settings, new: Settings, tenant: int, progress: Progress) -> tuple[Seqs, Seqs]:
+    """The places of the tenant's entries in the old journal, and of their copies in the new one."""
+    there, carried = (
+        np.concatenate([np.empty(0, "<u8"), *(rows["seq"][rows["version"] >= version] for rows, _ in found)])
+        for found, version in ((_of_tenant(old, tenant, progress), 0), (_of_tenant(new, tenant, progress), CARRIED))
+    )
+    if len(there) != len(carried):
+        raise Corrupt(f"shard {new.shard} has {len(carried)} copies of tenant {tenant}'s {len(there)} entries")
+    return there, carried
+
+
+def _end(settings: Settings) -> int:
+    """The durable end of a shard's journal."""
+    reader = Place.of(settings).reader(SystemDisk())
+    try:
+        return reader.end()
+    finally:
+        reader.close()

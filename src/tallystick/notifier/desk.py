@@ -18,6 +18,7 @@ from tallystick.notifier.deliveries import STATES, Deliveries
 from tallystick.notifier.making import Making
 from tallystick.notifier.port import Tables, signed
 from tallystick.notifier.subscriptions import ASKED, Subscription, Subscriptions
+from tallystick.notifier.travelling import Travelling
 from tallystick.webhooks import asking
 from tallystick.webhooks.asking import Asked, Operation, Result, Told
 from tallystick.webhooks.shapes import (
@@ -67,6 +68,7 @@ class Desk:
         self._making = making
         self._clock = clock
         self._entropy = entropy
+        self._travelling = Travelling(tables, subscriptions, deliveries, making)
         self._operations: dict[str, Callable[[int, Asked], Told]] = {
             Operation.LIST: self._list,
             Operation.GET: self._get,
@@ -87,6 +89,10 @@ class Desk:
         Raises `Invalid` for what cannot be understood, `NotFound` for what this tenant does not have, `Unavailable` if
         the tables cannot be written, `OutcomeUnknown` if it may have been done.
         """
+        if self._travelling.takes(operation):
+            self._tables.settle()
+            return self._travelling.answer(operation, tenant, body)
+        self._travelling.refuse_held(tenant)
         found = self._operations.get(operation)
         if found is None:
             raise Invalid("operation", f"{operation} is not known to this notifier; upgrade it")

@@ -138,7 +138,8 @@ class Making:
         work = rows_from(blocks, first)[0].view(WORK)
         work = work[: until - first]
         reached = int(work["seq"][-1]) + 1
-        chosen = _Chosen(work, [subscription])
+        # What it missed, or wants to hear again, it may have missed in the shard that its tenant came from.
+        chosen = _Chosen(work, [subscription], carried=True)
         places = chosen.places(subscription, since)
         room = self._room(subscription)
         if len(places) > room:
@@ -161,13 +162,14 @@ class Making:
 class _Chosen:
     """Entries, their types, and what was told of them already: subscriptions of a tenant share it."""
 
-    def __init__(self, work: npt.NDArray[np.void], subscriptions: list[Subscription]) -> None:
+    def __init__(self, work: npt.NDArray[np.void], subscriptions: list[Subscription], carried: bool = False) -> None:
+        """`carried`: copies that came with a tenant from another shard are told of as well."""
         self._work = work
         self._types = np.full(len(work), telling.NONE, np.uint8)
         tenants = np.array(sorted({each.tenant for each in subscriptions}), np.uint64)
         theirs = np.flatnonzero(np.isin(work["tenant"], tenants))
         if len(theirs):
-            self._types[theirs] = telling.types_of(telling.rows_at(work, theirs))
+            self._types[theirs] = telling.types_of(telling.rows_at(work, theirs), carried)
         self._told: dict[int, Notification] = {}
 
     def places(self, subscription: Subscription, since: int | None = None) -> npt.NDArray[np.intp]:

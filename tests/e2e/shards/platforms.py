@@ -8,7 +8,8 @@ import msgspec
 from tallystick import ids
 from tallystick.client.http import Answer, Api
 from tallystick.clock import system_entropy
-from tallystick.compose import moving
+from tallystick.compose import moving, shards, subscribed
+from tallystick.errors import Unavailable
 from tallystick.gateway import auth
 from tallystick.gateway.sharding import RECHECK_S
 from tallystick.lab.instance import Instance, pause
@@ -27,6 +28,18 @@ class Platform:
         self.settings = Settings.model_validate({"data": instance.folder, "shards": 2, **(engines or {})})
         self.keys = {HERE: instance.key, THERE: auth.make_key(system_entropy)}
         auth.add_key(instance.folder / "keys.json", self.keys[THERE], THERE, "there", list(auth.SCOPES), 1)
+
+    def wait_notifiers(self) -> None:
+        """They are up later than the platform is ready, and a move asks them."""
+        for number in (0, 1):
+            for _ in range(600):
+                try:
+                    subscribed.Notifier(shards.of(self.settings, number)).__exit__(None, None, None)
+                    break
+                except Unavailable:
+                    pause(0.1)
+            else:
+                raise AssertionError(f"the notifier of shard {number} does not come up")
 
     def api(self, tenant: int) -> Api:
         return Api(self.instance.url, self.keys[tenant], wait_s=10.0)

@@ -26,6 +26,7 @@ def tenants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenants]:
     ) as instance:
         made = Tenants(instance)
         made.open(1)
+        made.wait_notifiers()
         yield made
 
 

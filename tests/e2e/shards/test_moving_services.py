@@ -2,13 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from tallystick import ids
 from tallystick.client.synchronous import Client
+from tallystick.compose import shards, subscribed
+from tallystick.errors import Unavailable
 from tallystick.lab import on_postgresql
 from tallystick.lab.instance import Instance
+from tallystick.notifier import travelling
+from tallystick.notifier.travelling import Operation
+from tests.e2e.notifier.running import Receiver, eventually
 from tests.e2e.shards.platforms import Tenants, transfer
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(300)]
@@ -25,6 +31,7 @@ def tenants(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         folder = tmp_path_factory.mktemp("platform") / "data"
         made = Tenants(stack.enter_context(Instance(folder, settings=settings)), {"services": services})
         made.open(1)
+        made.wait_notifiers()
         yield made
 
 
@@ -47,3 +54,132 @@ def test_text_and_statement_go_along(tenants: Tenants) -> None:
     assert len(tenants.wait_statement(20, 3)) == 3
     found, _ = tenants.ask(20, "GET", f"/v1/accounts/{ids.show(1)}")
     assert found == 200
+
+
+def subscribe(tenants: Tenants, tenant: int, receiver: Any, key: str = "") -> dict[str, Any]:
+    asked = {"url": receiver.url, "types": ["transfer.*"]}
+    status, made = tenants.ask(tenant, "POST", "/v1/webhooks", asked, key)
+    assert status == 201, made
+    receiver.key = made["key"]
+    return dict(made)
+
+
+def ids_of(receiver: Any) -> dict[int, set[str]]:
+    """By transfer, under which ids it was told of."""
+    found: dict[int, set[str]] = {}
+    for webhook_id, body in receiver.got:
+        found.setdefault(ids.parse(body["data"]["transfer_id"]), set()).add(webhook_id)
+    return found
+
+
+def test_webhooks_go_along_with_what_waits_and_what_is_dead(tenants: Tenants) -> None:
+    tenants.new(21)
+
+    def pay(number: int) -> None:
+        assert tenants.ask(21, "POST", "/v1/transfers", transfer(number, 1))[0] == 201
+
+    with Receiver() as receiver, Receiver() as gone, Receiver() as away:
+        made = subscribe(tenants, 21, receiver, key := ids.show(0xD001))
+        closed, off = subscribe(tenants, 21, gone), subscribe(tenants, 21, away)
+        gone.answer = 410
+        pay(1)
+        eventually(lambda: len(receiver.got) == len(gone.got) == len(away.got) == 1)
+        told = tenants.ask(21, "PATCH", f"/v1/webhooks/{off['id']}", {"enabled": False})
+        assert told[0] == 200
+        receiver.answer = 500
+        pay(2)
+        eventually(lambda: len(receiver.got) == 2)
+        dead = eventually(
+            lambda: tenants.ask(21, "GET", f"/v1/webhooks/{closed['id']}/deliveries?state=dead")[1]["deliveries"]
+        )
+
+        tenants.move(21, 1)
+
+        receiver.answer = 204
+        pay(3)
+        eventually(lambda: set(ids_of(receiver)) == {1, 2, 3} and len(receiver.got) >= 4)
+        assert {len(each) for each in ids_of(receiver).values()} == {1}
+        assert tenants.ask(21, "GET", f"/v1/webhooks/{made['id']}")[1]["url"] == receiver.url
+        found = tenants.ask(21, "GET", f"/v1/webhooks/{closed['id']}/deliveries?state=dead")[1]["deliveries"]
+        assert [(each["id"], each["attempts"]) for each in found] == [(each["id"], each["attempts"]) for each in dead]
+        assert (len(gone.got), len(away.got)) == (1, 1)
+        asked = {"url": receiver.url, "types": ["transfer.*"]}
+        assert tenants.ask(21, "POST", "/v1/webhooks", asked, key)[1] == made  # the same request, the same answer
+        assert tenants.ask(21, "PATCH", f"/v1/webhooks/{off['id']}", {"enabled": True})[0] == 200
+        eventually(lambda: set(ids_of(away)) == {1, 2, 3})  # what it missed, decided before the move and after it
+        before = ids_of(receiver)
+        count = len(receiver.got)
+        assert tenants.ask(21, "POST", f"/v1/webhooks/{made['id']}/replay", {"from_position": "0"})[0] in (200, 202)
+        eventually(lambda: len(receiver.got) >= count + 3)
+        assert ids_of(receiver) == before  # told again, under the same ids
+        assert (receiver.refused, away.refused) == (0, 0)
+    for number, has_some in ((0, False), (1, True)):
+        with subscribed.Notifier(shards.of(tenants.settings, number)) as notifier:
+            page = travelling.decode(notifier.ask(Operation.TAKE, 21, travelling.encode(None)))
+            assert bool(page) is has_some
+
+
+ASKS = 7
+"""What a move asks of notifiers."""
+
+
+@pytest.mark.parametrize(
+    ("step", "is_done"), [*((step, False) for step in range(ASKS)), (4, True), (5, True), (6, True)]
+)
+def test_wherever_a_move_is_cut_off_each_event_is_told_under_one_id(
+    tenants: Tenants, monkeypatch: pytest.MonkeyPatch, step: int, is_done: bool
+) -> None:
+    tenant = 30 + step + 10 * is_done
+    tenants.new(tenant)
+    ask, asked = subscribed.Notifier.ask, 0
+
+    def cut(notifier: subscribed.Notifier, operation: str, *more: Any) -> bytes:
+        nonlocal asked
+        asked += 1
+        if asked > step and is_done:
+            ask(notifier, operation, *more)
+        if asked > step:
+            raise Unavailable("cut off")
+        return ask(notifier, operation, *more)
+
+    with Receiver() as receiver:
+        subscribe(tenants, tenant, receiver)
+        pending = transfer(1, 5, flags=["pending"], timeout=2)  # which expires in the new shard, once it has arrived
+        assert tenants.ask(tenant, "POST", "/v1/transfers", pending)[0] == 201
+        assert tenants.ask(tenant, "POST", "/v1/transfers", transfer(2, 5))[0] == 201
+        with monkeypatch.context() as patched:
+            patched.setattr(subscribed.Notifier, "ask", cut)
+            with pytest.raises(Unavailable, match="cut off"):
+                tenants.move(tenant, 1)
+        tenants.move(tenant, 1)
+        assert asked == step + 1
+        assert tenants.ask(tenant, "POST", "/v1/transfers", transfer(3, 5))[0] == 201
+        told = eventually(lambda: len(events := by_event(receiver)) == 4 and events)
+        assert {len(each) for each in told.values()} == {1}
+        assert ("transfer.expired", 1) in told
+
+
+def by_event(receiver: Any) -> dict[tuple[str, int], set[str]]:
+    """By type and transfer, under which ids it was told of."""
+    found: dict[tuple[str, int], set[str]] = {}
+    for webhook_id, body in receiver.got:
+        number = body["data"].get("transfer_id") or body["data"]["pending_id"]  # an expiry has no id of its own
+        found.setdefault((body["type"], ids.parse(number)), set()).add(webhook_id)
+    return found
+
+
+def test_a_move_that_is_called_off_leaves_webhooks_where_they_were(
+    tenants: Tenants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenants.new(50)
+    with Receiver() as receiver:
+        made = subscribe(tenants, 50, receiver)
+        with monkeypatch.context() as patched:
+            patched.setattr("tallystick.compose.texts.copy", lambda *_: (_ for _ in ()).throw(Unavailable("cut off")))
+            with pytest.raises(Unavailable, match="cut off"):
+                tenants.move(50, 1)
+        assert tenants.ask(50, "GET", f"/v1/webhooks/{made['id']}")[0] == 503
+        tenants.move(50, 0)
+        assert tenants.ask(50, "GET", f"/v1/webhooks/{made['id']}")[0] == 200
+        assert tenants.ask(50, "POST", "/v1/transfers", transfer(1, 5))[0] == 201
+        eventually(lambda: receiver.got)

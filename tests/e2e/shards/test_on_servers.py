@@ -24,6 +24,7 @@ def platform(request: pytest.FixtureRequest, postgresql_url: str, tmp_path: Path
         assert directing.add(made.settings, THERE, 1) == 1
         for tenant in (HERE, THERE):
             made.open(tenant)
+        made.wait_notifiers()
         yield made
 
 
