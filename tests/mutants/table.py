@@ -3110,6 +3110,7 @@ TORTURE = (
     ),
 )
 
+IMPORTS_MOVED = ("tests/unit/engine/test_placing.py::test_imports_meet_in_the_new_shard_what_they_met_in_the_old",)
 MOVING_SERVICES = "tests/e2e/shards/test_moving_services.py::"
 SHARDS = (
     Mutant(
@@ -3151,6 +3152,22 @@ SHARDS = (
         "        details[name][says] = numbering.of(details[name][says], block)",
         "        pass",
         ("tests/unit/engine/test_placing.py",),
+    ),
+    Mutant(
+        "copies not found by their time",
+        "what is imported after a move meets what came along with its tenant",
+        "src/tallystick/ledger/imports.py",
+        "    return copied or is_import(entry.kind, flag_bits, transfer, account)",
+        "    return (copied and ZERO != ZERO) or is_import(entry.kind, flag_bits, transfer, account)",
+        IMPORTS_MOVED,
+    ),
+    Mutant(
+        "copies out of order",
+        "what is imported in a shard that took in copies meets what was decided there",
+        "src/tallystick/engine/fetch.py",
+        """np.where(entries["version"] == CARRIED, entries["submitted_at"], entries["timestamp"])""",
+        """entries["timestamp"].copy()""",
+        IMPORTS_MOVED,
     ),
     Mutant(
         "placement forgotten",

@@ -70,7 +70,6 @@ def move(settings: Settings, tenant: int, to: int, progress: Progress) -> Moved:
                 _refuse_arrived(settings, tenant, {source, to})
             if there.accounts and there.home != on_way:
                 raise Invalid("shard", f"tenant {tenant} has lived in shard {to} before; move it to another one")
-            _refuse_imported(old, tenant, progress)
             engines[to].place(tenant, on_way)
             engines[0].place(tenant, on_way)
             engines[source].place(tenant, on_way)
@@ -112,11 +111,6 @@ def _refuse_arrived(settings: Settings, tenant: int, but: set[int]) -> None:
                 raise Invalid(
                     "shard", f"tenant {tenant} is in shard {each.shard} already; move it there, to finish that"
                 )
-
-
-def _refuse_imported(settings: Settings, tenant: int, progress: Progress) -> None:
-    for entries, _ in _of_tenant(settings, tenant, progress):
-        carrying.refuse_imported(entries)
 
 
 def _of_tenant(settings: Settings, tenant: int, progress: Progress) -> Iterator[tuple[Rows, Rows]]:

@@ -18,7 +18,7 @@ from tallystick.ledger.batches import Batch
 from tallystick.ledger.compiled import records
 from tallystick.records.commands import AccountFlag, Kind, TransferFlag
 from tallystick.records.details import DETAILS
-from tallystick.records.entries import ENTRY, TRANSFER_WORK, WORK
+from tallystick.records.entries import CARRIED, ENTRY, TRANSFER_WORK, WORK
 from tallystick.statuses import STORED_MASK
 
 DRAFTS_KEPT = 2
@@ -66,7 +66,8 @@ class Fetcher:
     def by_timestamp(self, times: npt.NDArray[np.uint64], end: int) -> npt.NDArray[np.void]:
         """For each time the entry of that timestamp among the first `end` of the journal, as `TRANSFER_WORK`.
 
-        Where there is none, some other entry. Timestamps increase, so it is a binary search, all times at once.
+        Where there is none, some other entry; copies are not found by theirs. The others' timestamps increase, so it is
+        a binary search, all times at once.
         """
         low, high = np.zeros(len(times), np.int64), np.full(len(times), end - 1, np.int64)
         while (low < high).any():
@@ -78,17 +79,23 @@ class Fetcher:
 
     def _timestamps(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
         entries = self.rows(positions.astype(np.uint64))[0]
-        times = entries["timestamp"].copy()
+        times = _places_in_time(entries)
         seals = entries["kind"] == Kind.SEAL
         if seals.any():
-            times[seals] = self.rows((positions[seals] - 1).astype(np.uint64))[0]["timestamp"]
+            times[seals] = _places_in_time(self.rows((positions[seals] - 1).astype(np.uint64))[0])
         return times
+
+
+def _places_in_time(entries: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
+    """The time that an entry stands at in its journal: a copy tells that apart from its timestamp (`placing.carry`)."""
+    return np.where(entries["version"] == CARRIED, entries["submitted_at"], entries["timestamp"])
 
 
 def find_clashes(work: Batch, index: IdIndex, fetcher: Fetcher, last_timestamp: int, next_seq: int) -> None:
     """Mark the imports of a batch whose timestamp an event of the other kind has, in a block before (`Batch.clashes`).
 
-    Imported events are found by the id that their timestamp was entered under, others by their place in the journal.
+    Imported events and copies are found by the id that their timestamp was entered under, others by their place in the
+    journal.
     """
     importing = np.flatnonzero(work.import_hashes != 0)
     events = work.transfers.view(np.ndarray)  # accounts have their flags and time at the same places
@@ -97,29 +104,31 @@ def find_clashes(work: Batch, index: IdIndex, fetcher: Fetcher, last_timestamp: 
     which, positions = index.candidates(work.import_hashes, times, hi, work.import_hashes != 0)
     if len(which):
         there = fetcher.transfers(positions).view(np.ndarray)
-        _mark_clashes(work, which, there, there["event_timestamp"], imported=True)
+        _mark_clashes(work, which, there, by_place=False)
     if not next_seq or not (times[importing] <= last_timestamp).any():
         return
     there = fetcher.by_timestamp(times[importing], next_seq).view(np.ndarray)
-    _mark_clashes(work, importing, there, there["timestamp"], imported=False)
+    _mark_clashes(work, importing, there, by_place=True)
 
 
 def _mark_clashes(
     work: Batch,
     which: npt.NDArray[np.int64],
     there: npt.NDArray[np.void],
-    times: npt.NDArray[np.uint64],
-    imported: bool,
+    by_place: bool,
 ) -> None:
     asked = work.transfers.view(np.ndarray)[which]
     of_transfer = there["kind"] == Kind.TRANSFER
     flag = np.where(of_transfer, TransferFlag.IMPORTED, AccountFlag.IMPORTED)
+    imported = (there["flag_bits"] & flag) != 0
+    times = np.where(imported, there["event_timestamp"], there["timestamp"])
+    is_placed = ~imported & (there["version"] != CARRIED)
     clash = (
         (of_transfer | (there["kind"] == Kind.ACCOUNT))
         & (there["kind"] != asked["kind"])
         & (there["tenant"] == asked["tenant"])
         & (there["status"] == STORED_MASK)
-        & (((there["flag_bits"] & flag) != 0) == imported)
+        & (is_placed == by_place)
         & (times == asked["timestamp"])
     )
     work.clashes[which[clash]] = 1

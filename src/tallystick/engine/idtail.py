@@ -8,7 +8,7 @@ from typing import Any
 from tallystick.ledger import hashing
 from tallystick.ledger.books import note_id, note_request
 from tallystick.ledger.compiled import ZERO, compiled
-from tallystick.ledger.imports import hash_import, is_import
+from tallystick.ledger.imports import hash_import, is_found_by_time, is_import
 from tallystick.ledger.transfers import CREATED_STORED, is_transient
 from tallystick.records.commands import Kind
 
@@ -31,7 +31,11 @@ def enter_ids(entries: Any, transfers: Any, books: Any, ids_from: Any, rows_from
         if entry.kind == TRANSFER and (entry.status == CREATED_STORED or is_transient(entry.status)):
             t = transfers[k]
             note_id(ids, counters, hashing.hash_id(keys, t.tenant, t.id_lo, t.id_hi), t.seq)
-        if entry.status == CREATED_STORED and is_import(entry.kind, transfers[k].flag_bits, TRANSFER, ACCOUNT):
-            note_id(ids, counters, hash_import(keys, entry.tenant, transfers[k].event_timestamp), entry.seq)
+        flag_bits = transfers[k].flag_bits
+        if entry.status == CREATED_STORED and is_found_by_time(entry, flag_bits, TRANSFER, ACCOUNT):
+            when = entry.timestamp
+            if is_import(entry.kind, flag_bits, TRANSFER, ACCOUNT):
+                when = transfers[k].event_timestamp
+            note_id(ids, counters, hash_import(keys, entry.tenant, when), entry.seq)
         if entry.index == 0 and (entry.request_id_lo != ZERO or entry.request_id_hi != ZERO):
             note_request(request_ids, counters, keys, entry, entry.seq)

@@ -53,6 +53,8 @@ def carry(decider: Decider, tenant: int, entries: npt.NDArray[np.void], details:
         raise Invalid("entries", f"must be 1 to {COMMANDS_MAX} that were carried, all of tenant {tenant}")
     entries["seq"] = decider.next_seq + np.arange(len(entries))
     entries["shard"] = decider.shard
+    # Their timestamps do not tell where they stand: who searches by time goes by this (`engine.fetch`).
+    entries["submitted_at"] = decider.last_timestamp
     placed_at(details, decider.next_seq)
     return adopt(decider, entries, details)
 
@@ -63,7 +65,8 @@ class Standing(NamedTuple):
     home: Home | None
     accounts: int
     digest: bytes
-    """SHA-256 of its accounts and open pending transfers, without what only tells where they stand in the journal."""
+    """SHA-256 of its accounts, its open pending transfers and the times that imports must pass, without what only tells
+    where they stand in the journal."""
 
 
 def standing(decider: Decider, tenant: int) -> Standing:
@@ -79,7 +82,10 @@ def standing(decider: Decider, tenant: int) -> Standing:
     pendings = pendings[np.lexsort((pendings["id_lo"], pendings["id_hi"]))]
     for name in ("seq", "debit_row", "credit_row"):
         pendings[name] = 0
-    digest = hashlib.sha256(accounts.tobytes() + pendings.tobytes()).digest()
+    times = books.tenants.view(np.ndarray)[: int(books.counters[Counter.TENANTS])]
+    times = times[["last_account", "last_transfer"]][times["tenant"] == tenant]
+    passed = b"".join(times[name].tobytes() for name in ("last_account", "last_transfer"))
+    digest = hashlib.sha256(accounts.tobytes() + pendings.tobytes() + passed).digest()
     return Standing(decider.homes.known.get(tenant), len(accounts), digest)
 
 

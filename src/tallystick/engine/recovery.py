@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from tallystick.engine.deciding import Decider, Judge
+from tallystick.engine.deciding import Decider, Judge, are_imports
 from tallystick.engine.fetch import Fetcher
 from tallystick.engine.homes import homes_of, let_expire
 from tallystick.engine.idindex import IdIndex
@@ -22,8 +22,8 @@ from tallystick.ledger.books import Bookkeeper
 from tallystick.ledger.compiled import U64, records
 from tallystick.ledger.imports import ID_HI
 from tallystick.records.blocks import EntryBlock
-from tallystick.records.commands import AccountFlag, Kind, TransferFlag
-from tallystick.records.entries import ACCOUNT_WORK, CONTROL_WORK, TRANSFER_WORK, WORK
+from tallystick.records.commands import Kind
+from tallystick.records.entries import ACCOUNT_WORK, CARRIED, CONTROL_WORK, TRANSFER_WORK, WORK
 from tallystick.statuses import STORED_MASK
 
 Progress = Callable[[int, int], None]
@@ -131,15 +131,9 @@ def _note_ids(decider: Decider, entries: npt.NDArray[np.uint8], ids_from: int) -
         np.ascontiguousarray(work["request_id_hi"]),
         entered & (work["index"] == 0),
     )
-    imported = entered & _imports(transfers)
-    if imported.any():  # each is entered by its timestamp, too (`ledger.imports`)
-        times = np.ascontiguousarray(transfers["event_timestamp"])
-        decider.transfer_index.note(times, np.full(len(times), ID_HI, "<u8"), imported)
-
-
-def _imports(transfers: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
-    """Which entries imported a transfer or an account."""
-    flags, kinds = transfers["flag_bits"], transfers["kind"]  # accounts have their flags at the same place
-    of_transfers = (kinds == Kind.TRANSFER) & ((flags & TransferFlag.IMPORTED) != 0)
-    of_accounts = (kinds == Kind.ACCOUNT) & ((flags & AccountFlag.IMPORTED) != 0)
-    return np.asarray((of_transfers | of_accounts) & (transfers["status"] == STORED_MASK), bool)
+    imports = are_imports(transfers)
+    copies = (work["version"] == CARRIED) & np.isin(kinds, (Kind.TRANSFER, Kind.ACCOUNT))
+    by_time = entered & (imports | copies) & (work["status"] == STORED_MASK)
+    if by_time.any():  # each is entered by its timestamp, too (`ledger.imports`)
+        times = np.where(imports, transfers["event_timestamp"], transfers["timestamp"])
+        decider.transfer_index.note(times, np.full(len(times), ID_HI, "<u8"), by_time)

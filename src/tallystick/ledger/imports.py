@@ -2,7 +2,8 @@
 
 Within a tenant they pass the last of their kind (`books.TENANT`) and meet none of the other kind. Each import enters
 its timestamp into the id window and the id runs as if it were one more id, so that "is there a transfer of that very
-nanosecond" is asked like "is this id new". What was not imported is found by its place in the journal.
+nanosecond" is asked like "is this id new". So does each copy that came with its tenant from another shard, since it
+does not stand where its time says. What else was not imported is found by its place in the journal.
 """
 
 from typing import Any
@@ -13,6 +14,7 @@ from tallystick.ledger import hashing, windows
 from tallystick.ledger.compiled import U64, ZERO, inlined, outlined
 from tallystick.ledger.transfers import CREATED_STORED, IMPORTED
 from tallystick.records.commands import AccountFlag
+from tallystick.records.entries import CARRIED
 
 ID_HI = U64(0xFFFFFFFFFFFFFFFE)
 """Upper half of the id that an import's timestamp is entered under. A client's id that is the same does no harm:
@@ -61,6 +63,13 @@ def _is_created(there: Any, kind: Any, tenant: Any) -> Any:
 def is_import(kind: Any, flag_bits: Any, transfer: Any, account: Any) -> Any:
     """Whether an event of this kind with these flags is imported."""
     return (kind == transfer and flag_bits & IMPORTED != 0) or (kind == account and flag_bits & ACCOUNT_IMPORTED != 0)
+
+
+@inlined
+def is_found_by_time(entry: Any, flag_bits: Any, transfer: Any, account: Any) -> Any:
+    """Whether this entry, if created, is entered under its timestamp: an import, or a copy of what has one."""
+    copied = entry.version == CARRIED and (entry.kind == transfer or entry.kind == account)
+    return copied or is_import(entry.kind, flag_bits, transfer, account)
 
 
 NO_IMPORT = ZERO

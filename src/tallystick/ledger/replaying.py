@@ -23,7 +23,7 @@ from tallystick.ledger.books import (
 )
 from tallystick.ledger.compiled import ONE, ZERO, compiled, inlined, outlined
 from tallystick.ledger.expiry import free_resolved
-from tallystick.ledger.imports import hash_import, is_import
+from tallystick.ledger.imports import hash_import, is_found_by_time, is_import
 from tallystick.ledger.pendings import Review, find_pending
 from tallystick.ledger.resolving import EXPIRED, POSTED, VOIDED, decide_review, end, resolve
 from tallystick.ledger.transfers import (
@@ -201,7 +201,8 @@ def apply(entries: Any, transfers: Any, accounts: Any, controls: Any, details: A
         if not fits:
             first_misfit = k
             break
-        if imported and created and entry.seq >= ids_from:
+        by_time = is_found_by_time(entry, transfers[k].flag_bits, TRANSFER, ACCOUNT)
+        if by_time and created and entry.seq >= ids_from:
             note_id(ids, counters, hash_import(id_keys, entry.tenant, when), entry.seq)
         if entry.kind != SEAL and entry.index == 0 and entry.seq >= ids_from and not _no_request(entry):
             note_request(request_ids, counters, id_keys, entry, entry.seq)

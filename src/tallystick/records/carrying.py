@@ -2,7 +2,8 @@
 
 The old shard's entries stay as they are, for ever. The new shard gets a copy of each, refused ones too, since what is
 remembered of a request or an id is its entry. A copy keeps what was asked and decided, and when; its place is new, so
-are its nonce and the positions in its details. A journal's readers know a copy by its version (`CARRIED`).
+are its nonce and the positions in its details, and `submitted_at` tells its place in time (`engine.placing.carry`). A
+journal's readers know a copy by its version (`CARRIED`).
 
 What a copy refers to may stand in the very block that is being made, whose place nobody knows before the engine takes
 it in: such a position is told as its offset there, with the highest bit set.
@@ -13,10 +14,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from tallystick.errors import Corrupt, Invalid
-from tallystick.records.commands import COMMANDS_MAX, AccountFlag, Kind, TransferFlag
+from tallystick.errors import Corrupt
+from tallystick.records.commands import COMMANDS_MAX, Kind
 from tallystick.records.details import NO_POSITION
-from tallystick.records.entries import CARRIED, TRANSFER_WORK
+from tallystick.records.entries import CARRIED
 from tallystick.statuses import STORED_MASK, AccountStatus, TransferStatus
 
 KINDS = (Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL, Kind.EXPIRY)
@@ -65,16 +66,6 @@ def of_tenant(entries: Rows, tenant: int) -> npt.NDArray[np.bool_]:
     """Which entries (`WORK`) of a block go with a tenant."""
     chosen: npt.NDArray[np.bool_] = (entries["tenant"] == tenant) & np.isin(entries["kind"], KINDS)
     return chosen
-
-
-def refuse_imported(entries: Rows) -> None:
-    """Raises `Invalid` if one of these entries (`WORK`) imported something: its time is found by its place."""
-    t, kinds = entries.view(TRANSFER_WORK), entries["kind"]  # accounts have their flags at the same place
-    flags = t["flag_bits"]
-    of_transfers = (kinds == Kind.TRANSFER) & (flags & int(TransferFlag.IMPORTED) != 0)
-    of_accounts = (kinds == Kind.ACCOUNT) & (flags & int(AccountFlag.IMPORTED) != 0)
-    if (of_transfers | of_accounts).any():
-        raise Invalid("tenant", "imported accounts or transfers, and those cannot be moved yet")
 
 
 def blocks(entries: Rows, details: Rows) -> Iterator[tuple[Rows, Rows]]:

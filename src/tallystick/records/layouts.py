@@ -114,7 +114,7 @@ ENTRY_MEANING = {
     "moved": "minor units that moved: reserved by a pending transfer, posted by a post, released by a void or expiry",
     "tenant": "whose it is",
     "request_id": "the request it came in; zero for an expiry",
-    "submitted_at": "ns since the epoch, by the gateway's clock",
+    "submitted_at": "ns since the epoch, by the gateway's clock; of version 2: the newest timestamp before it here",
     "metadata": "commitment to metadata; zero if there is none",
     "nonce": "random, so that nobody can guess a leaf from its hash",
 }

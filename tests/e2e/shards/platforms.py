@@ -6,13 +6,17 @@ from typing import Any
 import msgspec
 
 from tallystick import ids
+from tallystick.blockfile.disk import SystemDisk
 from tallystick.client.http import Answer, Api
 from tallystick.clock import system_entropy
 from tallystick.compose import moving, shards, subscribed
+from tallystick.compose.journals import Place
 from tallystick.errors import Unavailable
 from tallystick.gateway import auth
 from tallystick.gateway.sharding import RECHECK_S
 from tallystick.lab.instance import Instance, pause
+from tallystick.records.commands import Kind
+from tallystick.records.entries import WORK
 from tallystick.settings import Settings
 
 HERE, THERE = 1, 7
@@ -114,3 +118,14 @@ class Tenants(Platform):
 def transfer(number: int, amount: int, **more: object) -> dict[str, object]:
     body = {"debit_account_id": ids.show(1), "credit_account_id": ids.show(2), "ledger": 1, "code": 1}
     return {**body, "id": ids.show(number), "amount": str(amount), **more}
+
+
+def expiries(platform: Platform, number: int, tenant: int) -> int:
+    """How many entries of a shard's journal say that a pending transfer of the tenant expired."""
+    reader = Place.of(shards.of(platform.settings, number)).reader(SystemDisk())
+    found = 0
+    for block in reader.read(0):
+        rows = block.entries.view(WORK)
+        found += int(((rows["tenant"] == tenant) & (rows["kind"] == Kind.EXPIRY)).sum())
+    reader.close()
+    return found

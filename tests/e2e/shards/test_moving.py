@@ -13,7 +13,7 @@ from tallystick.compose import shards as shards_of
 from tallystick.errors import Invalid, Unavailable
 from tallystick.lab.instance import Instance, pause
 from tallystick.records.placements import Home
-from tests.e2e.shards.platforms import Tenants, transfer
+from tests.e2e.shards.platforms import Tenants, expiries, transfer
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(400)]
 PATIENCE_S = 60.0
@@ -98,6 +98,25 @@ def test_a_pending_transfer_expires_once_and_where_the_tenant_is(tenants: Tenant
     assert [expiries(tenants, number, 21) for number in (0, 1)] == [0, 1]
 
 
+def test_imports_go_along_and_go_on_in_the_order_of_their_times(tenants: Tenants) -> None:
+    tenants.new(23)
+
+    def opened(number: int, timestamp: int) -> str:
+        row = {"id": ids.show(number), "ledger": 1, "code": 1, "flags": ["imported"], "timestamp": str(timestamp)}
+        _, told = tenants.ask(23, "POST", "/v1/accounts", {"accounts": [row]})
+        return str(told["results"][0]["status"])
+
+    paid = tenants.ask(23, "POST", "/v1/transfers", transfer(1, 5))[1]
+    time = int(paid["timestamp"])
+    assert opened(10, time - 1) == "created"
+    tenants.move(23, 1)
+    assert opened(11, time - 1) == "imported_event_timestamp_must_not_regress"  # it has passed that one
+    assert opened(12, time) == "imported_event_timestamp_must_not_regress"  # the payment's own, which was carried
+    assert opened(13, time + 1) == "created"
+    status, there = tenants.ask(23, "GET", f"/v1/accounts/{ids.show(10)}")
+    assert (status, there["timestamp"]) == (200, str(time - 1))
+
+
 STEPS = 11
 """What a move tells and asks engines."""
 
@@ -160,19 +179,3 @@ def test_after_moves_and_kills_both_journals_make_the_books_that_the_engines_hav
     for number in (0, 1):
         found = rebuild.verify(shards_of.of(tenants.settings, number), lambda done, total: None)
         assert found.difference is None
-
-
-def expiries(tenants: Tenants, number: int, tenant: int) -> int:
-    """How many entries of a journal say that a pending transfer of the tenant expired."""
-    from tallystick.blockfile.disk import SystemDisk
-    from tallystick.compose.journals import Place
-    from tallystick.records.commands import Kind
-    from tallystick.records.entries import WORK
-
-    reader = Place.of(shards_of.of(tenants.settings, number)).reader(SystemDisk())
-    found = 0
-    for block in reader.read(0):
-        rows = block.entries.view(WORK)
-        found += int(((rows["tenant"] == tenant) & (rows["kind"] == Kind.EXPIRY)).sum())
-    reader.close()
-    return found

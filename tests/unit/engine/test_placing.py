@@ -1,5 +1,6 @@
 """A tenant is decided for in one shard: where journals say that it lives, with all that was decided before."""
 
+from itertools import count
 from random import Random
 
 import numpy as np
@@ -11,11 +12,11 @@ from tallystick.errors import Invalid
 from tallystick.lab.shard import Shard
 from tallystick.records import carrying
 from tallystick.records.carrying import Numbering
-from tallystick.records.commands import Opcode, TransferFlag
+from tallystick.records.commands import AccountFlag, Opcode, TransferFlag
 from tallystick.records.details import VERSION as DETAILS_VERSION
 from tallystick.records.entries import CARRIED, WORK
 from tallystick.records.placements import Home
-from tallystick.statuses import RequestStatus
+from tallystick.statuses import AccountStatus, RequestStatus
 from tests.unit.engine.shard import NOW, accounts, control, transfers
 
 ELSEWHERE = int(RequestStatus.TENANT_ELSEWHERE)
@@ -99,12 +100,12 @@ def test_a_pending_transfer_of_a_tenant_on_its_way_does_not_expire_here():
     assert entries["tenant"][entries["kind"] == 5].tolist() == [OTHER, T]
 
 
-def history(random, here, tenant, count, now):
+def history(random, here, tenant, requests, now):
     """Requests with some of everything, decided one by one; what each was told."""
     asked = [accounts(1, *range(1, 7), tenant=tenant)]
     told = [here.decide(asked, now)]
     pendings = []
-    for number in range(2, count):
+    for number in range(2, requests):
         now += random.randrange(1, 2 * SECOND)
         kind = random.randrange(8)
         sides = dict(zip(("debit_account_id_lo", "credit_account_id_lo"), random.sample(range(1, 8), 2), strict=True))
@@ -143,8 +144,8 @@ def history(random, here, tenant, count, now):
     return asked, told, now
 
 
-def moved(old, new, tenant, random, now):
-    """Carry a tenant, in blocks of whatever size, while the new shard goes on with what it has."""
+def moved(old, new, tenant, random, now, others=None):
+    """Carry a tenant, in blocks of whatever size, while the new shard goes on with what it has: `others`, when."""
     numbering = Numbering()
     for block in old.journal.read(0):
         entries = block.entries.view(WORK)
@@ -157,7 +158,9 @@ def moved(old, new, tenant, random, now):
         new.write(carry(new.decider, tenant, made, private))
         numbering.note(seqs, first + np.arange(len(seqs), dtype="<u8"))
         if random.random() < 0.3:
-            new.decide([transfers(random.getrandbits(60), random.getrandbits(60), tenant=OTHER)], now)
+            told = new.decide([transfers(random.getrandbits(60), random.getrandbits(60), tenant=OTHER)], now)
+            if others is not None:
+                others.append(told[0][0])
         now += 10
     return now
 
@@ -185,6 +188,59 @@ def test_a_tenant_that_was_moved_stands_as_it_did_and_is_told_what_it_was_told(s
         assert all(replayed for _, _, replayed in again)
         assert statuses_of(old.decide([request], now)) == {ELSEWHERE}
     assert lookups.accounts(new.decider, OTHER, [1, 2])[0].shape == (2,)
+
+
+def imported(request, tenant, *times):
+    """A request that imports accounts of these times."""
+    ids = [1_000_000 * request + number for number in range(len(times))]
+    return accounts(request, *ids, tenant=tenant, flag_bits=AccountFlag.IMPORTED, timestamp=times)
+
+
+def around(random, times):
+    """Some of these times, and some right beside them, in order."""
+    chosen = random.sample(times, min(len(times), 8))
+    return sorted({time + random.choice((0, 0, 1)) for time in chosen})
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_imports_meet_in_the_new_shard_what_they_met_in_the_old(seed):
+    random = Random(seed)
+    old, new, stayed = shard(0), shard(1), shard(0)
+    put(new, OTHER, Home(1), NOW)
+    new.decide([accounts(1, 1, 2, tenant=OTHER)], NOW + 10)
+    now, numbers, others, taken = NOW + 20, count(1), [], []
+
+    def both(one, request):
+        nonlocal now
+        now += random.randrange(50, 500)
+        told = one.decide([request], now)
+        assert told == stayed.decide([request], now)
+        return told
+
+    first = accounts(next(numbers), 1, 2, tenant=T, flag_bits=AccountFlag.IMPORTED, timestamp=(NOW - 9000, NOW - 8000))
+    both(old, first)
+    times = [NOW - 7000 + 100 * number for number in range(15)]
+    brought = transfers(next(numbers), *range(10, 25), tenant=T, flag_bits=TransferFlag.IMPORTED, timestamp=times)
+    taken += [timestamp for timestamp, _, _ in both(old, brought)]
+    for number in range(100, 140):
+        taken += [timestamp for timestamp, _, _ in both(old, transfers(next(numbers), number, tenant=T))]
+    for here in (new, old):
+        put(here, T, Home(0, moving=True), now + 1)
+    now = moved(old, new, T, random, now + 1_000, others)
+    assert standing(old.decider, T)[1:] == standing(new.decider, T)[1:]
+    put(new, T, Home(1), now)
+    if random.random() < 0.5:
+        new.restart()
+    statuses = set()
+    for number in range(200, 220):
+        taken += [timestamp for timestamp, _, _ in both(new, transfers(next(numbers), number, tenant=T))]
+        others += [new.decide([transfers(next(numbers), number, tenant=OTHER)], now + 20)[0][0]]
+    asked = around(random, taken[:15]) + around(random, taken[15:55]) + around(random, taken[55:])
+    statuses |= statuses_of(both(new, imported(next(numbers), T, *asked)))
+    assert statuses == {0xFFFFFFFF, AccountStatus.IMPORTED_EVENT_TIMESTAMP_MUST_NOT_REGRESS}
+    asked = around(random, others)
+    told = new.decide([imported(next(numbers), OTHER, *asked)], now + 1000)
+    assert [status != 0xFFFFFFFF for _, status, _ in told] == [time in others for time in asked]
 
 
 def test_a_copy_tells_when_it_was_decided_and_that_it_is_one():
