@@ -3122,6 +3122,17 @@ SHARDS = (
         ("tests/unit/gateway/test_sharding.py",),
     ),
     Mutant(
+        "acknowledged by an old directory",
+        "what a gateway acknowledges is decided, also if it was stopped while the tenant moved",
+        "src/tallystick/compose/gateway.py",
+        "            back.requests.doubt(partial(placed.doubt, number))",
+        "            pass",
+        (
+            "tests/e2e/shards/test_paused_gateway.py::"
+            "test_what_it_acknowledges_is_decided_and_what_is_sent_again_is_decided_once",
+        ),
+    ),
+    Mutant(
         "move not fenced",
         "nothing is decided for a tenant that is on its way to another shard",
         "src/tallystick/engine/homes.py",

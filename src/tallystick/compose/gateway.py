@@ -99,6 +99,9 @@ async def _run(settings: Settings) -> None:
         metrics.undecided = partial(tallies_of, [back.requests for back in backs])
         _measure_all(settings, metrics, clock)
     placed = Shards(every, directory.path(settings.data)) if len(every) > 1 else None
+    if placed is not None:
+        for number, back in enumerate(backs):
+            back.requests.doubt(partial(placed.doubt, number))
     app = App(every[0], Keys(settings.keys_path), entropy, placed)
     connections = Connections(app, clock, settings.body_bytes_max)
     listeners = Listeners(connections.connect)

@@ -13,7 +13,7 @@ from tallystick.clock import Clock
 from tallystick.gateway.lanes import LaneWriter
 from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.problems import Problem, unavailable
-from tallystick.gateway.undecided import Request, Undecided
+from tallystick.gateway.undecided import Doubt, Request, Undecided
 from tallystick.intake.port import Lane
 from tallystick.settings import Settings
 
@@ -72,6 +72,11 @@ class Requests:
     ) -> Sort:
         undecided = Undecided(link, metrics)
         return Sort(LaneWriter(open_lane, control, link, undecided, metrics, clock, on_fatal), undecided)
+
+    def doubt(self, doubt: Doubt) -> None:
+        """Have somebody asked before a durable request is acknowledged whose outcome is not known."""
+        for sort in self._sorts:
+            sort.undecided.doubt = doubt
 
     async def start(self) -> None:
         """Open both lanes. Raises what opening them raised."""

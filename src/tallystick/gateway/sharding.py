@@ -1,7 +1,9 @@
 """Which shard answers for whom: the tenant comes from the key, its shard from the directory (ADR 0016).
 
 The directory is read again when its file changes, as the keys are. It may be behind by a moment; the engines are the
-fence, and refuse tenants that are elsewhere.
+fence, and refuse tenants that are elsewhere. Who waits for an outcome hears so from them. Who does not is told that it
+will be decided only after another look, at the directory as it is once the request is durable: a gateway may have been
+stopped in between for as long as a tenant takes to move.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ from tallystick import directory
 from tallystick.errors import TallystickError
 from tallystick.gateway.answering import elsewhere
 from tallystick.gateway.calls import Service
-from tallystick.gateway.problems import unavailable
+from tallystick.gateway.problems import Problem, unavailable
 from tallystick.records.placements import Home
 
 RECHECK_S = 0.1
@@ -48,22 +50,40 @@ class Shards:
             raise unavailable(f"this gateway was not told of shard {home.shard}: its TALLY_SHARDS is too low", 10)
         return self.services[home.shard]
 
-    def _reload(self) -> None:
-        """Take over a changed file; if it cannot be read that is reported, and the last one goes on being used."""
+    def doubt(self, number: int, tenant: int) -> Problem | None:
+        """Why shard `number` may not decide what is durable in its lanes by now; None: it will.
+
+        The directory names a tenant that is to leave before its shard stops deciding for it, and that stops only when
+        nothing waits: so what was durable before it was named is decided.
+        """
+        if not self._reload():
+            return unavailable(
+                "nobody knows where this tenant lives just now; send the request again, with the same key"
+            )
+        if self._homes.get(tenant, Home(0)) == Home(number):
+            return None
+        return unavailable("this tenant moves to another shard; send the request again, with the same key")
+
+    def _reload(self) -> bool:
+        """Take over a changed file; if it cannot be read that is reported, and the last one goes on being used.
+
+        Returns whether it is known what the file says.
+        """
         try:
             found = self._where.stat()
             seen = (found.st_mtime_ns, found.st_size, found.st_ino)
         except FileNotFoundError:
-            return  # nobody was placed yet, or it is made again just now: what was known is true still
+            return True  # nobody was placed yet, or it is made again just now: what was known is true still
         except OSError as error:
             self._log.error("the directory of tenants cannot be read; the last one is used", error=str(error))
-            return
+            return False
         if seen == self._seen:
-            return
+            return True
         try:
             self._homes = directory.read(self._where)
         except TallystickError as error:
             self._log.error("the directory of tenants cannot be read; the last one is used", error=str(error))
-            return
+            return False
         self._seen = seen
         self._log.info("directory loaded", tenants=len(self._homes))
+        return True

@@ -20,6 +20,9 @@ QUESTIONS_AT_ONCE = 64
 NOT_KNOWN = b""
 """A request's future holds its `RESULT` rows, or this: durable, but not known to be decided when its wait ended."""
 
+Doubt = Callable[[int], Exception | None]
+"""Why this shard may not decide what a tenant asked; None: it will."""
+
 _ROW = struct.Struct("<QII")
 assert _ROW.size == RESULT.itemsize
 
@@ -70,7 +73,7 @@ class Block:
         self.durable_s = 0.0
         self.late = False
 
-    def end_waits(self, now_s: float) -> None:
+    def end_waits(self, now_s: float, doubt: Doubt) -> None:
         """Answer "not known" where the wait is over; forget requests for whose outcome nobody waits any more."""
         if now_s < self.first_deadline_s:
             return
@@ -79,11 +82,20 @@ class Block:
             if request.future.done():
                 continue
             if request.deadline_s <= now_s:
-                request.future.set_result(NOT_KNOWN)
+                _acknowledge(request, doubt)
             else:
                 waiting.append(request)
         self.requests = waiting
         self.first_deadline_s = min((request.deadline_s for request in waiting), default=float("inf"))
+
+
+def _acknowledge(request: Request, doubt: Doubt) -> None:
+    """Say that it is durable and will be decided, unless somebody doubts that."""
+    why = doubt(request.tenant)
+    if why is None:
+        request.future.set_result(NOT_KNOWN)
+    else:
+        request.future.set_exception(why)
 
 
 class Undecided:
@@ -96,6 +108,8 @@ class Undecided:
         """Those of this process that are durable already."""
         self.on_decided: Callable[[], None] = lambda: None
         """Called after each block that was decided."""
+        self.doubt: Doubt = lambda tenant: None
+        """Asked before a durable request is acknowledged whose outcome is not known."""
         self._link = link
         self._metrics = metrics
         self._blocks: dict[tuple[bytes, int], Block] = {}
@@ -152,7 +166,7 @@ class Undecided:
         if rows is not None:
             self.decided(lane, number, rows)
         else:
-            block.end_waits(now_s)
+            block.end_waits(now_s, self.doubt)
 
     def decided(self, lane: bytes, number: int, rows: bytes) -> bool:
         """A push: wake those who wait. False if the lane is not one of ours."""
@@ -197,7 +211,7 @@ class Undecided:
     def sweep(self, now_s: float) -> None:
         """End the waits that are over; start asking where a push is late. Call it every 50 ms or so."""
         for block in self.blocks():
-            block.end_waits(now_s)
+            block.end_waits(now_s, self.doubt)
         self._lost = [block for block in self._lost if block.requests]
         if self._asking is None and now_s >= self._ask_at_s and (self._lost or self._late(now_s)):
             self._asking = asyncio.get_running_loop().create_task(self._ask())
@@ -254,4 +268,4 @@ class Undecided:
         for block in self.blocks():
             for request in block.requests:
                 if not request.future.done():
-                    request.future.set_result(NOT_KNOWN)
+                    _acknowledge(request, self.doubt)

@@ -48,3 +48,22 @@ def test_a_directory_that_cannot_be_read_leaves_the_last_one_in_force(where):
     assert shards.service_of(7, 0.0) == "one"
     where.write_text("{")
     assert shards.service_of(7, RECHECK_S) == "one"
+
+
+def test_what_is_durable_is_acknowledged_by_what_the_directory_says_then(where):
+    directory.write(where, {7: Home(1)})
+    shards = Shards(["zero", "one"], where)
+    assert shards.service_of(7, 0.0) == "one"
+    assert shards.doubt(1, 7) is None
+    assert shards.doubt(0, 5) is None
+    directory.write(where, {7: Home(1, moving=True)})
+    assert shards.doubt(1, 7).type.http == 503  # though the next look for a new request is not due yet
+    directory.write(where, {7: Home(0)})
+    assert shards.doubt(1, 7).type.http == 503
+    assert shards.doubt(0, 7) is None
+    where.write_text("{")
+    assert shards.doubt(0, 7).type.http == 503  # nobody knows
+
+
+def test_nobody_is_doubted_before_somebody_was_placed(where):
+    assert Shards(["zero", "one"], where).doubt(0, 7) is None
