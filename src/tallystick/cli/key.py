@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tallystick.gateway.auth import KeyRecord
     from tallystick.settings import Settings
 
+EMPTIEST = "emptiest"
+"""Of `--place`: in the shard with the fewest tenants."""
+
 app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True, epilog=EPILOG)
 
 
@@ -27,31 +30,44 @@ def new(
             metavar="read|pay|control|metrics|webhooks|audit", help="What the key may do; may be repeated. [read, pay]"
         ),
     ] = None,
+    place: Annotated[
+        str,
+        typer.Option(
+            metavar="emptiest|SHARD", help="Of a platform with shards: where the tenant is to live, if it is new."
+        ),
+    ] = "",
     data: options.Data = None,
     as_json: options.Json = False,
 ) -> int:
     """Make a key and print it. It is not kept anywhere: store it now.
 
-    Gateways that are running let it in within a quarter of a second.
+    Gateways that are running let it in within a quarter of a second. With `--place` a new tenant is placed first, as
+    `tally shard add` does it, for which the engines must run; one that was never placed lives in shard 0.
 
     **Examples**
 
     - `tally key new shop`
     - `tally key new back-office --scope read --scope control --tenant 7`
     - `tally key new payroll > payroll.key` then `tally pay FILE.csv --key-file payroll.key`
+    - `tally key new shop --tenant 8 --place emptiest`
     """
     from tallystick.clock import SystemClock, system_entropy
     from tallystick.gateway import auth
 
     settings = options.settings(data=data)
+    shard = _placed(settings, tenant, place) if place else None
     path = settings.keys_path
     key = auth.make_key(system_entropy)
     scopes = scope or [auth.READ, auth.PAY]
     record = auth.add_key(path, key, tenant, name, scopes, SystemClock().wall_ns(), _noting(settings))
     if as_json:
-        _print(json.dumps({"key": key, "name": record.name, "tenant": record.tenant, "scopes": record.scopes}))
+        where = {} if shard is None else {"shard": shard}
+        told = {"key": key, "name": record.name, "tenant": record.tenant, "scopes": record.scopes, **where}
+        _print(json.dumps(told))
     else:
         _print(key)
+        if shard is not None:
+            options.say(f"tally: tenant {record.tenant} lives in shard {shard}")
         options.say(f"tally: {record.name!r} may {', '.join(record.scopes)} for tenant {record.tenant}; shown only now")
     return Exit.DONE
 
@@ -109,6 +125,18 @@ def revoke(
     else:
         options.say(f"tally: {record.name!r} gets in no more")
     return Exit.DONE
+
+
+def _placed(settings: "Settings", tenant: int, place: str) -> int:
+    """The shard where the tenant lives, which is the one asked for. Raises `Invalid`, `Unavailable`."""
+    from tallystick.compose import directing
+    from tallystick.errors import Invalid
+
+    if place == EMPTIEST:
+        return directing.add(settings, tenant)
+    if not (place.isascii() and place.isdecimal()):
+        raise Invalid("--place", f"must be `{EMPTIEST}` or the number of a shard, not {place!r}")
+    return directing.add(settings, tenant, int(place))
 
 
 def _noting(settings: "Settings") -> "Callable[[str, KeyRecord], None]":

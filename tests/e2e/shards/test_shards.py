@@ -163,3 +163,23 @@ def test_tools_read_one_shard_or_all(platform: Platform) -> None:
     assert lines[0]["kind"] == "placement"
     [found] = told("shard", "check", "--data", data)
     assert (found["faults"], found["tenants"]) == ([], 2)
+
+
+def test_a_new_tenant_is_placed_as_it_gets_its_first_key(platform: Platform) -> None:
+    def new(tenant: int, place: str, name: str = "first") -> subprocess.CompletedProcess[str]:
+        words = ("key", "new", f"{name} of {tenant}", "--tenant", str(tenant), "--place", place, "--json")
+        folder = str(platform.instance.folder)
+        return subprocess.run(tally(*words, "--data", folder), capture_output=True, text=True)
+
+    made = json.loads(new(41, "1").stdout)
+    assert (made["tenant"], made["shard"]) == (41, 1)
+    assert directing.homes(platform.settings)[41].shard == 1
+    placed = json.loads(new(42, "emptiest").stdout)["shard"]
+    assert directing.homes(platform.settings)[42].shard == placed
+    platform.keys[42] = json.loads(new(42, "emptiest", "second").stdout)["key"]
+    pause(0.5)
+    platform.open(42)
+    for tenant, place, why in ((43, "9", "there is no shard 9"), (43, "x", "--place"), (41, "0", "lives in shard 1")):
+        refused = new(tenant, place)
+        assert refused.returncode != 0
+        assert why in refused.stderr
