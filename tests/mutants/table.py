@@ -3125,7 +3125,7 @@ SHARDS = (
         "acknowledged by an old directory",
         "what a gateway acknowledges is decided, also if it was stopped while the tenant moved",
         "src/tallystick/compose/gateway.py",
-        "            back.requests.doubt(partial(placed.doubt, number))",
+        "            back.requests.doubt(partial(placed.doubt, shard))",
         "            pass",
         (
             "tests/e2e/shards/test_paused_gateway.py::"

@@ -100,8 +100,8 @@ async def _run(settings: Settings) -> None:
         _measure_all(settings, metrics, clock)
     placed = Shards(every, directory.path(settings.data)) if len(every) > 1 else None
     if placed is not None:
-        for number, back in enumerate(backs):
-            back.requests.doubt(partial(placed.doubt, number))
+        for shard, back in enumerate(backs):
+            back.requests.doubt(partial(placed.doubt, shard))
     app = App(every[0], Keys(settings.keys_path), entropy, placed)
     connections = Connections(app, clock, settings.body_bytes_max)
     listeners = Listeners(connections.connect)
