@@ -1,11 +1,9 @@
 """Amounts: integers of minor units, 0 to 2^128 − 1. Never a float, never a sign, never a thousands separator."""
 
-import re
-
 from tallystick.errors import Invalid
 
 AMOUNT_MAX = (1 << 128) - 1
-_DIGITS = re.compile(r"[0-9]{1,39}")
+DIGITS_MAX = 39
 
 
 def parse(value: object, field: str = "amount") -> int:
@@ -14,7 +12,7 @@ def parse(value: object, field: str = "amount") -> int:
     Raises `Invalid` naming `field` for floats, signs, other characters and amounts of 2^128 and above.
     """
     if isinstance(value, str):
-        if not _DIGITS.fullmatch(value):
+        if not (value.isdigit() and value.isascii() and len(value) <= DIGITS_MAX):
             raise Invalid(field, "must be a string of decimal digits (minor units), without sign, point or exponent")
         number = int(value)
     elif isinstance(value, int) and not isinstance(value, bool):

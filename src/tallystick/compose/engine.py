@@ -147,7 +147,7 @@ class _Engine:
         from tallystick.compose import measuring
         from tallystick.compose.handoff import Housekeeper, WriterThread
         from tallystick.compose.parts import open_files
-        from tallystick.engine.loop import EngineLoop, LaneSource
+        from tallystick.engine.loop import EngineLoop, LaneSource, all_decided
         from tallystick.engine.writer import Writer
 
         settings, entropy, disk = self._settings, system_entropy, SystemDisk()
@@ -198,11 +198,11 @@ class _Engine:
         seconds = (clock.monotonic_ns() - started) / 1e9
         _log.info("engine ready", entries=parts.decider.next_seq, epoch=parts.journal.epoch, start_s=round(seconds, 2))
         standing = measuring.Standing(measures, parts, settings, clock, clock.monotonic_ns() - started)
-        decided, done_at, told_at, kept = 1, 0, 0, keeps_decided(settings)
+        more, done_at, told_at, kept = True, 0, 0, keeps_decided(settings)
         try:
             while not self._stopping:
                 bells: dict[bytes, int] = {}
-                for message in end.receive(0 if decided else POLL_MS):
+                for message in end.receive(0 if more else POLL_MS):
                     if isinstance(message, wire.Doorbell):
                         bells[message.lane] = message.number
                     elif isinstance(message, wire.Placement | wire.Carriage | wire.StandingQuery):
@@ -213,6 +213,7 @@ class _Engine:
                 if bells:
                     intake.expect(bells, EXPECT_S)
                 decided = loop.step()
+                more = decided > 0 and not all_decided(bells, parts.decider.positions)
                 if told.leaving and not decided:
                     told.let_go(clock.monotonic_ns())
                 if self._failure is not None:

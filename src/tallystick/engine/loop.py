@@ -4,7 +4,7 @@
 in an order of its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +39,14 @@ class LaneSource:
     def receive(self, commands_max: int) -> list[Delivery]:
         found = self.intake.receive(self.decider.positions, self.control_max, commands_max)
         return [Delivery(block.commands, block.header.lane, block.header.first) for block in found]
+
+
+def all_decided(bells: Mapping[bytes, int], positions: Mapping[bytes, int]) -> bool:
+    """Whether bells rang, by lane with the number of the last durable block, and nothing is left of what they told.
+
+    Then the next block has a bell of its own, and looking for it before that would be a turn for nothing.
+    """
+    return bool(bells) and all(positions.get(lane) == number for lane, number in bells.items())
 
 
 @dataclass

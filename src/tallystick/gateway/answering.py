@@ -123,7 +123,7 @@ def one(topic: Topic, subject: bytes, request_id: int, rows: bytes) -> Answer:
         raise _refused(topic, subject, request_id, timestamp, told, bool(replayed))
     body = (
         f'{{"{topic.noun}":"{subject[::-1].hex()}","status":"{told.name}","timestamp":"{timestamp}",'
-        f'"request_id":"{request_id:032x}"}}'
+        f'"request_id":"{request_id.to_bytes(16).hex()}"}}'
     )
     http = 200 if topic.kind is Kind.CONTROL else told.http
     return http, JSON, _REPLAYED if replayed else _NONE, body.encode()

@@ -157,13 +157,17 @@ assert {TRANSFER.itemsize, ACCOUNT.itemsize, CONTROL.itemsize, COMMAND.itemsize}
 EVENTS = {Kind.TRANSFER: TRANSFER_EVENT, Kind.ACCOUNT: ACCOUNT_EVENT, Kind.CONTROL: CONTROL_EVENT}
 
 
+_ASKED = struct.Struct("<BH")
+_sha256 = hashlib.sha256
+
+
 def fingerprint(kind: int, count: int, events: bytes, metadata: bytes = b"") -> bytes:
     """SHA-256 of what a client asked (ADR 0003): 1 byte kind, 2 bytes count, the 128-byte events, the metadata.
 
     `metadata` is the client's metadata bytes, the 32-byte commitments in order of events, or nothing if it sent
     none. Never hash what the gateway made: a retry must have the fingerprint of the first try.
     """
-    return hashlib.sha256(kind.to_bytes(1) + count.to_bytes(2, "little") + events + metadata).digest()
+    return _sha256(_ASKED.pack(kind, count) + events + metadata).digest()
 
 
 def frame(
