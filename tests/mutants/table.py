@@ -396,6 +396,28 @@ ON_POSTGRESQL = (
         needs="postgresql",
     ),
     Mutant(
+        name="acts moved that were not signed",
+        promise="a log of acts is moved only if it is the one that was signed",
+        file="src/tallystick/compose/services_moving.py",
+        old="        if roots[each.size] != each.root:\n",
+        new="        if False:\n",
+        tests=(
+            "tests/e2e/postgresql/test_services_move.py::test_acts_that_are_not_those_that_were_signed_are_not_moved",
+        ),
+        needs="postgresql",
+    ),
+    Mutant(
+        name="acts moved that are fewer than were signed",
+        promise="a log of acts is moved only if it has all that was signed",
+        file="src/tallystick/compose/services_moving.py",
+        old="        if each.size > count:\n",
+        new="        if roots.setdefault(each.size, each.root) is None:\n",
+        tests=(
+            "tests/e2e/postgresql/test_services_move.py::test_acts_that_are_not_those_that_were_signed_are_not_moved",
+        ),
+        needs="postgresql",
+    ),
+    Mutant(
         name="a file in use is moved",
         promise="nothing is moved that anybody has open",
         file="src/tallystick/compose/services_moving.py",

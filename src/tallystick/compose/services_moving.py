@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING
 
 from tallystick.acts.port import LOGS
 from tallystick.acts.sqlite import SUFFIX
+from tallystick.auditor.serving import PUBLISHED
+from tallystick.blockfile import slots
 from tallystick.blockfile.disk import SystemDisk
-from tallystick.compose import acting, services, shards, texts, up
-from tallystick.errors import Corrupt, Fenced, Invalid, Unavailable
+from tallystick.compose import acting, auditor, services, shards, signer, texts, up
+from tallystick.errors import Corrupt, Fenced, Invalid, InvalidProof, Unavailable
 from tallystick.notifier import schema as notifier
 from tallystick.settings import Settings
 from tallystick.sqlitefiles import translated
+from tallystick.tlog.checkpoints import Checkpoint, parse_checkpoint
 from tallystick.tlog.merkle import EMPTY_ROOT, leaf_hash, node_hash
+from tallystick.tlog.notes import parse_note
 
 if TYPE_CHECKING:  # psycopg is an extra
     from tallystick.postgresql.connecting import Connection
@@ -65,6 +69,8 @@ class _Part:
     after: str = ""
     """A statement that follows the rows; `{rows}` is how many there are of the first table."""
     is_a_log: bool = False
+    signed: Sequence[Checkpoint] = ()
+    """Of a log: what was signed of it, by the signer's own record and as it is published."""
 
 
 def move(settings: Settings, to: str, shard: int | None, progress: Progress) -> list[Moved]:
@@ -141,6 +147,8 @@ def _move(
             progress(done, total)
 
         progress(0, total)
+        if part.is_a_log:
+            _root(part, filling.in_file(source, tables[0]))
         wanted = [filling.summed(filling.in_file(source, table), step) for table in tables]
         with _whole(connection):
             names = ", ".join(f"{part.schema}.{table.name}" for table in tables)
@@ -163,7 +171,7 @@ def _move(
                     connection.execute(part.after.format(rows=wanted[0].rows).encode())
                 if _in_database(connection, part.schema, tables, step) != wanted:
                     raise Unavailable(f"{place}: what was read back is not what {part.path} holds; nothing was moved")
-            root = _root(part, tables[0], source, connection) if part.is_a_log else ""
+            root = _root(part, filling.in_database(connection, part.schema, tables[0])) if part.is_a_log else ""
             warnings.clear()
             commit(connection, place, warnings)
         part.path.rename(services.moved(part.path))
@@ -180,15 +188,22 @@ def _in_database(
     return [filling.summed(filling.in_database(connection, schema, table), step) for table in tables]
 
 
-def _root(part: _Part, table: "Table", source: sqlite3.Connection, connection: "Connection") -> str:
-    """The root of the log's tree, by what the database holds. Raises `Corrupt` if the file's is another."""
-    from tallystick.postgresql import filling
-
-    before = _tree(_dense(filling.in_file(source, table), part.path))
-    after = _tree(_dense(filling.in_database(connection, part.schema, table), part.path))
-    if before != after:
-        raise Corrupt(f"{part.path}: its tree is another one in the database; nothing was moved")
-    return after.hex()
+def _root(part: _Part, rows: Iterator[Sequence[object]]) -> str:
+    """The root of the log's tree over these rows. Raises `Corrupt` if they are not those that were signed."""
+    sizes = [each.size for each in part.signed]
+    count, roots = _tree(_dense(rows, part.path), sizes)
+    for each in part.signed:
+        if each.size > count:
+            raise Corrupt(
+                f"{part.path}: {each.size} acts were signed, and only {count} are there; nothing was moved. Take the "
+                "file from a backup; `tally audit` goes on from its archive"
+            )
+        if roots[each.size] != each.root:
+            raise Corrupt(
+                f"{part.path}: the first {each.size} acts are not those that were signed; nothing was moved. Take the "
+                "file from a backup, and find out who changed this one"
+            )
+    return roots[count].hex()
 
 
 def _dense(rows: Iterator[Sequence[object]], path: Path) -> Iterator[bytes]:
@@ -198,20 +213,47 @@ def _dense(rows: Iterator[Sequence[object]], path: Path) -> Iterator[bytes]:
         yield entry
 
 
-def _tree(entries: Iterator[bytes]) -> bytes:
-    """The root over entries (RFC 6962 §2.1), with one hash kept for each perfect subtree."""
+def _tree(entries: Iterator[bytes], sizes: Sequence[int]) -> tuple[int, dict[int, bytes]]:
+    """How many there are, and the roots over so many and over the first `sizes` of them (RFC 6962 §2.1): one hash is
+    kept for each perfect subtree."""
     peaks: list[tuple[int, bytes]] = []
-    for entry in entries:
+    roots = {0: EMPTY_ROOT}
+    count = 0
+    for count, entry in enumerate(entries, 1):
         peaks.append((1, leaf_hash(entry)))
         while len(peaks) > 1 and peaks[-1][0] == peaks[-2][0]:
             (size, right), (_, left) = peaks.pop(), peaks.pop()
             peaks.append((2 * size, node_hash(left, right)))
-    if not peaks:
-        return EMPTY_ROOT
-    _, root = peaks.pop()
-    while peaks:
-        root = node_hash(peaks.pop()[1], root)
+        if count in sizes:
+            roots[count] = _over(peaks)
+    if count:
+        roots[count] = _over(peaks)
+    return count, roots
+
+
+def _over(peaks: Sequence[tuple[int, bytes]]) -> bytes:
+    root = peaks[-1][1]
+    for _, left in reversed(peaks[:-1]):
+        root = node_hash(left, root)
     return root
+
+
+def _signed(settings: Settings, log: str) -> list[Checkpoint]:
+    """What was signed of a log of acts. Raises `Corrupt`; `Unavailable` where that cannot be read."""
+    disk, found = SystemDisk(), []
+    for path in (signer.folder_of(settings, log) / signer.SIGNED, settings.path(auditor.FOLDER, log, PUBLISHED)):
+        try:
+            data = slots.read(path, disk)
+            if data is not None:
+                body = parse_note(data).text if path.name == PUBLISHED else data.decode()
+                found.append(parse_checkpoint(body))
+        except (InvalidProof, UnicodeDecodeError) as error:
+            raise Corrupt(f"{path} is no checkpoint: {error}") from error
+        except OSError as error:
+            raise Unavailable(
+                f"{path}, which says what was signed, cannot be read: {error}; nothing was moved"
+            ) from error
+    return found
 
 
 @contextmanager
@@ -291,6 +333,7 @@ def _parts(settings: Settings, place: str) -> Iterator[_Part]:
             after=f"insert into {schema}.ends (log, next, durable) values ('{log}', {{rows}}, {{rows}}) "
             "on conflict (log) do update set next = excluded.next, durable = excluded.durable",
             is_a_log=True,
+            signed=_signed(settings, log),
         )
     yield _Part(
         service="texts",

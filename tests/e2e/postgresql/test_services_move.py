@@ -12,7 +12,9 @@ import pytest
 from tallystick.acts.postgresql import PostgresActs
 from tallystick.acts.sqlite import SqliteActs
 from tallystick.blockfile.disk import SystemDisk
-from tallystick.compose import services_moving, up
+from tallystick.blockfile.slots import Slots
+from tallystick.clock import SystemClock, system_entropy
+from tallystick.compose import services_moving, signer, up
 from tallystick.errors import Corrupt, Invalid, Unavailable
 from tallystick.lab.instance import tally
 from tallystick.metadata.postgresql import PostgresTexts
@@ -21,6 +23,10 @@ from tallystick.notifier.postgresql.tables import PostgresTables
 from tallystick.notifier.schema import FILE, LOCK
 from tallystick.notifier.sqlite import SqliteTables
 from tallystick.settings import Settings
+from tallystick.signer import keyfile
+from tallystick.signer.signing import Signing
+from tallystick.tlog.checkpoints import Checkpoint
+from tallystick.tlog.merkle import EMPTY_ROOT, leaf_hash, node_hash
 
 pytestmark = pytest.mark.service
 ACTS = [b'{"act":"one"}', b'{"act":"two"}', b'{"act":"three"}']
@@ -116,6 +122,42 @@ def test_all_of_it_stands_in_the_database_and_is_gone_on_with(used, database):
         forgotten = subprocess.run(tally(*command), env=environment, capture_output=True, text=True)
         assert forgotten.returncode
         assert "was moved to a database" in forgotten.stderr
+
+
+def sign(settings, log, count):
+    """Have the real signer sign the first acts."""
+    disk, folder, origin = SystemDisk(), signer.folder_of(settings, log), settings.log_origin_of(log)
+    disk.make_folder(folder)
+    keyfile.create(folder / signer.KEYS, origin, system_entropy)
+    root = EMPTY_ROOT
+    for entry in ACTS[:count]:  # three at most: two in a subtree of their own, and one
+        root = leaf_hash(entry) if root == EMPTY_ROOT else node_hash(root, leaf_hash(entry))
+    with closing(Slots(folder / signer.SIGNED, disk)) as last:
+        signing = Signing(origin, lambda: keyfile.read(folder / signer.KEYS), last, SystemClock())
+        signing.sign(0, [], Checkpoint(origin, count, root))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_acts_are_moved_that_are_those_that_were_signed(used, database, count):
+    sign(used, "access", count)
+    assert [each.rows for each in move(used, database)] == [5, 3, 1, 5]
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [
+        ("UPDATE acts SET entry = 'other' WHERE number = 1", "the first 3 acts are not those that were signed"),
+        ("DELETE FROM acts WHERE number = 2", "3 acts were signed, and only 2 are there"),
+    ],
+)
+def test_acts_that_are_not_those_that_were_signed_are_not_moved(used, database, harm, why):
+    sign(used, "access", 3)
+    with closing(sqlite3.connect(used.path("acts", "access.db"), isolation_level=None)) as file:
+        file.execute(harm.replace("'other'", "CAST('other' AS BLOB)"))
+    with pytest.raises(Corrupt, match=why):
+        move(used, database)
+    assert there(used) == ["acts/access.db", "acts/control.db", "metadata/texts.db"], "webhooks came first"
+    assert rows(database, "acts_0.acts") == 0
 
 
 def test_what_was_cut_off_before_the_new_name_is_done_again(used, database):
