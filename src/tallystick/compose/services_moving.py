@@ -196,7 +196,7 @@ def _root(part: _Part, rows: Iterator[Sequence[object]]) -> str:
         if each.size > count:
             raise Corrupt(
                 f"{part.path}: {each.size} acts were signed, and only {count} are there; nothing was moved. Take the "
-                "file from a backup; `tally audit` goes on from its archive"
+                "file from a backup; where there is an archive, `tally up` brings back what it lacks"
             )
         if roots[each.size] != each.root:
             raise Corrupt(
