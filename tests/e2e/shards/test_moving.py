@@ -48,7 +48,7 @@ def test_what_was_decided_before_a_move_stays_decided_after_it(tenants: Tenants)
     refusal_key = ids.show(0xAAAB)
     refusal = tenants.ask(20, "POST", "/v1/transfers", refused, refusal_key)
     assert refusal[0] == 422
-    before, lines = tenants.balances(20), tenants.wait_statement(20, 3)
+    before, lines = tenants.balances(20), tenants.wait_statement(20, 6)  # opened, paid, twice pending, posted, frozen
 
     done = tenants.move(20, 1)
 
