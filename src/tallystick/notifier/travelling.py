@@ -193,9 +193,8 @@ class Travelling:
                 self._delete(kept)
                 for each in page.subscriptions:
                     self._add(kept, each)
-                self._tables.run_all(
-                    "INSERT INTO requests VALUES (?, ?, ?, ?, ?)", [(kept, *request) for request in page.requests]
-                )
+                for request in page.requests:
+                    self._tables.run("INSERT INTO requests VALUES (?, ?, ?, ?, ?)", kept, *request)
             numbers = {id_: number for number, id_, *_ in self._subscriptions_of(kept)}
             for delivered in page.deliveries:
                 self._add_delivery(numbers[delivered.subscription], delivered)
@@ -228,7 +227,8 @@ class Travelling:
             each.seq,
             *each.others,
         )
-        self._tables.run_all("INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?)", [(number, *one) for one in each.tries])
+        for one in each.tries:
+            self._tables.run("INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?)", number, *one)
 
     def _forget(self, tenant: int, body: bytes) -> bool:
         with self._tables.commit(durable=True):
