@@ -7,7 +7,7 @@ that stand in the database already must be the file's very rows.
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -133,7 +133,7 @@ def _move(
     part: _Part, shard: int, connection: "Connection", place: str, warnings: list[str], progress: Progress
 ) -> Moved:
     from tallystick.postgresql import filling
-    from tallystick.postgresql.sessions import commit
+    from tallystick.postgresql.sessions import whole
 
     part.look(part.path)
     with _alone_with(part.path) as source, _telling(place), part.ready(connection):
@@ -150,7 +150,7 @@ def _move(
         if part.is_a_log:
             _root(part, filling.in_file(source, tables[0]))
         wanted = [filling.summed(filling.in_file(source, table), step) for table in tables]
-        with _whole(connection):
+        with whole(connection, place, warnings, "BEGIN ISOLATION LEVEL READ COMMITTED"):
             names = ", ".join(f"{part.schema}.{table.name}" for table in tables)
             connection.execute(f"lock table {names} in exclusive mode".encode())
             there = _in_database(connection, part.schema, tables, lambda rows: None)
@@ -172,8 +172,6 @@ def _move(
                 if _in_database(connection, part.schema, tables, step) != wanted:
                     raise Unavailable(f"{place}: what was read back is not what {part.path} holds; nothing was moved")
             root = _root(part, filling.in_database(connection, part.schema, tables[0])) if part.is_a_log else ""
-            warnings.clear()
-            commit(connection, place, warnings)
         part.path.rename(services.moved(part.path))
         SystemDisk().sync_folder(part.path.parent)
         progress(total, total)
@@ -271,20 +269,6 @@ def _alone_with(path: Path) -> Iterator[sqlite3.Connection]:
             yield source
         finally:
             source.close()
-
-
-@contextmanager
-def _whole(connection: "Connection") -> Iterator[None]:
-    """Whoever is within commits."""
-    import psycopg
-
-    connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-    try:
-        yield
-    except BaseException:
-        with suppress(psycopg.Error):
-            connection.execute("ROLLBACK")
-        raise
 
 
 @contextmanager

@@ -63,11 +63,35 @@ def commit(connection: Connection, place: str, warnings: list[str]) -> None:
     except psycopg.Error as error:
         _close(connection)
         raise OutcomeUnknown(f"{place}: {line(error)}") from error
+    committed(connection, place, warnings, said)
+
+
+def committed(connection: Connection, place: str, warnings: list[str], said: str | None) -> None:
+    """What a COMMIT was answered, and warned of. Raises as `commit`."""
     if said != "COMMIT":
         raise Unavailable(f"{place}: the transaction was rolled back")
     if warnings:
         _close(connection)
         raise OutcomeUnknown(f"{place}: {warnings[0]}")
+
+
+@contextmanager
+def whole(connection: Connection, place: str, warnings: list[str], begin: LiteralString = "BEGIN") -> Iterator[None]:
+    """A transaction: committed at the end, or nothing of it is there after an error. Raises as `commit`."""
+    try:
+        connection.execute(begin)
+        yield
+    except BaseException:
+        roll_back(connection)
+        raise
+    warnings.clear()
+    commit(connection, place, warnings)
+
+
+def roll_back(connection: Connection) -> None:
+    """End the transaction that is open there, also a failed one; the end of a session ends it as well."""
+    with suppress(psycopg.Error):
+        connection.execute("ROLLBACK")
 
 
 def _close(connection: Connection) -> None:

@@ -82,7 +82,7 @@ def test_it_holds_what_sqlite_holds_and_goes_on_after_its_session_was_ended_at_a
         return counted
 
     monkeypatch.setattr(tables, "_connected", at_any_time(tables._connected))
-    monkeypatch.setattr("tallystick.projector.postgresql.tables.commit", at_any_time(sessions.commit))
+    monkeypatch.setattr("tallystick.postgresql.sessions.commit", at_any_time(sessions.commit))
     while follower.progress().next_seq < journal.end():
         follower.step()
     monkeypatch.undo()

@@ -19,7 +19,7 @@ from psycopg.types.numeric import Int8BinaryDumper
 from tallystick.clock import Clock
 from tallystick.errors import Corrupt, Unavailable
 from tallystick.postgresql.connecting import UNDONE, Connection, connect, line, opened, shown
-from tallystick.postgresql.sessions import commit
+from tallystick.postgresql.sessions import roll_back, whole
 from tallystick.postgresql.statements import translated
 from tallystick.projector.port import Found, Row
 from tallystick.projector.postgresql import schema
@@ -89,20 +89,18 @@ class _PostgresTables:
         timeout_ms = 0 if left_s is None else max(1, round(left_s * 1000))
         connection = self._connected()
         connection.answer_s_max = ANSWER_S_MAX if left_s is None else left_s + LATE_S
-        with self._within(
-            connection, f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {timeout_ms}"
-        ):
-            self._deadline_ns = None if left_s is None else self._clock.monotonic_ns() + round(left_s * 1e9)
+        begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {timeout_ms}"
+        with self._within():
             try:
+                connection.execute(begin.encode())
+                self._deadline_ns = None if left_s is None else self._clock.monotonic_ns() + round(left_s * 1e9)
                 yield
             finally:
                 self._deadline_ns = None
-                with suppress(psycopg.Error):
-                    connection.execute("ROLLBACK")  # there is nothing to commit, and it ends a failed one, too
+                roll_back(connection)  # there is nothing to commit
 
     @contextmanager
-    def _within(self, connection: Connection, begin: str) -> Iterator[None]:
-        connection.execute(begin.encode())
+    def _within(self) -> Iterator[None]:
         self._is_within = True
         try:
             yield
@@ -187,15 +185,11 @@ class PostgresTables(_PostgresTables):
     @contextmanager
     def writing(self) -> Iterator[None]:
         connection = self._connected()
-        # The lock of the one row keeps others out until the end, as SQLite's BEGIN IMMEDIATE does.
-        with self._within(connection, "BEGIN; SELECT next_seq FROM cursor FOR UPDATE"):
-            try:
-                yield
-            except BaseException:
-                with suppress(psycopg.Error):
-                    connection.execute("ROLLBACK")
-                raise
-            commit(connection, self.place, [])  # it waits for no standby, so nothing can end that wait
+        # The lock of the one row keeps others out until the end, as SQLite's BEGIN IMMEDIATE does. The commit waits for
+        # no standby, so nothing can end that wait, and warn of it.
+        begin = "BEGIN; SELECT next_seq FROM cursor FOR UPDATE"
+        with self._within(), whole(connection, self.place, [], begin):
+            yield
 
     def insert(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
         kinds = [_KIND[kind] for kind in schema.COLUMNS[table].values()]
