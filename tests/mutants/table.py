@@ -482,6 +482,15 @@ ON_POSTGRESQL = (
         needs="postgresql",
     ),
     Mutant(
+        name="commit believed that nobody waited for",
+        promise="what was sent is written down, also where a commit of it came to nothing",
+        file=NOTIFIER_PLACE + "postgresql/tables.py",
+        old="        if then is None:\n            self._finish()\n",
+        new="        if then is None:\n            self._finish()\n        else:\n            then()\n",
+        tests=(NOTIFIER_TESTS + "test_what_was_written_down_and_came_to_nothing_is_written_down_again",),
+        needs="postgresql",
+    ),
+    Mutant(
         name="memory of another session believed",
         promise="what another notifier did meanwhile is known before anything is decided",
         file=NOTIFIER_PLACE + "postgresql/tables.py",

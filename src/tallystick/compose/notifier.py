@@ -39,8 +39,9 @@ from tallystick.settings import Settings
 NAME = "notifier"
 POLL_S = 0.02
 """How long to wait at the durable end: a webhook is that much later, and an idle machine has little to do."""
-SHARE_S_MAX = 0.01
-"""How long what is over waits for more at most, before both are written down."""
+SHARE_S_MIN, SHARE_S_MAX = 0.003, 0.01
+"""How long what is over waits for more, before both are written down: a commit of many costs little more than one of
+few, and a database needs about that long for it, while webhooks are sent."""
 RETRY_S = 1.0
 """How long to wait when the tables cannot be written, as on a full disk."""
 PROGRESS_EVERY_S = 1.0
@@ -167,7 +168,7 @@ class _Notifier:
         await woken.wait()
         timer.cancel()
         # Sending gets as much time as writing down; what is over meanwhile shares the next commit.
-        await asyncio.sleep(min(took_s, SHARE_S_MAX))
+        await asyncio.sleep(min(max(took_s, SHARE_S_MIN), SHARE_S_MAX))
 
     def _tidy(self, now_ns: int) -> None:
         if now_ns - self._tidied_at_ns < TIDY_EVERY_S * _SECOND:

@@ -13,6 +13,7 @@ from tallystick.webhooks.shapes import AttemptOut, DeliveryDetail, DeliveryOut
 
 ATTEMPTS_SHOWN = 50
 TIDIED_AT_ONCE = 1_000
+_NEW = {"state": 0, "tries": 0, "attempts": 0, "reason": ""}
 
 
 class State(IntEnum):
@@ -79,6 +80,8 @@ class Deliveries:
         """Numbers of subscriptions with deliveries that may be due earlier than was known."""
         self.fresh: dict[int, int] = {}
         """Of each subscription by number, how many deliveries were never tried."""
+        self.is_replaying = True
+        """Whether there may be ranges to be told again."""
         self.load()
         tables.after_rollback(self.load)
 
@@ -97,6 +100,7 @@ class Deliveries:
                 "(SELECT 1 FROM deliveries WHERE subscription = subscriptions.number AND state = 0)"
             )
         )
+        self.is_replaying = True
 
     def make(self, subscription: int, id_: int, told: Sequence[Notification], now_ns: int, again: bool = False) -> None:
         """One for each notification, due now. `again`: also of those that are not waiting any more."""
@@ -106,11 +110,9 @@ class Deliveries:
             if again
             else "NOTHING"
         )
-        count = self._tables.run_all(
-            "INSERT INTO deliveries "
-            "(subscription, seq, webhook_id, type, body, state, tries, attempts, made_at, due_at, reason) "
-            "VALUES (?, ?, ?, ?, ?, 0, 0, 0, ?, ?, '') "
-            f"ON CONFLICT (subscription, seq) WHERE seq IS NOT NULL DO {otherwise}",
+        self._tables.insert(
+            "deliveries",
+            ("subscription", "seq", "webhook_id", "type", "body", "made_at", "due_at", *_NEW),
             [
                 (
                     subscription,
@@ -120,11 +122,13 @@ class Deliveries:
                     each.body,
                     now_ns,
                     now_ns,
+                    *_NEW.values(),
                 )
                 for each in told
             ],
+            f"(subscription, seq) WHERE seq IS NOT NULL DO {otherwise}",
         )
-        self._stir(subscription, max(0, count))
+        self._stir(subscription, self._tables.touched())
 
     def make_test(self, subscription: int, webhook_id: str, type_: str, body: bytes, now_ns: int) -> None:
         """One that tells of no entry, due now."""
@@ -191,9 +195,9 @@ class Deliveries:
     def record(self, over: Sequence[tuple[int, Attempt]]) -> list[Next]:
         """Keep attempts, each with the number of its subscription; returns what follows from each."""
         every = [_followed(attempt) for _, attempt in over]
-        self._tables.run_all(
-            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (delivery, number) DO UPDATE SET "
-            "at = excluded.at, took_ms = excluded.took_ms, status = excluded.status, error = excluded.error",
+        self._tables.insert(
+            "attempts",
+            ("delivery", "number", "at", "took_ms", "status", "error"),
             [
                 (
                     attempt.delivery.number,
@@ -205,10 +209,12 @@ class Deliveries:
                 )
                 for _, attempt in over
             ],
+            "(delivery, number) DO UPDATE SET "
+            "at = excluded.at, took_ms = excluded.took_ms, status = excluded.status, error = excluded.error",
         )
-        self._tables.run_all(
-            "UPDATE deliveries SET state = ?, due_at = ?, done_at = ?, reason = ?, tries = ?, attempts = ? "
-            "WHERE number = ?",
+        self._tables.update(
+            "deliveries",
+            ("state", "due_at", "done_at", "reason", "tries", "attempts"),
             [
                 (
                     int(follows.state),
@@ -278,9 +284,18 @@ class Deliveries:
     def replay(self, subscription: int, first: int, until: int) -> None:
         """Have entries from `first` on, before `until`, told again."""
         if first < until:
+            self.is_replaying = True
             self._tables.run(
                 "INSERT INTO replays (subscription, next_seq, until_seq) VALUES (?, ?, ?)", subscription, first, until
             )
+
+    def all_replays(self) -> list[tuple[int, int, int, int]]:
+        """Of each range that is to be told again its number, its subscription's, and where it begins and ends."""
+        if not self.is_replaying:
+            return []
+        found = self._tables.rows("SELECT number, subscription, next_seq, until_seq FROM replays ORDER BY number")
+        self.is_replaying = bool(found)
+        return found
 
     def replays(self, subscription: int) -> int:
         """How many ranges are still to be told again."""
@@ -289,12 +304,13 @@ class Deliveries:
 
     def tidy(self, done_before_ns: int) -> int:
         """Forget some that ended before then, with their attempts; returns how many."""
-        return self._tables.run(
+        self._tables.run(
             "DELETE FROM deliveries WHERE number IN "
             "(SELECT number FROM deliveries INDEXED BY deliveries_done WHERE done_at < ? LIMIT ?)",
             done_before_ns,
             TIDIED_AT_ONCE,
         )
+        return self._tables.touched()
 
     def forget(self, subscription: int) -> None:
         """It is no more."""

@@ -10,8 +10,7 @@ same `webhook-id`.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -99,6 +98,10 @@ class Courier:
         self._attempted = attempted
         self._lanes: dict[int, _Lane] = {}
         self._over: list[tuple[int, Attempt]] = []
+        self._written: list[tuple[int, Attempt]] = []
+        """What is over and was written down, in a commit that is not known to be there."""
+        self._back: set[int] = set()
+        """Subscriptions whose receiver is there again, of which likewise."""
         self._failure: BaseException | None = None
         self._is_doubtful = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,6 +110,7 @@ class Courier:
         """Set when an attempt is over and wants to be written down."""
         self.sent = 0
         """Attempts since the start."""
+        tables.after_rollback(self._doubt)
         self._log = structlog.get_logger("tallystick.notifier")
 
     @property
@@ -158,6 +162,7 @@ class Courier:
         if self._tasks:
             await asyncio.wait(self._tasks)
         self._write_down()
+        self._tables.settle()
 
     def _let_go(self, number: int, lane: _Lane) -> None:
         """Of a subscription that is disabled or gone, what has not left yet."""
@@ -228,34 +233,37 @@ class Courier:
         return Attempt(delivery, at_ns, took_ms, reply, int.from_bytes(self._entropy(2)) / 0xFFFF)
 
     def _write_down(self) -> None:
-        """Everything that is over, in one commit; then it is forgotten here."""
-        if not self._over:
-            return
-        over = self._over
+        """Everything that is over, in one commit; it is forgotten here once that is there."""
+        self._tables.settle()  # what was written down before is forgotten, or is to be written down again
         now_ns = self._clock.wall_ns()
-        with self._doubting(), self._tables.commit():
-            known = [each for each in over if each[0] in self._subscriptions.by_number]
+        for number, attempt in self._over:
+            if number in self._lanes:
+                self._note(number, self._lanes[number], attempt, now_ns)
+        self._written += self._over
+        self._over = []
+        if not self._written:
+            return
+        with self._tables.commit(then=self._forget):
+            known = [each for each in self._written if each[0] in self._subscriptions.by_number]
             for (number, attempt), follows in zip(known, self._deliveries.record(known), strict=True):
                 self._judge(self._subscriptions.by_number[number], follows, attempt, now_ns)
                 self._attempted(attempt, follows)
-        self._over = []
-        for number, attempt in over:
-            lane = self._lanes.get(number)
-            if lane is not None:
-                lane.taken.discard(attempt.delivery.number)
-                self._note(number, lane, attempt, now_ns)
+            for number in self._back:
+                self._deliveries.hurry(number, now_ns)
+            if self._is_doubtful:
+                self._deliveries.load()
 
-    @contextmanager
-    def _doubting(self) -> Iterator[None]:
-        """What is written down again after a failure may have been there: then too much was taken off what is fresh."""
-        try:
-            yield
-        except BaseException:
-            self._is_doubtful = True
-            raise
-        if self._is_doubtful:
-            self._deliveries.load()
-            self._is_doubtful = False
+    def _forget(self) -> None:
+        """What was written down is there."""
+        for number, attempt in self._written:
+            if number in self._lanes:
+                self._lanes[number].taken.discard(attempt.delivery.number)
+        self._written, self._back, self._is_doubtful = [], set(), False
+
+    def _doubt(self) -> None:
+        """It is not, or not for certain: it is written down again. If it was there, too much is then taken off what is
+        fresh, which is counted anew."""
+        self._is_doubtful = bool(self._written)
 
     def _judge(self, subscription: Subscription, follows: Next, attempt: Attempt, now_ns: int) -> None:
         """What one attempt says of its subscription."""
@@ -275,8 +283,7 @@ class Courier:
         """Whether the receiver is there."""
         if attempt.reply.succeeded:
             if lane.failures >= FAILURES_MAX:
-                with self._tables.commit():
-                    self._deliveries.hurry(number, now_ns)
+                self._back.add(number)
             lane.failures, lane.not_before_ns = 0, 0
             return
         lane.failures += 1

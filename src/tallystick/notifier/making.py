@@ -82,7 +82,7 @@ class Making:
 
         Raises `Unavailable` if it cannot be done now, `Corrupt` if the journal is.
         """
-        rows = self._tables.rows("SELECT number, subscription, next_seq, until_seq FROM replays ORDER BY number")
+        rows = self._deliveries.all_replays()
         waiting = [
             each
             for each in self._subscriptions

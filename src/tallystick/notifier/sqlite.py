@@ -1,7 +1,7 @@
 """The notifier's tables in SQLite: a file in the data folder. See `port` for what is promised."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ class SqliteTables:
         self.path = path
         self.connection = connect(path)
         self._undone: list[Callable[[], None]] = []
+        self._touched = 0
 
     def settle(self) -> None:
         """What is remembered was read again when a commit failed."""
@@ -32,17 +33,26 @@ class SqliteTables:
         with telling(self.path):
             return self.connection.execute(statement, values).fetchone()
 
-    def run(self, statement: str, *values: Any) -> int:
-        return self.connection.execute(statement, values).rowcount
+    def run(self, statement: str, *values: Any) -> None:
+        self._touched = self.connection.execute(statement, values).rowcount
 
-    def run_all(self, statement: str, values: Iterable[tuple[Any, ...]]) -> int:
-        return self.connection.executemany(statement, values).rowcount
+    def insert(self, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]], otherwise: str) -> None:
+        values = ", ".join("?" * len(names))
+        statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values}) ON CONFLICT {otherwise}"
+        self._touched = self.connection.executemany(statement, rows).rowcount
+
+    def update(self, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        values = ", ".join(f"{name} = ?" for name in names)
+        self.connection.executemany(f"UPDATE {table} SET {values} WHERE number = ?", rows)
+
+    def touched(self) -> int:
+        return max(0, self._touched)
 
     def add(self, statement: str, *values: Any) -> int:
         return self.connection.execute(statement, values).lastrowid or 0
 
     @contextlib.contextmanager
-    def commit(self, durable: bool = False) -> Iterator[None]:
+    def commit(self, durable: bool = False, then: Callable[[], None] | None = None) -> Iterator[None]:
         try:
             with telling(self.path):
                 if durable:
@@ -57,6 +67,8 @@ class SqliteTables:
             for load in self._undone:
                 load()
             raise
+        if then is not None:
+            then()
 
     def close(self) -> None:
         with telling(self.path):

@@ -89,6 +89,8 @@ async def lives_on(where, payments, clock, at=None, after=False):
                     await deliver(made)
             except Killed:
                 made._over.clear()
+                made._written.clear()
+                notifier.tables.settle = lambda: None
                 return False
         return True
     finally:

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import psycopg
 import pytest
+from aiohttp import web
 
 from tallystick.errors import Corrupt, OutcomeUnknown, Unavailable
 from tallystick.notifier.deliveries import State
@@ -113,6 +114,46 @@ def test_it_tells_everything_although_its_session_is_ended_at_any_time(database)
 
     asyncio.run(story())
     assert ended >= 25
+
+
+def test_what_was_written_down_and_came_to_nothing_is_written_down_again(database):
+    """The courier does not wait for its commits: it goes on while the server is at one, and remembers what it holds."""
+    payments = Payments()
+
+    async def story():
+        answered = asyncio.Event()
+
+        async def first_at_once(request, body):
+            if len(receiver.got) > 1:
+                await answered.wait()
+            return web.Response(status=204)
+
+        async with Receiver() as receiver:
+            receiver.answer = first_at_once
+            with closing(Notifier(lambda: PostgresTables(database, 0), payments, hands_each=1)) as notifier:
+                subscription = notifier.subscribe(receiver.url)
+                payments.pay(3)
+                notifier.follow()
+                async with courier(notifier, timeout_s=60) as made:
+                    made.step()
+                    async with asyncio.timeout(30):
+                        while len(receiver.got) < 2:
+                            await asyncio.sleep(0)
+                    with psycopg.connect(database) as other:
+                        other.execute("lock table notifier_0.deliveries in exclusive mode")
+                        made.step()  # is not held up
+                        end_session(database, notifier.tables)
+                    with pytest.raises(OutcomeUnknown):
+                        notifier.tables.settle()
+                    assert {state for [state] in notifier.rows("state")} == {State.WAITING}
+                    answered.set()
+                    await made.idle()
+                    await deliver(made)
+                assert notifier.rows("state, attempts") == [(State.DELIVERED, 1)] * 3
+                assert len(receiver.ids) == len(set(receiver.ids)) == 3, "nothing of it is sent again"
+                assert notifier.deliveries.fresh.get(subscription.number, 0) == 0
+
+    asyncio.run(story())
 
 
 def test_damage_and_what_does_not_fit_are_told_apart_from_what_passes(database):

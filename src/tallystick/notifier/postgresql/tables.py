@@ -4,23 +4,28 @@
 commit never connects again, and whoever does reads all again first. A session that is gone is noticed by the server
 within seconds, and its lock with it.
 
+What is changed in one commit goes there in one stream, without waiting for answers in between; a commit that has a
+`then` is not waited for either: the server works at it while webhooks are sent.
+
 Commits that nobody was told of do not wait for the disk (`synchronous_commit` off): a crash of the server may take the
 newest ones, effect and cursor together. A commit there is never half.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 import psycopg
 from psycopg import errors
+from psycopg.rows import TupleRow
 from psycopg.types.numeric import Int8BinaryDumper
 
-from tallystick.errors import Corrupt, TallystickError, Unavailable
+from tallystick.errors import Corrupt, OutcomeUnknown, TallystickError, Unavailable
 from tallystick.postgresql import making
 from tallystick.postgresql.connecting import UNDONE, Connection, line, opened, shown
-from tallystick.postgresql.sessions import ANSWER_S_MAX, commit, make_durable
+from tallystick.postgresql.sessions import ANSWER_S_MAX, committed, make_durable, roll_back
 from tallystick.postgresql.statements import translated
 
 VERSION = 1
@@ -35,7 +40,27 @@ select set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan
        set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false),
        set_config('search_path', %s, false), set_config('lock_timeout', %s, false)
 """
+_WHOLE = "bigint"
+_KINDS = {"webhook_id": "text", "type": "text", "body": "bytea", "reason": "text", "error": "text"}
+"""Of columns that are filled many rows at once; the others are whole numbers."""
 _DAMAGED = (errors.DataCorrupted, errors.IndexCorrupted, errors.IntegrityError)
+
+
+def _arrays(names: Sequence[str]) -> str:
+    return f"unnest({', '.join(f'%b::{_KINDS.get(name, _WHOLE)}[]' for name in names)})"
+
+
+def _columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in names]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A commit that nobody has waited for yet."""
+
+    pipeline: ExitStack
+    said: psycopg.Cursor[TupleRow]
+    then: Callable[[], None] | None
 
 
 class PostgresTables:
@@ -50,10 +75,13 @@ class PostgresTables:
         self._undone: list[Callable[[], None]] = []
         self.connection: Connection | None = None
         self._warnings: list[str] = []
+        self._last: psycopg.Cursor[TupleRow] | None = None
+        self._sent: _Sent | None = None
         self._is_within = self._is_stale = False
         self.settle()
 
     def settle(self) -> None:
+        self._finish()
         if self.connection is None or self.connection.closed:
             self._is_stale = True
             self.connection = opened(self._url, self.place, f"{NAME} {self._shard}", ANSWER_S_MAX, self._prepare)
@@ -90,34 +118,82 @@ class PostgresTables:
     def row(self, statement: str, *values: Any) -> Any:
         return next(iter(self.rows(statement, *values)), None)
 
-    def run(self, statement: str, *values: Any) -> int:
-        return self._held().execute(translated(statement), values).rowcount
+    def run(self, statement: str, *values: Any) -> None:
+        self._last = self._held().execute(translated(statement), values)
 
-    def run_all(self, statement: str, values: Iterable[tuple[Any, ...]]) -> int:
-        with self._held().cursor() as cursor:
-            cursor.executemany(translated(statement), values)
-            return cursor.rowcount
+    def insert(self, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]], otherwise: str) -> None:
+        given = f"SELECT * FROM {_arrays(names)} given"
+        statement = f"INSERT INTO {table} ({', '.join(names)}) {given} ON CONFLICT {otherwise}"
+        self._last = self._held().execute(statement.encode(), _columns(names, rows))
+
+    def update(self, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        keyed = (*names, "number")
+        values = ", ".join(f"{name} = given.{name}" for name in names)
+        given = f"{_arrays(keyed)} given({', '.join(keyed)})"
+        statement = f"UPDATE {table} SET {values} FROM {given} WHERE {table}.number = given.number"
+        self._held().execute(statement.encode(), _columns(keyed, rows))
+
+    def touched(self) -> int:
+        assert self._last is not None
+        with self._held().pipeline():
+            pass  # one within another waits at its end for all that was sent
+        return self._last.rowcount
 
     def add(self, statement: str, *values: Any) -> int:
         [number] = self._held().execute(translated(f"{statement} RETURNING number"), values).fetchone() or [0]
         return int(number)
 
     @contextmanager
-    def commit(self, durable: bool = False) -> Iterator[None]:
+    def commit(self, durable: bool = False, then: Callable[[], None] | None = None) -> Iterator[None]:
+        self._finish()
+        with self._undoing():
+            connection = self._held()
+            self._is_within = True
+            self._warnings.clear()
+            with ExitStack() as pipeline:
+                pipeline.enter_context(connection.pipeline())
+                try:
+                    connection.execute("BEGIN")
+                    if not durable:
+                        connection.execute("SET LOCAL synchronous_commit = off")
+                    yield
+                    said = connection.execute("COMMIT")
+                except Exception:
+                    raise
+                except BaseException:
+                    self._drop()  # before the pipeline waits for its end
+                    raise
+                self._sent = _Sent(pipeline.pop_all(), said, then)
+        if then is None:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Wait for the commit that was sent last, and hear what came of it."""
+        sent, self._sent = self._sent, None
+        if sent is None:
+            return
+        with self._undoing():
+            connection = self._held()
+            try:
+                sent.pipeline.close()
+            except psycopg.Error as error:
+                if (error.sqlstate or "").startswith(UNDONE):
+                    raise
+                self._drop()
+                raise OutcomeUnknown(f"{self.place}: {line(error)}") from error
+            committed(connection, self.place, self._warnings, sent.said.statusmessage)
+        if sent.then is not None:
+            sent.then()
+
+    @contextmanager
+    def _undoing(self) -> Iterator[None]:
+        """Whatever is raised within: the transaction is no more, and what is remembered of it is read again."""
         try:
             with self._telling():
-                connection = self._held()
-                self._is_within = True
-                self._warnings.clear()
-                connection.execute("BEGIN" if durable else "BEGIN; SET LOCAL synchronous_commit = off")
-                try:
-                    yield
-                except Exception:
-                    with suppress(psycopg.Error):
-                        connection.execute("ROLLBACK")
-                    raise
-                commit(connection, self.place, self._warnings)
+                yield
         except Exception:
+            if self.connection is not None:
+                roll_back(self.connection)
             self._is_within, self._is_stale = False, True
             with suppress(TallystickError):
                 self.settle()  # else whoever uses it next does it
