@@ -52,8 +52,8 @@ def move(
     """Move a tenant to another shard. Until it is there its requests get 503 with Retry-After; others notice nothing.
 
     Every entry of the tenant is copied to the new shard's journal, so what was decided stays decided: a request that
-    comes again gets its first results there. Whatever cuts it off, done again it goes on; moved back to where it was,
-    the tenant lives there as before.
+    comes again gets its first results there. Text and webhooks go along. Engines and notifiers of both shards must run.
+    Whatever cuts it off, done again it goes on; moved back to where it was, the tenant lives there as before.
 
     **Examples**
 

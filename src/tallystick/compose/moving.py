@@ -44,11 +44,12 @@ class Moved:
 
 
 def move(settings: Settings, tenant: int, to: int, progress: Progress) -> Moved:
-    """Move a tenant; it lives in shard `to` on return, durably. Engines of both shards and of shard 0 must run.
+    """Move a tenant; it lives in shard `to` on return, durably. Engines of both shards and of shard 0 must run, and
+    notifiers where webhooks are kept.
 
-    Raises `Invalid` for what cannot be moved: then nothing has changed. `Unavailable` if an engine is away: then
-    nothing of the tenant may be decided until the same move is done again, or it is moved back. `Corrupt` if the copy
-    stands otherwise than the tenant did.
+    Raises `Invalid` for what cannot be moved: then nothing has changed. `Unavailable` if one is away: then nothing of
+    the tenant may be decided until the same move is done again, or it is moved back. `Corrupt` if the copy stands
+    otherwise than the tenant did.
     """
     numbers = shards.there(settings.data)
     if to not in numbers:
