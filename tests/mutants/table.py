@@ -482,6 +482,18 @@ ON_POSTGRESQL = (
         needs="postgresql",
     ),
     Mutant(
+        name="silent relay",
+        promise="a broker that cannot be reached is told before there is anything to send",
+        file="src/tallystick/relay/sending.py",
+        old="        self._outlet.connect()\n",
+        new="",
+        tests=(
+            "tests/faults/brokers/test_relay_rabbitmq.py::"
+            "test_a_broker_that_is_away_is_told_before_there_is_anything_to_send",
+        ),
+        needs="rabbitmq",
+    ),
+    Mutant(
         name="commit believed that nobody waited for",
         promise="what was sent is written down, also where a commit of it came to nothing",
         file=NOTIFIER_PLACE + "postgresql/tables.py",

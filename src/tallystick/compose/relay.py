@@ -76,7 +76,7 @@ def run(settings: Settings) -> None:
             outlet.tend()
             watch.seen()
 
-        _log.info("relay ready", outlet=str(where), next_seq=sending.cursor().next_seq, end=journal.end())
+        _log.info("relay ready", outlet=str(where), next_seq=sending.stored().next_seq, end=journal.end())
         try:
             walk.run(moved)
         finally:

@@ -65,12 +65,15 @@ class KafkaOutlet:
     """One topic of one cluster (`relay.port.Outlet`)."""
 
     def __init__(self, address: Address, clock: Clock) -> None:
-        """Nobody is asked before the first `send`."""
+        """Nobody is asked before the first `connect` or `send`."""
         self._address = address
         self._clock = clock
         self._settings: dict[str, Any] = {**client_settings(address), "error_cb": self._told, "logger": quiet}
         self._producer: Producer | None = None
         self._complaint = ""
+
+    def connect(self) -> None:
+        self._ready()
 
     def send(self, events: Sequence[Event]) -> int:
         producer = self._ready()

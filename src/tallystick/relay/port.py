@@ -25,6 +25,10 @@ class Event:
 class Outlet(Protocol):
     """Sends events to a broker. One thread calls it."""
 
+    def connect(self) -> None:
+        """Make sure that there is a connection, and that what is there will do. Raises as `send`."""
+        ...
+
     def send(self, events: Sequence[Event]) -> int:
         """**Durable at the broker when it returns**, all of them, each tenant's in this order. Returns how many of them
         nobody receives.

@@ -44,19 +44,25 @@ class RabbitOutlet:
     """One exchange of one broker (`relay.port.Outlet`)."""
 
     def __init__(self, address: Address, clock: Clock) -> None:
-        """Nobody is asked before the first `send`."""
+        """Nobody is asked before the first `connect` or `send`."""
         self._address = address
         self._clock = clock
         self._session: _Session | None = None
 
+    def connect(self) -> None:
+        self._opened()
+
     def send(self, events: Sequence[Event]) -> int:
         try:
-            if self._session is None:
-                self._session = _Session(self._address, self._clock)
-            return self._session.send(events)
+            return self._opened().send(events)
         except BaseException:
             self._give_up()
             raise
+
+    def _opened(self) -> "_Session":
+        if self._session is None:
+            self._session = _Session(self._address, self._clock)
+        return self._session
 
     def tend(self) -> None:
         if self._session is None:

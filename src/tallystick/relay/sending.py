@@ -54,6 +54,13 @@ class Sending:
         self._sent = sent
 
     def cursor(self) -> Cursor:
+        """As it is stored, once the outlet can be reached: an operator hears that it cannot before there is anything to
+        send, not at the first payment after. Raises as the outlet; `Corrupt` if the file is damaged.
+        """
+        self._outlet.connect()
+        return self.stored()
+
+    def stored(self) -> Cursor:
         """As it is stored. Raises `Unavailable`; `Corrupt` if the file is damaged."""
         if self._slots is None:
             self._slots = self._open_slots()
@@ -65,7 +72,7 @@ class Sending:
 
     def take(self, blocks: Sequence[EntryBlock], after: Cursor) -> None:
         """Send what these blocks' entries tell, and then move the cursor (`journal.follow.Effects`)."""
-        events = self._events(blocks, self.cursor().next_seq)
+        events = self._events(blocks, self.stored().next_seq)
         if events:
             began_ns = self._clock.monotonic_ns()
             unrouted = self._outlet.send(events)

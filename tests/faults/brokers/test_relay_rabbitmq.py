@@ -10,7 +10,8 @@ from tallystick.blockfile.slots import Slots
 from tallystick.brokers.address import parse
 from tallystick.clock import SystemClock
 from tallystick.errors import Invalid, Unavailable
-from tallystick.journal.follow import Follower
+from tallystick.journal.follow import POLL_S, RETRY_S, Follower
+from tallystick.journal.memory import MemoryJournal
 from tallystick.relay import rabbitmq
 from tallystick.relay.rabbitmq import RabbitOutlet
 from tallystick.relay.sending import Sending
@@ -83,6 +84,19 @@ def test_every_event_arrives_in_order_under_its_tenant_and_type(broker, tmp_path
     found = check(broker, relay, journal)
     assert len(found) == sum(map(len, positions_told(journal).values())), "and once, since nothing happened"
     assert relay.unrouted == 0
+    relay.outlet.close()
+
+
+def test_a_broker_that_is_away_is_told_before_there_is_anything_to_send(broker, tmp_path):
+    relay = Relay(broker, tmp_path / "cursor")
+    follower = relay.follower(MemoryJournal())
+    broker.kill()
+    waits = [follower.step() for _ in range(3)]
+    assert waits == [RETRY_S, 2 * RETRY_S, 4 * RETRY_S]
+    assert str(relay.address) in follower.progress().trouble
+    broker.start()
+    assert follower.step() == POLL_S
+    assert follower.progress().trouble == ""
     relay.outlet.close()
 
 
