@@ -42,9 +42,10 @@ def torture(
 
     Clients pay over HTTP in every way there is, retry, race each other, freeze and look up, while processes are killed,
     stopped and continued, the clock jumps and the disk is full. Then all is quiet: every answer that left something
-    open is resolved by look-up, the journal is read, and a model of the ledger decides all of it once more. Each
-    answer must be what the model says, each look-up true at some moment between what was known before it and what was
-    asked after it. Exit code 0 only if nothing was lost, doubled or contradicted.
+    open is resolved by look-up, on a broker also by sending the same request again, the journal is read, and a model of
+    the ledger decides all of it once more. Each answer must be what the model says, each look-up true at some moment
+    between what was known before it and what was asked after it. Exit code 0 only if nothing was lost, doubled or
+    contradicted.
 
     The seed fixes what is asked and hurt, not the machine's timing: a failing run is kept as its history file.
 
