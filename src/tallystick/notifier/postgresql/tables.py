@@ -146,7 +146,7 @@ class PostgresTables:
     @contextmanager
     def commit(self, durable: bool = False, then: Callable[[], None] | None = None) -> Iterator[None]:
         self._finish()
-        with self._undoing():
+        with self._all_or_nothing():
             connection = self._held()
             self._is_within = True
             self._warnings.clear()
@@ -172,7 +172,7 @@ class PostgresTables:
         sent, self._sent = self._sent, None
         if sent is None:
             return
-        with self._undoing():
+        with self._all_or_nothing():
             connection = self._held()
             try:
                 sent.pipeline.close()
@@ -186,7 +186,7 @@ class PostgresTables:
             sent.then()
 
     @contextmanager
-    def _undoing(self) -> Iterator[None]:
+    def _all_or_nothing(self) -> Iterator[None]:
         """Whatever is raised within: the transaction is no more, and what is remembered of it is read again."""
         try:
             with self._telling():
