@@ -80,8 +80,8 @@ RECORDS = (
         name="fingerprint without metadata",
         promise="a fingerprint covers all that the client asked",
         file="src/tallystick/records/commands.py",
-        old='count.to_bytes(2, "little") + events + metadata)',
-        new='count.to_bytes(2, "little") + events)',
+        old="_ASKED.pack(kind, count) + events + metadata)",
+        new="_ASKED.pack(kind, count) + events)",
         tests=("tests/unit/records/test_commands.py",),
     ),
     Mutant(
