@@ -127,12 +127,12 @@ def test_what_is_not_confirmed_is_not_taken_as_sent(broker, tmp_path, journal, m
     relay = Relay(broker, tmp_path / "cursor")
     follower = relay.follower(journal)
     follower.step()
-    before = relay.sending.cursor()
+    before = relay.sending.stored()
     broker.pause(True)
     try:
         assert follower.step() > 0
         assert "confirms nothing" in follower.progress().trouble
-        assert relay.sending.cursor() == before
+        assert relay.sending.stored() == before
     finally:
         broker.pause(False)
     run(follower, journal)

@@ -161,12 +161,12 @@ def test_what_is_not_confirmed_is_not_taken_as_sent(broker, tmp_path, journal, m
     relay = Relay(broker, tmp_path / "cursor")
     follower = relay.follower(journal)
     follower.step()
-    before = relay.sending.cursor()
+    before = relay.sending.stored()
     broker.pause(True)
     try:
         assert follower.step() > 0
         assert "silent" in follower.progress().trouble
-        assert relay.sending.cursor() == before
+        assert relay.sending.stored() == before
     finally:
         broker.pause(False)
     run(follower, journal)
@@ -180,7 +180,7 @@ def test_a_queue_that_takes_no_more_holds_the_relay_up_and_says_so(broker, tmp_p
     for _ in range(3):
         follower.step()
     assert "took no event" in follower.progress().trouble
-    assert relay.sending.cursor().next_seq < journal.end()
+    assert relay.sending.stored().next_seq < journal.end()
     relay.outlet.close()
 
 

@@ -100,15 +100,15 @@ def test_a_slice_that_was_not_confirmed_is_sent_again_whatever_of_it_arrived(tmp
     topic = Topic()
     relay = Relay(tmp_path / "cursor", journal, topic)
     relay.follower.step()
-    sent, before = len(topic.kept), relay.sending.cursor()
+    sent, before = len(topic.kept), relay.sending.stored()
     topic.fails = (count, error)
     try:
         assert relay.follower.step() > 0
         assert relay.follower.progress().trouble == str(error)
-        assert relay.sending.cursor() == before
+        assert relay.sending.stored() == before
     except Killed:
         relay = Relay(tmp_path / "cursor", journal, topic)
-        assert relay.sending.cursor() == before
+        assert relay.sending.stored() == before
     relay.run()
     assert len(topic.kept) == len(wanted(journal)) + count, "one slice is repeated at most, as far as it arrived"
     assert positions(topic.kept[sent + count :])[0] == positions(topic.kept[sent:])[0]
