@@ -85,6 +85,14 @@ RECORDS = (
         tests=("tests/unit/records/test_commands.py",),
     ),
     Mutant(
+        name="one socket for all",
+        promise="the processes of a data folder never take each other's socket",
+        file="src/tallystick/answers/addresses.py",
+        old="    return Address(folder / name)\n",
+        new="    return Address(folder / folder.name)\n",
+        tests=("tests/unit/answers/test_sockets.py",),
+    ),
+    Mutant(
         name="status number reused",
         promise="statuses are TigerBeetle's, number by number",
         file="src/tallystick/statuses.py",

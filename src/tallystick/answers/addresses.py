@@ -31,8 +31,8 @@ def address(data: Path, name: str = "engine") -> Address:
     """
     folder = data.resolve() / "run"
     if len(os.fsencode(folder / name)) > PATH_BYTES_MAX:
-        name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-        folder = Path(tempfile.gettempdir()) / f"tallystick-{os.getuid()}-{name}"
+        digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"tallystick-{os.getuid()}-{digest}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.lstat()

@@ -114,6 +114,14 @@ def test_a_long_data_folder_gets_a_short_private_stand_in(tmp_path: Path) -> Non
     shutil.rmtree(where.path.parent)
 
 
+def test_processes_of_one_data_folder_have_sockets_of_their_own_however_deep_it_is(tmp_path: Path) -> None:
+    for data in (tmp_path / "d", tmp_path / ("d" * 100)):
+        paths = {address(data, name).path for name in ("engine", "projector", "notifier", "signer")}
+        assert len(paths) == 4
+        for folder in {path.parent for path in paths}:
+            shutil.rmtree(folder)
+
+
 def test_the_folder_of_the_sockets_is_closed_to_others_even_if_it_was_open(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o755)
     address(tmp_path)
