@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from tallystick.client.receiving import Received
 
 DESCRIPTION = "tally listen"
-ATTEMPTS = 5
+ATTEMPTS = 60
 PAUSE_S = 0.5
+"""Half a minute in all: the notifier comes up after its platform is ready, on a busy machine long after."""
 
 
 def listen(
@@ -167,9 +168,11 @@ def _subscribe(api: "Api", wanted: dict[str, Any]) -> dict[str, Any]:
     for attempt in range(ATTEMPTS):
         try:
             return _asked(api.ask("POST", "/v1/webhooks", body, headers))
-        except Unavailable:
+        except Unavailable as error:
             if attempt + 1 == ATTEMPTS:
                 raise
+            if not attempt:
+                say(f"tally: not yet: {error}; asking again for half a minute")
         pause(PAUSE_S)
     raise AssertionError("unreachable")
 
