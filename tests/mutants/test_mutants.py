@@ -26,6 +26,7 @@ def project(tmp_path, monkeypatch):
     return root
 
 
+@pytest.mark.service
 def test_only_a_mutant_whose_tests_run_and_fail_is_caught(project, capsys):
     assert runner.run([mutant()], project) == 0
     assert "1 of 1 mutants caught" in capsys.readouterr().out

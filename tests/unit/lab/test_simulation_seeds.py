@@ -9,6 +9,7 @@ from tallystick.lab import simulation_seeds
 from tallystick.lab.simulation import Simulation
 
 
+@pytest.mark.service
 def test_every_seed_is_lived_through_once_and_counted():
     shown = []
     report = simulation_seeds.run(100, 7, None, lambda report: shown.append(report.seeds), workers=2)
