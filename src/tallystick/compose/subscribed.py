@@ -21,9 +21,8 @@ from tallystick.answers.addresses import address
 from tallystick.answers.frames import Frames, frame
 from tallystick.clock import SystemClock
 from tallystick.compose import services
-from tallystick.errors import Corrupt, Invalid, Unavailable
+from tallystick.errors import Corrupt, Unavailable
 from tallystick.inquiries import wire
-from tallystick.inquiries.wire import Outcome
 from tallystick.notifier import travelling
 from tallystick.notifier.schema import FILE
 from tallystick.notifier.travelling import Belongings, Operation
@@ -86,13 +85,10 @@ class Notifier:
         raise Unavailable(f"the notifier of shard {self._shard} ended; do it again once it is back")
 
     def _told(self, reply: wire.Reply) -> bytes:
-        if reply.outcome is Outcome.DONE:
-            return reply.body
-        text = reply.body.decode()
-        if reply.outcome is Outcome.INVALID:
-            field, _, message = text.partition("\0")
-            raise Invalid(field, message)
-        raise Unavailable(f"the notifier of shard {self._shard}: {text}")
+        try:
+            return wire.answered(reply)
+        except Unavailable as error:
+            raise Unavailable(f"the notifier of shard {self._shard}: {error}") from error
 
     def __enter__(self) -> "Notifier":
         return self

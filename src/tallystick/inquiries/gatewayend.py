@@ -16,8 +16,6 @@ from tallystick.answers.frames import Frames, frame
 from tallystick.clock import Clock
 from tallystick.errors import Invalid, Unavailable
 from tallystick.inquiries import wire
-from tallystick.inquiries.port import NotFound
-from tallystick.inquiries.wire import Outcome
 
 TIMEOUT_S = 3.0
 """How long an answer is waited for. Longer than a follower may wait for a position that the asker names."""
@@ -56,7 +54,7 @@ class InquiryEnd:
         try:
             self._send(frame(wire.encode(wire.Inquiry(number, operation, tenant, deadline_ns, body))))
             async with asyncio.timeout(self._timeout_s):
-                return _told(await future)
+                return wire.answered(await future)
         except TimeoutError as error:
             raise Unavailable(f"the {self._name} does not answer; try again later") from error
         finally:
@@ -141,15 +139,3 @@ class InquiryEnd:
     def close(self) -> None:
         """Let go of the socket. Questions still open end as `Unavailable`."""
         self._disconnect()
-
-
-def _told(reply: wire.Reply) -> bytes:
-    if reply.outcome is Outcome.DONE:
-        return reply.body
-    text = reply.body.decode()
-    if reply.outcome is Outcome.INVALID:
-        field, _, message = text.partition("\0")
-        raise Invalid(field, message)
-    if reply.outcome is Outcome.NOT_FOUND:
-        raise NotFound(text)
-    raise Unavailable(text)

@@ -4,6 +4,9 @@ from enum import IntEnum
 
 import msgspec
 
+from tallystick.errors import Invalid, Unavailable
+from tallystick.inquiries.port import NotFound
+
 
 class Outcome(IntEnum):
     """What became of an inquiry."""
@@ -50,3 +53,16 @@ def decode_inquiry(data: bytes) -> Inquiry:
 def decode_reply(data: bytes) -> Reply:
     """What a follower sent. Raises `msgspec.DecodeError` for anything else."""
     return _replies.decode(data)
+
+
+def answered(reply: Reply) -> bytes:
+    """The body of an answer. Raises what the follower did: `Invalid`, `NotFound`, `Unavailable`."""
+    if reply.outcome is Outcome.DONE:
+        return reply.body
+    text = reply.body.decode()
+    if reply.outcome is Outcome.INVALID:
+        field, _, message = text.partition("\0")
+        raise Invalid(field, message)
+    if reply.outcome is Outcome.NOT_FOUND:
+        raise NotFound(text)
+    raise Unavailable(text)
