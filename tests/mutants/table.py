@@ -3242,7 +3242,7 @@ SHARDS = (
     Mutant(
         "webhooks go on where the new notifier is",
         "what is decided before a tenant's webhooks have come to the new notifier is told of",
-        "src/tallystick/compose/subscribed.py",
+        "src/tallystick/compose/webhooks_moving.py",
         "each.behind = end if each.behind is None else there(each.behind)",
         "each.behind = None if each.behind is None else there(each.behind)",
         (MOVING_SERVICES + "test_wherever_a_move_is_cut_off_each_event_is_told_under_one_id",),
@@ -3258,7 +3258,7 @@ SHARDS = (
     Mutant(
         "deliveries keep their old places",
         "an event that was told of before a move has one id, also when it is replayed",
-        "src/tallystick/compose/subscribed.py",
+        "src/tallystick/compose/webhooks_moving.py",
         "            delivered.seq = int(new[at])",
         "            pass",
         (MOVING_SERVICES + "test_webhooks_go_along_with_what_waits_and_what_is_dead",),
@@ -3266,7 +3266,7 @@ SHARDS = (
     Mutant(
         "webhooks in two shards",
         "webhooks that were moved are forgotten where they were",
-        "src/tallystick/compose/subscribed.py",
+        "src/tallystick/compose/webhooks_moving.py",
         '        self._old.ask(Operation.FORGET, self._tenant, b"")',
         "        pass",
         (MOVING_SERVICES + "test_webhooks_go_along_with_what_waits_and_what_is_dead",),

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tallystick.blockfile.disk import SystemDisk
-from tallystick.compose import directing, shards, subscribed, texts
+from tallystick.compose import directing, shards, texts, webhooks_moving
 from tallystick.compose.directing import Engine
 from tallystick.compose.journals import Place
-from tallystick.compose.subscribed import Seqs, Webhooks
+from tallystick.compose.webhooks_moving import Seqs, Webhooks
 from tallystick.errors import Corrupt, Invalid
 from tallystick.records import carrying
 from tallystick.records.carrying import Numbering, Rows
@@ -63,7 +63,7 @@ def move(settings: Settings, tenant: int, to: int, progress: Progress) -> Moved:
             return Moved(tenant, source, to, 0)
         old, new, on_way = shards.of(settings, source), shards.of(settings, to), Home(source, moving=True)
         here, there = engines[source].standing(tenant), engines[to].standing(tenant)
-        webhooks = stack.enter_context(Webhooks(old, new, tenant)) if subscribed.is_kept(old) else None
+        webhooks = stack.enter_context(Webhooks(old, new, tenant)) if webhooks_moving.is_kept(old) else None
         # Only a tenant that was fenced where it was, and brought all it had, has arrived.
         arrived = here.home == on_way and there.home == Home(to) and there.accounts >= here.accounts
         if not arrived:
@@ -97,7 +97,7 @@ def _call_off(settings: Settings, tenant: int, home: Home, directory: Engine, en
     if not home.moving:
         return
     _refuse_arrived(settings, tenant, {home.shard})
-    subscribed.stay(shards.of(settings, home.shard), tenant)
+    webhooks_moving.stay(shards.of(settings, home.shard), tenant)
     engine.place(tenant, Home(home.shard))
     directory.place(tenant, Home(home.shard))
 

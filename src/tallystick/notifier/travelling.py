@@ -2,8 +2,8 @@
 
 Subscriptions keep their ids and keys, deliveries their `webhook-id`s, what waits and what is dead with every attempt:
 so a receiver sees at most what it saw already, under the same id. Positions are those of the new journal when they
-come: whoever carries them (`compose.subscribed`) knows where each entry's copy stands there. What a subscription was
-not told of yet it is told of from there, by the copies.
+come: whoever carries them (`compose.webhooks_moving`) knows where each entry's copy stands there. What a subscription
+was not told of yet it is told of from there, by the copies.
 
 Taking changes nothing. What is brought replaces what was brought before, so it may be done again from the first page on
 until the old notifier has forgotten the tenant. The new one sends and makes nothing before it has the last page; the

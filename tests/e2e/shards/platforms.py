@@ -9,7 +9,7 @@ from tallystick import ids
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.client.http import Answer, Api
 from tallystick.clock import system_entropy
-from tallystick.compose import moving, shards, subscribed
+from tallystick.compose import moving, shards, webhooks_moving
 from tallystick.compose.journals import Place
 from tallystick.errors import Unavailable
 from tallystick.gateway import auth
@@ -38,7 +38,7 @@ class Platform:
         for number in (0, 1):
             for _ in range(600):
                 try:
-                    subscribed.Notifier(shards.of(self.settings, number)).__exit__(None, None, None)
+                    webhooks_moving.Notifier(shards.of(self.settings, number)).__exit__(None, None, None)
                     break
                 except Unavailable:
                     pause(0.1)

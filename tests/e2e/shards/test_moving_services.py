@@ -9,7 +9,7 @@ import pytest
 from tallystick import ids
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.client.synchronous import Client
-from tallystick.compose import directing, shards, subscribed
+from tallystick.compose import directing, shards, webhooks_moving
 from tallystick.compose.journals import Place
 from tallystick.errors import Unavailable
 from tallystick.lab import on_postgresql
@@ -117,7 +117,7 @@ def test_webhooks_go_along_with_what_waits_and_what_is_dead(tenants: Tenants) ->
         assert ids_of(receiver) == before  # told again, under the same ids
         assert (receiver.refused, away.refused) == (0, 0)
     for number, has_some in ((0, False), (1, True)):
-        with subscribed.Notifier(shards.of(tenants.settings, number)) as notifier:
+        with webhooks_moving.Notifier(shards.of(tenants.settings, number)) as notifier:
             page = travelling.decode(notifier.ask(Operation.TAKE, 21, travelling.encode(None)))
             assert bool(page) is has_some
 
@@ -131,7 +131,7 @@ def wait_expired(tenants: Tenants, tenant: int) -> None:
     the tenant's subscriptions."""
     eventually(lambda: expiries(tenants, 1, tenant) == 1)
     settings = shards.of(tenants.settings, 1)
-    with subscribed.Notifier(settings) as notifier:
+    with webhooks_moving.Notifier(settings) as notifier:
         end = travelling.encode(Place.of(settings).reader(SystemDisk()).end())
         eventually(lambda: notifier.ask(Operation.HOLD, 999, end) == travelling.encode(True))
 
@@ -144,9 +144,9 @@ def test_wherever_a_move_is_cut_off_each_event_is_told_under_one_id(
 ) -> None:
     tenant = 30 + step + 10 * is_done
     tenants.new(tenant)
-    ask, asked = subscribed.Notifier.ask, 0
+    ask, asked = webhooks_moving.Notifier.ask, 0
 
-    def cut(notifier: subscribed.Notifier, operation: str, *more: Any) -> bytes:
+    def cut(notifier: webhooks_moving.Notifier, operation: str, *more: Any) -> bytes:
         nonlocal asked
         asked += 1
         if asked > step and is_done:
@@ -161,7 +161,7 @@ def test_wherever_a_move_is_cut_off_each_event_is_told_under_one_id(
         assert tenants.ask(tenant, "POST", "/v1/transfers", pending)[0] == 201
         assert tenants.ask(tenant, "POST", "/v1/transfers", transfer(2, 5))[0] == 201
         with monkeypatch.context() as patched:
-            patched.setattr(subscribed.Notifier, "ask", cut)
+            patched.setattr(webhooks_moving.Notifier, "ask", cut)
             with pytest.raises(Unavailable, match="cut off"):
                 tenants.move(tenant, 1)
         with directing.Engine(shards.of(tenants.settings, 1)) as engine:
