@@ -6,6 +6,7 @@ record before it answers.
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ from tallystick.errors import Invalid, Unavailable
 ADMIN_S = 10.0
 """How long a broker may take to say what it has."""
 LOOK_AGAIN_S = 0.05
+ASKED_MAX = 5
+_CUT_OFF = {KafkaError._DESTROY_BROKER, KafkaError._TRANSPORT}
+"""A connection that ended while the broker was asked: after a broker stood still, and where its name changed."""
 REPLICAS = 3
 SYNC_MIN = 2
 
@@ -84,9 +88,9 @@ def unsafe(values: Mapping[str, str], replicas: int) -> list[str]:
 def look(admin: AdminClient, address: Address, names: tuple[str, ...]) -> dict[str, Topic]:
     """Those of the topics that there are. Raises `Unavailable`."""
     found = {}
-    for name, asked in admin.describe_topics(TopicCollection(list(names)), request_timeout=ADMIN_S).items():
+    for name in names:
         try:
-            described = asked.result(2 * ADMIN_S)
+            described = _answer(admin.describe_topics, TopicCollection([name]))
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 continue
@@ -120,9 +124,8 @@ def _make(admin: AdminClient, address: Address, names: list[str], partitions: in
 
 def _told(admin: AdminClient, address: Address, name: str) -> tuple[Mapping[str, str], int] | None:
     """A topic's settings, and the fewest replicas that a partition has; None if a broker does not know it yet."""
-    (asked,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name)], request_timeout=ADMIN_S).values()
     try:
-        told: Mapping[str, Any] = asked.result(2 * ADMIN_S)
+        told: Mapping[str, Any] = _answer(admin.describe_configs, [ConfigResource(ResourceType.TOPIC, name)])
         known = admin.list_topics(name, timeout=ADMIN_S).topics[name].partitions
     except KafkaException as error:
         if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -131,3 +134,20 @@ def _told(admin: AdminClient, address: Address, name: str) -> tuple[Mapping[str,
     if not known:
         return None
     return {key: str(entry.value) for key, entry in told.items()}, min(len(each.replicas) for each in known.values())
+
+
+def _answer(ask: Callable[..., Mapping[Any, Future[Any]]], about: Any) -> Any:
+    """The answer to a question about one thing, asked again if the connection ends meanwhile: it changes nothing.
+
+    Raises `KafkaException`.
+    """
+    waiting = threading.Event()
+    for tries in range(ASKED_MAX):
+        (asked,) = ask(about, request_timeout=ADMIN_S).values()
+        try:
+            return asked.result(2 * ADMIN_S)
+        except KafkaException as error:
+            if error.args[0].code() not in _CUT_OFF or tries + 1 == ASKED_MAX:
+                raise
+        waiting.wait(LOOK_AGAIN_S)
+    raise AssertionError("unreachable")

@@ -56,7 +56,7 @@ def test_a_backup_made_while_payments_flow_is_the_platform_as_of_its_position(tm
             for _ in load.lines():
                 if load.progress.answered > (len(backups) + 1) * RATE * SECONDS / 5 and len(backups) < 4:
                     code, told = run("backup", copy, "--data", instance.folder)
-                    assert code == Exit.DONE
+                    assert code == Exit.DONE, told
                     backups.append(told)
         # On a slow machine the last backup may end after the payments: this one surely comes after it.
         assert instance.settle(instance.api(), "/v1/transfers", late(plan), LATE_KEY).status == 201
