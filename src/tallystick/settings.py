@@ -84,6 +84,13 @@ class Settings(BaseSettings):
         default=True,
         description="Followers of `tally up` run only while nothing else wants a processor; false: they are nice.",
     )
+    followers_share: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="How much of its speed a projector or notifier that is far behind takes while payments come in; "
+        "1: all of it; 0: 0.03 on up to three processors, where payments would feel more, else 1.",
+    )
     gateways: int = Field(default=1, ge=1, le=64, description="How many gateways `tally up` runs.")
     keys_file: Path | None = Field(
         default=None, description="File of API key hashes; default keys.json in the data folder."

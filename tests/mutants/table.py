@@ -2698,6 +2698,7 @@ NOTIFIER = (
 INQUIRY_TESTS = ("tests/unit/inquiries",)
 FOLLOW_TESTS = ("tests/unit/journal/test_follow.py",)
 PROCESSES = "src/tallystick/supervise/processes.py"
+PACING_TESTS = ("tests/unit/journal/test_pacing.py",)
 PROCESS_TESTS = ("tests/unit/supervise/test_processes.py",)
 SUPERVISOR = "src/tallystick/supervise/supervisor.py"
 SUPERVISOR_TESTS = ("tests/unit/supervise/test_supervisor.py",)
@@ -2725,6 +2726,30 @@ FOLLOWERS = (
         "FOLLOWER_NICE, settings.followers_idle, FOLLOWER_PATIENCE)",
         "FOLLOWER_NICE, False, FOLLOWER_PATIENCE)",
         ("tests/unit/cli/test_up.py",),
+    ),
+    Mutant(
+        "far behind, a follower takes all it can",
+        "a follower that is days behind costs payments nothing",
+        "src/tallystick/journal/pacing.py",
+        "self._is_held = come and",
+        "self._is_held = False and come and",
+        PACING_TESTS,
+    ),
+    Mutant(
+        "a pace that never gains",
+        "a follower that is days behind arrives in the end",
+        "src/tallystick/journal/pacing.py",
+        "max(self._share * self._speed, GAIN * self._arrivals)",
+        "self._share * self._speed",
+        PACING_TESTS,
+    ),
+    Mutant(
+        "a rest that a wake-up ends",
+        "a follower that is days behind costs payments nothing",
+        "src/tallystick/journal/follow.py",
+        "if self._pace is not None and (rest_s := self._pace.rest_s()):",
+        "if self._pace is not None and (rest_s := 0.0):",
+        PACING_TESTS,
     ),
     Mutant(
         "followers come back as soon as the engine",

@@ -18,11 +18,22 @@ from tallystick.blockfile.disk import Disk
 from tallystick.clock import Clock
 from tallystick.journal import progress
 from tallystick.journal.follow import Follower
+from tallystick.journal.pacing import Pace
+from tallystick.settings import Settings
 
 PROGRESS_EVERY_NS = 500_000_000
 LITTLE = 1_000
 """Entries that are no reason to hurry."""
+FEW_PROCESSORS = 3
+"""With so many, or fewer, a follower that has one all the time is felt by payments (ADR 0015)."""
+SHARE = 0.03
 _log = structlog.get_logger("tallystick.compose.following")
+
+
+def pace(settings: Settings, clock: Clock, speed: int) -> Pace:
+    """The pace of a follower far behind that takes in `speed` entries a second, as `TALLY_FOLLOWERS_SHARE` says."""
+    few = len(os.sched_getaffinity(0)) <= FEW_PROCESSORS
+    return Pace(clock, speed, settings.followers_share or (SHARE if few else 1.0))
 
 
 class Walk:

@@ -18,7 +18,7 @@ import uvloop
 from tallystick.answers.addresses import address
 from tallystick.blockfile.disk import SystemDisk
 from tallystick.clock import SystemClock, system_entropy
-from tallystick.compose import logs, webhooks
+from tallystick.compose import following, logs, webhooks
 from tallystick.compose.journals import Place
 from tallystick.compose.notifying import Watch
 from tallystick.errors import OutcomeUnknown, Unavailable
@@ -28,7 +28,7 @@ from tallystick.journal.follow import Follower
 from tallystick.journal.progress import ProgressFile
 from tallystick.notifier.addresses import Guard
 from tallystick.notifier.deliveries import Deliveries
-from tallystick.notifier.delivering import Courier, Limits
+from tallystick.notifier.delivering import IDLE_S, Courier, Limits
 from tallystick.notifier.desk import Desk
 from tallystick.notifier.making import ENTRIES_AT_ONCE, Making
 from tallystick.notifier.schema import FOLDER, LOCK
@@ -42,6 +42,8 @@ POLL_S = 0.02
 SHARE_S_MIN, SHARE_S_MAX = 0.003, 0.01
 """How long what is over waits for more, before both are written down: a commit of many costs little more than one of
 few, and a database needs about that long for it, while webhooks are sent."""
+SPEED = 5_000
+"""Webhooks a second, about, that it makes and sends (`tally bench follow --case notifier`)."""
 RETRY_S = 1.0
 """How long to wait when the tables cannot be written, as on a full disk."""
 PROGRESS_EVERY_S = 1.0
@@ -79,7 +81,10 @@ class _Notifier:
         self._subscriptions = Subscriptions(self._tables, system_entropy, settings.webhook_loopback)
         self._deliveries = Deliveries(self._tables, settings.shard)
         self._making = Making(self._tables, self._journal, self._subscriptions, self._deliveries, self._clock)
-        self._follower = Follower(self._journal, self._making, self._clock, ENTRIES_AT_ONCE)
+        pace = following.pace(settings, self._clock, SPEED)
+        self._follower = Follower(self._journal, self._making, self._clock, ENTRIES_AT_ONCE, pace)
+        # Another one: what is new does not rest because a subscription is behind.
+        self._pace_behind = following.pace(settings, self._clock, SPEED)
         self._desk = Desk(
             self._tables,
             self._journal,
@@ -146,7 +151,7 @@ class _Notifier:
         try:
             self._tables.settle()
             follow_s = self._follower.step()
-            more = self._making.step()
+            behind_s = self._catch_up()
             deliver_s = self._courier.step()
             self._tidy(now_ns)
             self._trouble = ""
@@ -154,9 +159,22 @@ class _Notifier:
             if str(error) != self._trouble:
                 _log.warning("the notifier cannot go on just now", error=str(error))
             self._trouble = str(error)
-            follow_s, more, deliver_s = RETRY_S, False, RETRY_S
+            follow_s = behind_s = deliver_s = RETRY_S
         self._tell(now_ns)
-        return 0.0 if more or not follow_s else min(max(follow_s, POLL_S), deliver_s)
+        return min(max(follow_s, POLL_S) if follow_s else 0.0, behind_s, deliver_s)
+
+    def _catch_up(self) -> float:
+        """Go on with what was passed and is still to be told; returns in how many seconds there may be more of it."""
+        if rest_s := self._pace_behind.rest_s():
+            return rest_s
+        behind = self._making.behind()
+        if not behind:
+            return IDLE_S
+        seen = self._making.step(self._pace_behind.part(behind, self._journal.end()) or ENTRIES_AT_ONCE)
+        if not seen:
+            return IDLE_S  # no receiver has room; the courier tells when one has
+        self._pace_behind.took(seen)
+        return self._pace_behind.rest_s()
 
     async def _pause(self, seconds: float, took_s: float) -> None:
         """Let receivers and gateways have their turn, for so long unless something is over."""
@@ -186,6 +204,7 @@ class _Notifier:
         self._progress_at_ns = now_ns
         self._watch.tell(self._courier, self._subscriptions)
         found = self._follower.progress()
+        self._pace_behind.see(found.end)
         told = ProgressFile(
             name=NAME,
             pid=os.getpid(),

@@ -11,7 +11,7 @@ import structlog
 from tallystick.answers.addresses import address
 from tallystick.blockfile.disk import Disk, SystemDisk
 from tallystick.clock import Entropy, SystemClock, system_entropy
-from tallystick.compose import logs, projecting
+from tallystick.compose import following, logs, projecting
 from tallystick.compose.following import Walk, alone
 from tallystick.compose.journals import Place
 from tallystick.errors import Corrupt
@@ -27,6 +27,8 @@ WORKERS = 3
 """Answers at once: they share this process's lock on Python with the follower, so few."""
 SWITCH_S = 0.0005
 """How long the follower may keep that lock while an answer waits for it, instead of Python's 5 ms."""
+SPEED = 50_000
+"""Entries a second, about, that it takes in (`tally bench follow --case projector`)."""
 KEY_NAME = "cursor.key"
 
 _log = structlog.get_logger("tallystick.compose.projector")
@@ -49,7 +51,9 @@ def run(settings: Settings) -> None:
 
         journal = read_journal()
         projection = Projection(kept.writer(disk, _log.warning), journal)
-        walk = Walk(projecting.NAME, Follower(journal, projection, clock, COMMITTED_AT_ONCE), run_folder, clock)
+        pace = following.pace(settings, clock, SPEED)
+        follower = Follower(journal, projection, clock, COMMITTED_AT_ONCE, pace)
+        walk = Walk(projecting.NAME, follower, run_folder, clock)
         reached = Reached()
         server = ServerEnd(
             projecting.NAME,

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tallystick.clock import Clock
 from tallystick.errors import Corrupt, OutcomeUnknown, Unavailable
+from tallystick.journal.pacing import Pace
 from tallystick.journal.port import JournalReader
 from tallystick.records.blocks import EntryBlock
 from tallystick.records.details import DETAILS
@@ -136,13 +137,19 @@ class Follower:
     """One follower's walk. Not safe for concurrent calls."""
 
     def __init__(
-        self, journal: JournalReader, effects: Effects, clock: Clock, entries_at_once: int = ENTRIES_AT_ONCE
+        self,
+        journal: JournalReader,
+        effects: Effects,
+        clock: Clock,
+        entries_at_once: int = ENTRIES_AT_ONCE,
+        pace: Pace | None = None,
     ) -> None:
-        """Takes up where the effects' own cursor stands, when first stepped."""
+        """Takes up where the effects' own cursor stands, when first stepped. Without a `pace` it never rests."""
         self._journal = journal
         self._effects = effects
         self._clock = clock
         self._entries_at_once = entries_at_once
+        self._pace = pace
         self._slices: Iterator[Slice] | None = None
         self._cursor: Cursor | None = None
         self._failures = 0
@@ -157,7 +164,7 @@ class Follower:
         cursor in the store. Whatever else is raised ends the follower: `Corrupt` needs a person.
         """
         try:
-            taken = self._take_next()
+            wait_s = self._take_next()
         except (Unavailable, OutcomeUnknown) as error:
             self._slices = self._cursor = None
             self._trouble = str(error)
@@ -167,26 +174,36 @@ class Follower:
             self._slices = self._cursor = None  # else the slice that failed would be passed over
             raise
         self._failures, self._trouble = 0, ""
-        return 0.0 if taken else POLL_S
+        return wait_s
 
-    def _take_next(self) -> bool:
+    def _take_next(self) -> float:
+        if self._pace is not None and (rest_s := self._pace.rest_s()):
+            return rest_s
         if self._cursor is None:
             self._cursor = self._effects.cursor()
-        looked_at_ns = self._clock.wall_ns()
         if self._slices is None:
-            self._slices = slices(self._journal, self._cursor, self._entries_at_once)
+            looked_at_ns = self._clock.wall_ns()
+            end = self._journal.end()
+            if end == self._cursor.next_seq:
+                self._since_ns = looked_at_ns
+                return POLL_S
+            at_once = self._entries_at_once
+            if self._pace is not None and (part := self._pace.part(end - self._cursor.next_seq, end)):
+                at_once = min(at_once, part)
+            self._slices = slices(self._journal, self._cursor, at_once)
         found = next(self._slices, None)
         if found is None:
             self._slices = None
-            if self._journal.end() == self._cursor.next_seq:
-                self._since_ns = looked_at_ns
-                return False
-            return True
+            return 0.0
         self._decided_by(found.blocks[0], np.min)
         self._effects.take(found.blocks, found.after)
-        self._cursor = found.after
+        before, self._cursor = self._cursor, found.after
         self._decided_by(found.blocks[-1], np.max)
-        return True
+        if self._pace is None:
+            return 0.0
+        self._pace.took(found.after.next_seq - before.next_seq)
+        self._slices = None  # how much to take next is asked anew
+        return self._pace.rest_s()
 
     def _decided_by(self, block: EntryBlock, end: Callable[..., np.uint64]) -> None:
         """What is still lacking was decided after the first, or the last, entry of this block."""
@@ -202,4 +219,6 @@ class Follower:
             self._end = self._journal.end()
         except Unavailable as error:  # a server that is away: the next step says so, too
             return Progress(next_seq, max(self._end, next_seq), self._since_ns, self._trouble or str(error))
+        if self._pace is not None:
+            self._pace.see(self._end)
         return Progress(next_seq, self._end, self._since_ns, self._trouble)

@@ -24,7 +24,7 @@ from tallystick.records.entries import WORK
 FRESH_MAX = 10_000
 """Deliveries of one subscription that were never tried; beyond it, it falls behind."""
 ENTRIES_AT_ONCE = 8_192
-"""Entries looked at in one commit, about: blocks are taken whole."""
+"""Entries looked at in one commit, about: what is new is taken in whole blocks."""
 
 
 class Making:
@@ -77,10 +77,22 @@ class Making:
                 continue
             self._make(subscription, chosen.told(places))
 
-    def step(self) -> bool:
-        """Go on with one subscription that is behind and has room, or with one replay. False: there is none.
+    def behind(self) -> int:
+        """Entries that are still to be looked at for subscriptions that are behind, and for replays."""
+        firsts = [each.behind_seq for each in self._subscriptions if each.enabled and each.behind_seq is not None]
+        end = self.cursor().next_seq if firsts else 0
+        replays = [
+            until - first
+            for _, subscription, first, until in self._deliveries.all_replays()
+            if self._subscriptions.by_number[subscription].enabled
+        ]
+        return sum(end - first for first in firsts) + sum(replays)
 
-        Raises `Unavailable` if it cannot be done now, `Corrupt` if the journal is.
+    def step(self, at_once: int = ENTRIES_AT_ONCE) -> int:
+        """Go on with one subscription that is behind and has room, or with one replay, by so many entries.
+
+        Returns how many were looked at; 0: there is none. Raises `Unavailable` if it cannot be done now, `Corrupt` if
+        the journal is.
         """
         rows = self._deliveries.all_replays()
         waiting = [
@@ -94,36 +106,36 @@ class Making:
             if self._subscriptions.by_number[row[1]].enabled and self._has_room(self._subscriptions.by_number[row[1]])
         ]
         if not waiting and not replays:
-            return False
+            return 0
         self._turn += 1
         at = self._turn % (len(waiting) + len(replays))
         if at < len(waiting):
-            self._catch_up(waiting[at])
-        else:
-            self._replay(*replays[at - len(waiting)])
-        return True
+            return self._catch_up(waiting[at], at_once)
+        return self._replay(*replays[at - len(waiting)], at_once)
 
-    def _catch_up(self, subscription: Subscription) -> None:
+    def _catch_up(self, subscription: Subscription, at_once: int) -> int:
         behind = subscription.behind_seq
         assert behind is not None
         end = self.cursor().next_seq
-        told, reached = self._look(subscription, behind, end)
+        told, reached = self._look(subscription, behind, end, at_once)
         with self._tables.commit():
             self._make(subscription, told)
             self._subscriptions.set_behind(subscription, None if reached >= end else reached)
+        return max(1, reached - behind)
 
-    def _replay(self, number: int, subscription_number: int, next_seq: int, until_seq: int) -> None:
+    def _replay(self, number: int, subscription_number: int, next_seq: int, until_seq: int, at_once: int) -> int:
         subscription = self._subscriptions.by_number[subscription_number]
-        told, reached = self._look(subscription, next_seq, until_seq, since=0)
+        told, reached = self._look(subscription, next_seq, until_seq, at_once, since=0)
         with self._tables.commit():
             self._make(subscription, told, again=True)
             if reached >= until_seq:
                 self._tables.run("DELETE FROM replays WHERE number = ?", number)
             else:
                 self._tables.run("UPDATE replays SET next_seq = ? WHERE number = ?", reached, number)
+        return max(1, reached - next_seq)
 
     def _look(
-        self, subscription: Subscription, first: int, until: int, since: int | None = None
+        self, subscription: Subscription, first: int, until: int, at_once: int, since: int | None = None
     ) -> tuple[list[Notification], int]:
         """What to tell of entries `first` to `until`, as far as there is room, and the first that was not looked at."""
         seen = 0
@@ -131,12 +143,12 @@ class Making:
         for block in self._journal.read(first) if first < until else ():
             blocks.append(block)
             seen += block.header.count
-            if seen >= ENTRIES_AT_ONCE or block.header.next >= until:
+            if seen >= at_once or block.header.next >= until:
                 break
         if not blocks:
             return [], until
         work = rows_from(blocks, first)[0].view(WORK)
-        work = work[: until - first]
+        work = work[: min(until - first, at_once)]
         reached = int(work["seq"][-1]) + 1
         # What it missed, or wants to hear again, it may have missed in the shard that its tenant came from.
         chosen = _Chosen(work, [subscription], carried=True)

@@ -105,6 +105,22 @@ def test_a_block_of_more_than_there_is_room_for_is_made_bit_by_bit(notifier, pay
     assert notifier.told(subscription) == of(payments)
 
 
+def test_a_subscription_of_the_past_is_told_of_so_many_entries_at_a_time_as_it_is_asked(notifier, payments):
+    payments.pay(40)
+    since = of(payments)[0]
+    notifier.follow()
+    with notifier.tables.commit():
+        subscription = notifier.subscriptions.make(TENANT, notifier.subscribe_in(), 1, since, behind=True)
+    left = payments.journal.end() - since
+    assert notifier.making.behind() == left
+    while taken := notifier.making.step(7):
+        assert taken <= 7
+        left -= taken
+        assert notifier.making.behind() == left
+    assert left == 0
+    assert notifier.told(subscription) == of(payments)
+
+
 def test_what_is_decided_while_a_subscription_is_disabled_it_is_told_of_when_it_is_enabled(notifier, payments):
     subscription = notifier.subscribe()
     payments.pay(2)
