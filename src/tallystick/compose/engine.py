@@ -211,6 +211,7 @@ class _Engine:
                         handoff.put(partial(end.publish, message.client, reply(parts.decider, message)))
                         watch.looked_up()
                 if bells:
+                    told.rung.update(bells)
                     intake.expect(bells, EXPECT_S)
                 decided = loop.step()
                 more = decided > 0 and not all_decided(bells, parts.decider.positions)
@@ -258,6 +259,8 @@ class ToldPlacements:
         self._directory = directory.path(settings.data) if settings.shard == 0 else None
         self.leaving: list[tuple[int, wire.Placement]] = []
         """When each tenant that is to leave may be fenced, by the monotonic clock."""
+        self.rung: dict[bytes, int] = {}
+        """By lane, the last block that its gateway said is durable; a broker may give it later."""
         if self._directory is not None and (decider.homes.known or self._directory.exists()):
             directory.write(self._directory, decider.homes.known)
 
@@ -280,7 +283,12 @@ class ToldPlacements:
             self._take(message)
 
     def let_go(self, now_ns: int) -> None:
-        """Nothing waits just now: fence those that are to leave, and have had their time."""
+        """Nothing waits just now: fence those that are to leave, and have had their time.
+
+        Nobody is fenced while a broker still owes what a gateway has seen confirmed, and may have acknowledged.
+        """
+        if any(self._decider.positions.get(lane, 0) < number for lane, number in self.rung.items()):
+            return
         due = [message for due_ns, message in self.leaving if due_ns <= now_ns]
         self.leaving = [each for each in self.leaving if each[0] > now_ns]
         for message in due:
