@@ -3218,6 +3218,14 @@ SHARDS = (
         needs="kafka",
     ),
     Mutant(
+        name="moved on before it has arrived in one place",
+        promise="a tenant lives in one shard",
+        file="src/tallystick/compose/moving.py",
+        old="        if each.shard in but:",
+        new="        if True:",
+        tests=("tests/e2e/shards/test_third_shard.py",),
+    ),
+    Mutant(
         "move not fenced",
         "nothing is decided for a tenant that is on its way to another shard",
         "src/tallystick/engine/homes.py",
