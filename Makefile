@@ -40,8 +40,12 @@ demo: $(READY) ## A bank's day, 10,000 payments at once, everything killed on cu
 test: $(READY) $(KERNELS) ## Tests that need no servers; two minutes at most on two cores
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not service'
 
+# An error that says that a server or process was not there in time is asked once more, and told (RERUN): on a busy
+# machine it says little. What a test asserts is never asked again.
+NOT_THERE_IN_TIME := --reruns 1 --reruns-delay 5 --rerun-except AssertionError \
+  --only-rerun '(Unavailable|OutcomeUnknown|TimeoutError|TimeoutExpired|OperationalError):'
 test-all: test services-if-possible mutants wrk chromium site deploy-tools asyncapi-schema ## All tests, those that need services or time too
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m service -rs; status=$$?; $(MAKE) --no-print-directory services-stop; exit $$status
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m service -rsR $(NOT_THERE_IN_TIME); status=$$?; $(MAKE) --no-print-directory services-stop; exit $$status
 
 # On loopback, on free ports, below one folder: $TALLYSTICK_SERVICES, else one in the temp directory. What cannot be
 # had here is named, and the tests that need it are SKIPPED.
