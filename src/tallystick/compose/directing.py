@@ -1,8 +1,6 @@
 """Telling engines where tenants live, and what the directory says (ADR 0016): what `tally shard` does."""
 
-import socket
 from collections import Counter
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -11,17 +9,12 @@ import numpy.typing as npt
 from tallystick import directory
 from tallystick.answers import wire
 from tallystick.answers.addresses import address
-from tallystick.answers.frames import Frames, frame
 from tallystick.clock import system_entropy
 from tallystick.compose import shards
-from tallystick.errors import Invalid, Unavailable
+from tallystick.compose.lines import Line
+from tallystick.errors import Invalid
 from tallystick.records.placements import Home, home
 from tallystick.settings import Settings
-
-ANSWER_S = 30.0
-"""How long an engine may take: it answers once what it took in is durable."""
-READ_BYTES = 262_144
-
 
 Rows = npt.NDArray[np.void]
 
@@ -34,23 +27,16 @@ class Standing(NamedTuple):
     digest: bytes
 
 
-class Engine:
-    """One engine, to be told something. Leave the context to let go of it."""
+class Engine(Line):
+    """One engine, to be told something."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises `Unavailable` if it does not run."""
-        self._shard = settings.shard
+        name = f"the engine of shard {settings.shard}"
+        super().__init__(address(settings.data).path, name, f"{name} does not run; `tally up` starts it")
         self._client = system_entropy(wire.TOPIC_SIZE)
         self._query = 0
-        self._frames = Frames()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(ANSWER_S)
-        try:
-            self._socket.connect(str(address(settings.data).path))
-            self._socket.sendall(frame(wire.encode(wire.Subscription(self._client))))
-        except OSError as error:
-            self._socket.close()
-            raise Unavailable(f"the engine of shard {self._shard} does not run; `tally up` starts it") from error
+        self.send(wire.encode(wire.Subscription(self._client)))
 
     def place(self, tenant: int, where: Home) -> None:
         """Have it take in where a tenant lives; durable there on return. Raises `Invalid`, `Unavailable`."""
@@ -71,26 +57,13 @@ class Engine:
         return Standing(home(number), accounts, told[16:])
 
     def _ask(self, message: wire.Sent) -> wire.Reply:
-        try:
-            self._socket.sendall(frame(wire.encode(message)))
-            while data := self._socket.recv(READ_BYTES):
-                for one in self._frames.feed(data):
-                    found = wire.decode_outbound(one[wire.TOPIC_SIZE :])
-                    if isinstance(found, wire.Reply) and found.query == self._query:
-                        if found.status == wire.REFUSED:
-                            raise Invalid("tenant", found.payload.decode())
-                        return found
-        except OSError as error:
-            raise Unavailable(f"the engine of shard {self._shard} did not answer: {error}. Do it again") from error
-        raise Unavailable(f"the engine of shard {self._shard} ended; do it again once it is back")
-
-    def __enter__(self) -> "Engine":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.close()
+        for one in self.asked(wire.encode(message)):
+            found = wire.decode_outbound(one[wire.TOPIC_SIZE :])
+            if isinstance(found, wire.Reply) and found.query == self._query:
+                if found.status == wire.REFUSED:
+                    raise Invalid("tenant", found.payload.decode())
+                return found
+        raise AssertionError("unreachable")
 
 
 def homes(settings: Settings) -> dict[int, Home]:

@@ -7,7 +7,6 @@ in files as in a database.
 Between the brackets no gateway serves the tenant. Each step done again changes nothing.
 """
 
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tallystick.answers.addresses import address
-from tallystick.answers.frames import Frames, frame
 from tallystick.clock import SystemClock
 from tallystick.compose import services
+from tallystick.compose.lines import ANSWER_S, Line
 from tallystick.errors import Corrupt, Unavailable
 from tallystick.inquiries import wire
 from tallystick.notifier import travelling
@@ -29,8 +28,6 @@ from tallystick.notifier.travelling import Belongings, Operation
 from tallystick.settings import Settings
 
 NAME = "notifier"
-ANSWER_S = 30.0
-READ_BYTES = 262_144
 LOOK_S, LOOKS_MAX = 0.05, 1_200
 """How often to ask whether the old notifier is through, and how often at most: a minute."""
 
@@ -49,54 +46,32 @@ def is_kept(settings: Settings) -> bool:
     return NAME in services.kept_there(settings)
 
 
-class Notifier:
-    """The notifier of one shard, to be asked something. Leave the context to let go of it."""
+class Notifier(Line):
+    """The notifier of one shard, to be asked something."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises `Unavailable` if it does not run."""
-        self._shard = settings.shard
+        name = f"the notifier of shard {settings.shard}"
+        lacking = f"{name} does not run, which has its tenants' webhooks; `tally up` starts it"
+        super().__init__(address(settings.data, NAME).path, name, lacking)
         self._clock = SystemClock()
         self._number = 0
-        self._frames = Frames()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(ANSWER_S)
-        try:
-            self._socket.connect(str(address(settings.data, NAME).path))
-        except OSError as error:
-            self._socket.close()
-            raise Unavailable(
-                f"the notifier of shard {self._shard} does not run, which has its tenants' webhooks; "
-                "`tally up` starts it"
-            ) from error
 
     def ask(self, operation: str, tenant: int, body: bytes) -> bytes:
         """What it answers. Raises `Invalid` as it does, and `Unavailable`: it may have been done then."""
         self._number += 1
         deadline_ns = self._clock.monotonic_ns() + round(ANSWER_S * 1e9)
-        try:
-            self._socket.sendall(frame(wire.encode(wire.Inquiry(self._number, operation, tenant, deadline_ns, body))))
-            while data := self._socket.recv(READ_BYTES):
-                for one in self._frames.feed(data):
-                    found = wire.decode_reply(one)
-                    if found.number == self._number:
-                        return self._told(found)
-        except OSError as error:
-            raise Unavailable(f"the notifier of shard {self._shard} did not answer: {error}. Do it again") from error
-        raise Unavailable(f"the notifier of shard {self._shard} ended; do it again once it is back")
+        for one in self.asked(wire.encode(wire.Inquiry(self._number, operation, tenant, deadline_ns, body))):
+            found = wire.decode_reply(one)
+            if found.number == self._number:
+                return self._told(found)
+        raise AssertionError("unreachable")
 
     def _told(self, reply: wire.Reply) -> bytes:
         try:
             return wire.answered(reply)
         except Unavailable as error:
-            raise Unavailable(f"the notifier of shard {self._shard}: {error}") from error
-
-    def __enter__(self) -> "Notifier":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.close()
+            raise Unavailable(f"{self.name}: {error}") from error
 
 
 class Webhooks:
