@@ -71,5 +71,5 @@ def test_a_backup_beside_payments_is_measured_and_equal_up_to_its_position():
     (result,) = json.loads(said)
     assert set(result) >= FIELDS
     assert result["equal_up_to_its_position"] is True
-    assert 20_000 < result["position"] < result["entries"]
+    assert 20_000 < result["position"] <= result["entries"]  # on a slow machine it may end behind the payments
     assert result["backup_mb_s"] > 0
