@@ -3036,6 +3036,14 @@ FOLLOWERS = (
         ("tests/unit/notifier/test_copying.py",),
     ),
     Mutant(
+        "a file without tables copied",
+        "a backup can be made at any moment",
+        "src/tallystick/notifier/copying.py",
+        '        if source.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):',
+        "        if False:",
+        ("tests/unit/notifier/test_copying.py",),
+    ),
+    Mutant(
         "webhooks without their scope",
         "only a key with the scope webhooks gets in",
         "src/tallystick/gateway/routes/webhooks.py",

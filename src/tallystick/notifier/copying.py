@@ -23,7 +23,7 @@ _COPIED = {
 
 
 def copied(path: Path) -> bytes | None:
-    """The bytes of a file like the one at `path`, which may be in use; None if there is none.
+    """The bytes of a file like the one at `path`, which may be in use; None if there is none, or nothing in it yet.
 
     Raises `Unavailable` if it cannot be read now, `Corrupt` if it is damaged.
     """
@@ -36,6 +36,8 @@ def copied(path: Path) -> bytes | None:
     ):
         set_up_tables(target)
         source.execute("BEGIN")  # what is read is of one moment, whatever is written meanwhile
+        if source.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+            return None  # the notifier is just making it
         for table, rows in _COPIED.items():
             found = source.execute(f"SELECT * FROM {rows}")
             places = ", ".join("?" * len(found.description))

@@ -1,9 +1,12 @@
 """A copy of the notifier's file: whole as of one commit, without what is over, and safe to go on from."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 
 from tallystick.notifier.copying import copied
 from tallystick.notifier.deliveries import State
+from tallystick.sqlitefiles import write_ahead
 from tests.unit.notifier.world import OTHER, SECOND, Notifier, Payments, Receiver, courier, deliver
 
 
@@ -16,6 +19,15 @@ def restored(tmp_path, data, payments, clock):
 
 def test_there_is_no_copy_of_what_is_not_there(tmp_path):
     assert copied(tmp_path / "none.db") is None
+
+
+def test_there_is_no_copy_of_a_file_that_is_just_being_made(tmp_path):
+    path = tmp_path / "notifier.db"
+    path.touch()
+    assert copied(path) is None
+    with closing(sqlite3.connect(path)) as connection:
+        write_ahead(connection, path)
+        assert copied(path) is None
 
 
 def test_a_copy_made_in_use_has_subscriptions_keys_cursor_and_what_waits(tmp_path):
