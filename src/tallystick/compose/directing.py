@@ -33,10 +33,10 @@ class Engine(Line):
     def __init__(self, settings: Settings) -> None:
         """Raises `Unavailable` if it does not run."""
         name = f"the engine of shard {settings.shard}"
-        super().__init__(address(settings.data).path, name, f"{name} does not run; `tally up` starts it")
         self._client = system_entropy(wire.TOPIC_SIZE)
         self._query = 0
-        self.send(wire.encode(wire.Subscription(self._client)))
+        greeting = wire.encode(wire.Subscription(self._client))
+        super().__init__(address(settings.data).path, name, f"{name} does not run; `tally up` starts it", greeting)
 
     def place(self, tenant: int, where: Home) -> None:
         """Have it take in where a tenant lives; durable there on return. Raises `Invalid`, `Unavailable`."""

@@ -5,6 +5,7 @@ import pytest
 from tallystick.journal.follow import Follower
 from tallystick.journal.memory import MemoryJournalReader
 from tallystick.journal.pacing import GAIN, NEAR_S, PART_S, REST_S_MAX, Pace
+from tallystick.lab.simulated_clock import SimulatedClock
 from tests.unit.journal.test_follow import Store
 from tests.unit.projector.histories import Writer
 
@@ -14,32 +15,18 @@ FAR = 10_000_000
 SECOND = 1_000_000_000
 
 
-class Clock:
-    def __init__(self):
-        self.now_ns = 1
-
-    def monotonic_ns(self):
-        return self.now_ns
-
-    def wall_ns(self):
-        return self.now_ns
-
-    def run(self, seconds):
-        self.now_ns += round(seconds * SECOND)
-
-
 def follow(arriving, behind=FAR, seconds=60, share=SHARE):
     """Follows for so long, `arriving` a second by the time. Returns entries taken in a second, and the largest part."""
-    clock, at, came, largest = Clock(), 0, 0.0, 0
+    clock, at, came, largest = SimulatedClock(), 0, 0.0, 0
     pace = Pace(clock, SPEED, share)
-    while clock.now_ns < seconds * SECOND:
-        began_ns, end = clock.now_ns, behind + int(came)
+    while clock.monotonic_ns() < seconds * SECOND:
+        began_ns, end = clock.monotonic_ns(), behind + int(came)
         part = min(pace.part(end - at, end) or SPEED, end - at)
         at, largest = at + part, max(part, largest)
-        clock.run(part / SPEED)
+        clock.advance(round(part / SPEED * SECOND))
         pace.took(part)
-        clock.run(max(pace.rest_s(), 0.001))
-        came += arriving(began_ns / SECOND) * (clock.now_ns - began_ns) / SECOND
+        clock.advance(round(max(pace.rest_s(), 0.001) * SECOND))
+        came += arriving(began_ns / SECOND) * (clock.monotonic_ns() - began_ns) / SECOND
     return at / seconds, largest
 
 
@@ -66,7 +53,7 @@ def test_when_they_come_again_it_rests_again():
 
 
 def test_nearly_level_it_does_not_rest():
-    pace = Pace(Clock(), SPEED, SHARE)
+    pace = Pace(SimulatedClock(), SPEED, SHARE)
     assert pace.part(int(SPEED * NEAR_S), FAR) is None
     pace.took(SPEED)
     assert pace.rest_s() == 0
@@ -78,12 +65,12 @@ def test_whoever_has_processors_to_spare_takes_all_there_is():
 
 
 def test_a_rest_ends_though_one_block_held_many():
-    clock = Clock()
+    clock = SimulatedClock()
     pace = Pace(clock, SPEED, SHARE)
     assert pace.part(FAR, FAR)
     pace.took(8_190 * 1_000)
     assert pace.rest_s() == REST_S_MAX
-    clock.run(REST_S_MAX)
+    clock.advance(round(REST_S_MAX * SECOND))
     assert pace.rest_s() == 0
 
 
@@ -93,7 +80,7 @@ def test_a_follower_keeps_its_pace_however_often_it_is_stepped(tmp_path):
         for number in range(19):
             writer.account(1000 * block + number + 1)
         writer.seal()
-    clock, store = Clock(), Store(tmp_path / "store.db")
+    clock, store = SimulatedClock(), Store(tmp_path / "store.db")
     pace = Pace(clock, 1_000, 0.1)  # parts of 20 entries, a block here, and 100 entries a second
     follower = Follower(MemoryJournalReader(writer.journal.kept), store, clock, 500, pace)
     for step in range(1_000):
@@ -101,6 +88,6 @@ def test_a_follower_keeps_its_pace_however_often_it_is_stepped(tmp_path):
             writer.account(1_000_000 + step)
             writer.seal()
         assert follower.step() > 0
-        clock.run(0.005)
+        clock.advance(round(0.005 * SECOND))
     assert len(store.seqs()) == pytest.approx(5 * 100, abs=40)
     assert store.seqs() == list(range(len(store.seqs())))
