@@ -101,14 +101,17 @@ class Scrub:
 
     def _begin(self) -> bool:
         """Go on where a round stopped, or begin one if the last is long enough ago."""
-        registers, end = self._registers, self._reader.end()
+        registers = self._registers
         at = registers.scrubbed.load()
-        if at == 0 or at > end:
-            last = max(registers.completed_at.load(), registers.damaged_at.load())
-            if not end or 0 <= self._clock.wall_ns() - last < ROUND_NS_MIN:
-                return False
+        if at and at > self._reader.end():
             registers.scrubbed.store(0)
-            at, self._clean = 0, True
+            at = 0
+        if not at:
+            last = max(registers.completed_at.load(), registers.damaged_at.load())
+            # The end is asked for last: it costs a look at every block that came since.
+            if 0 <= self._clock.wall_ns() - last < ROUND_NS_MIN or not self._reader.end():
+                return False
+            self._clean = True
         try:
             self._blocks = iter(self._reader.read(at))
         except Corrupt as error:

@@ -4,7 +4,7 @@ a test holds each against its struct in `shapes`.
 
 import asyncio
 import struct
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,6 +14,7 @@ from tallystick import ids, statuses
 from tallystick.answers.port import RESULT
 from tallystick.errors import Corrupt
 from tallystick.gateway.problems import Problem, unavailable
+from tallystick.gateway.undecided import Request
 from tallystick.records.commands import EVENT_SIZE, Kind
 from tallystick.statuses import AccountStatus, ControlStatus, RequestStatus, TransferStatus
 
@@ -141,29 +142,48 @@ def _refused(topic: Topic, subject: bytes, request_id: int, timestamp: int, told
     return Problem("refused", detail, dict(_REPLAYED) if replayed else None, **members)
 
 
-class Outstanding:
-    """The answer to a request of one command, once its rows are known. Awaitable, or ask for `answer` of its `rows`."""
+class Outstanding(Request):
+    """A request of one command, and how it is answered. Await it, or have it `tell` somebody: that costs no task."""
 
-    __slots__ = ("digest", "request_id", "rows", "subject", "topic")
+    __slots__ = ("_error", "_rows", "_then", "subject", "topic")
 
     def __init__(
-        self, topic: Topic, subject: bytes, request_id: int, digest: bytes, rows: "asyncio.Future[bytes]"
+        self, tenant: int, request_id: int, fingerprint: bytes, command: bytes, topic: Topic, subject: bytes
     ) -> None:
-        """`subject`: the 16 bytes of the id that it is about; `rows`: see `gateway.requests.Requests.submit`."""
+        """`subject`: the 16 bytes of the id that it is about."""
+        super().__init__(tenant, request_id, fingerprint, command, 1)
         self.topic = topic
         self.subject = subject
-        self.request_id = request_id
-        self.digest = digest
-        self.rows = rows
+        self._rows = b""
+        self._error: Exception | None = None
+        self._then: Callable[[Outstanding], None] | None = None
 
-    def answer(self, rows: bytes) -> Answer:
-        """What to say. Raises the problems `refused` and `idempotency_key_reused`."""
-        if rows:
-            return one(self.topic, self.subject, self.request_id, rows)
-        return not_decided(self.request_id, self.digest, self.topic)
+    def hear(self, rows: bytes, error: Exception | None) -> None:
+        self._rows, self._error = rows, error
+        if self._then is not None:
+            self._then(self)
+
+    def tell(self, then: "Callable[[Outstanding], None]") -> None:
+        """Call `then` with this once there is an answer; at once, if there is."""
+        if self.open:
+            self._then = then
+        else:
+            then(self)
+
+    def answer(self) -> Answer:
+        """What to say, once it is settled. Raises the problems `refused` and `idempotency_key_reused`, and what kept it
+        from being known: `Unavailable`, `OutcomeUnknown`."""
+        if self._error is not None:
+            raise self._error
+        if self._rows:
+            return one(self.topic, self.subject, self.request_id, self._rows)
+        return not_decided(self.request_id, self.fingerprint, self.topic)
 
     def __await__(self) -> Generator[Any, None, Answer]:
-        return self.answer((yield from self.rows.__await__()))
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.tell(lambda _: None if answered.done() else answered.set_result(None))
+        yield from answered.__await__()
+        return self.answer()
 
 
 def many(topic: Topic, events: bytes, request_id: int, rows: bytes) -> Answer:

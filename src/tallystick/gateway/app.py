@@ -4,6 +4,7 @@ One dispatch on path and method, no middleware: each layer would cost every paym
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from urllib.parse import unquote
@@ -36,6 +37,9 @@ from tallystick.gateway.sharding import Shards
 from tallystick.gateway.trickle import Trickle
 
 NOT_YET = 202
+TURNS_AHEAD = 2
+"""A lane lets its block go after a turn of the loop that brought nothing, which it knows two turns after the last
+payment. So long what is gathered is looked at first, since callbacks run in the order in which they were asked for."""
 
 
 class App:
@@ -54,6 +58,8 @@ class App:
         self._exchanges = 0
         self._position = 0
         self._position_header: Headers = ()
+        self._gathered: deque[tuple[Exchange, bytes, Callable[[Answer], None]]] = deque()
+        self._turns_left = 0  # that `_answer_gathered` comes by for, whether there is something or not
         self._tasks: set[asyncio.Task[None]] = set()  # the loop keeps no hold of them
         self.routes = (
             *transfers.ROUTES,
@@ -132,6 +138,25 @@ class App:
         return exchange
 
     def answer(self, exchange: Exchange, body: bytes, say: Callable[[Answer], None]) -> None:
+        """Have it answered; what is `gathered`, with all others that this turn of the loop reads."""
+        route = exchange.route
+        if route is None or not route.gathered:
+            self._answer(exchange, body, say)
+            return
+        self._gathered.append((exchange, body, say))
+        if not self._turns_left:
+            self._turns_left = TURNS_AHEAD
+            self._loop.call_soon(self._answer_gathered)
+
+    def _answer_gathered(self) -> None:
+        gathered = self._gathered
+        self._turns_left = TURNS_AHEAD if gathered else self._turns_left - 1
+        if self._turns_left:
+            self._loop.call_soon(self._answer_gathered)
+        while gathered:
+            self._answer(*gathered.popleft())
+
+    def _answer(self, exchange: Exchange, body: bytes, say: Callable[[Answer], None]) -> None:
         """Have the handler answer. A payment costs no task: its handler returns what it waits for (`Outstanding`)."""
         try:
             route = exchange.route
@@ -143,7 +168,7 @@ class App:
             self._refuse(exchange, error, say)
             return
         if isinstance(found, Outstanding):
-            found.rows.add_done_callback(partial(self._decided, exchange, found, say))
+            found.tell(partial(self._decided, exchange, say))
         else:
             task = self._loop.create_task(self._await(exchange, found, say))
             self._tasks.add(task)
@@ -197,11 +222,9 @@ class App:
         )
         await self._service.acts.append(route.acts, encode(act))
 
-    def _decided(
-        self, exchange: Exchange, outstanding: Outstanding, say: Callable[[Answer], None], rows: "asyncio.Future[bytes]"
-    ) -> None:
+    def _decided(self, exchange: Exchange, say: Callable[[Answer], None], outstanding: Outstanding) -> None:
         try:
-            answer = outstanding.answer(rows.result())
+            answer = outstanding.answer()
         except Exception as error:
             self._refuse(exchange, error, say)
         else:

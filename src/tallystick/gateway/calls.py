@@ -138,6 +138,9 @@ class Route:
     """Whether it is of some position of the journal, and may wait for one that the client names."""
     acts: str = ""
     """The log of acts that it is noted in: `access`, before it is answered, or `control`, before it is done."""
+    gathered: bool = False
+    """Whether those that one turn of the loop reads are answered together, once all are read: the same code again and
+    again, which stays in the processor's nearest cache (ADR 0007)."""
     recalls: bool = False
     """Whether it tells what became of an earlier request."""
 

@@ -4,6 +4,7 @@ Sources: RFC 7240 (Prefer), draft-ietf-httpapi-idempotency-key-header (Idempoten
 """
 
 import re
+from binascii import unhexlify
 from collections.abc import Mapping
 
 from tallystick import ids
@@ -106,7 +107,7 @@ def _key_id(key: str, field: str) -> int:
     size = len(key)
     if size == 32 or (size == 36 and key[8] == key[13] == key[18] == key[23] == "-"):
         try:
-            raw = bytes.fromhex(key if size == 32 else key.replace("-", ""))
+            raw = unhexlify(key if size == 32 else key.replace("-", ""))
         except ValueError:
             raw = b""
         if len(raw) == 16 and raw not in _RESERVED:

@@ -18,7 +18,7 @@ from tallystick.answers.port import EngineLink
 from tallystick.clock import Clock
 from tallystick.errors import OutcomeUnknown, Unavailable
 from tallystick.gateway.metrics import Metrics
-from tallystick.gateway.undecided import Block, Request, Undecided
+from tallystick.gateway.undecided import NOT_KNOWN, Block, Request, Undecided
 from tallystick.intake.port import Lane
 from tallystick.records.commands import COMMANDS_MAX
 
@@ -98,7 +98,7 @@ class LaneWriter:
         await self._opened
 
     def put(self, request: Request) -> None:
-        """Make this request durable with all else that waits; its future hears the rest."""
+        """Make this request durable with all else that waits; it hears the rest."""
         self._waiting.append(request)
         self._waiting_commands += request.count
         # Only now, since the thread looks at what waits after it has left its word: one of the two sees the other.
@@ -205,8 +205,8 @@ class LaneWriter:
         requests = [*(self._submitting.requests if self._submitting else ()), *self._waiting]
         for request in requests:
             late = now_s >= max(request.deadline_s, request.arrived_s + DURABLE_PATIENCE_S)
-            if late and not request.future.done():
-                request.future.set_exception(OutcomeUnknown("the durable queue does not answer"))
+            if late:
+                request.settle(NOT_KNOWN, OutcomeUnknown("the durable queue does not answer"))
 
     def _run(self) -> None:
         """The thread: open, then submit what comes."""
@@ -306,13 +306,12 @@ class LaneWriter:
 
     def _failed(self, block: Block, error: BaseException) -> None:
         self._undecided.release(block)
-        known = isinstance(error, Unavailable | OutcomeUnknown)
+        told = error if isinstance(error, Unavailable | OutcomeUnknown) else OutcomeUnknown("the durable queue broke")
         for request in block.requests:
-            if not request.future.done():
-                request.future.set_exception(error if known else OutcomeUnknown("the durable queue broke"))
+            request.settle(NOT_KNOWN, told)
         if isinstance(error, Unavailable):
             self._log.error("the durable queue takes nothing", error=str(error), request_ids=_some_ids(block))
-        if not known:
+        if told is not error:
             self._on_fatal(error)
         self._next()
 
@@ -335,9 +334,7 @@ class LaneWriter:
         self.hear()
         left = [*(self._submitting.requests if self._submitting else ()), *self._waiting]
         for request in left:
-            if not request.future.done():
-                request.future.set_exception(OutcomeUnknown("the gateway stopped before the request was durable"))
-                request.future.exception()  # its handler may be gone already: that is no error of its own
+            request.settle(NOT_KNOWN, OutcomeUnknown("the gateway stopped before the request was durable"))
 
 
 def _enough(undecided: int) -> int:

@@ -13,7 +13,7 @@ from tallystick.clock import Clock
 from tallystick.gateway.lanes import LaneWriter
 from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.problems import Problem, unavailable
-from tallystick.gateway.undecided import Doubt, Request, Undecided
+from tallystick.gateway.undecided import AwaitedRequest, Doubt, Request, Undecided
 from tallystick.intake.port import Lane
 from tallystick.settings import Settings
 
@@ -89,22 +89,29 @@ class Requests:
     ) -> "asyncio.Future[bytes]":
         """Take a request on: a future of its `RESULT` rows, or of nothing if they are not known within `wait_s`.
 
-        `commands` is count × 256 bytes with fingerprint `digest`. The future never has a result before the request
-        is durable. Raises the problems `too_many_undecided` and `unavailable`; the future raises `Unavailable` or
-        `OutcomeUnknown`.
+        `commands` is count × 256 bytes with fingerprint `digest`. Raises as `take_on`; the future raises `Unavailable`
+        or `OutcomeUnknown`.
         """
-        undecided = sort.undecided.tenants.get(tenant, 0) + count
+        request = AwaitedRequest(tenant, request_id, digest, commands, count, self._loop)
+        self.take_on(sort, request, wait_s)
+        return request.future
+
+    def take_on(self, sort: Sort, request: Request, wait_s: float) -> None:
+        """Make a request durable, and let it hear what becomes of it, or after `wait_s` that it is not known.
+
+        It never hears rows before it is durable. Raises the problems `too_many_undecided` and `unavailable`.
+        """
+        undecided = sort.undecided.tenants.get(request.tenant, 0) + request.count
         if undecided > self._settings.undecided_max:
-            raise self._too_many(undecided - count)
+            raise self._too_many(undecided - request.count)
         if sort.too_old or self.disk_low or self.stopping or sort.writer.impaired:
             raise self._taking_nothing(sort)
-        sort.undecided.tenants[tenant] = undecided
+        sort.undecided.tenants[request.tenant] = undecided
         now_s = self._loop.time()
-        future: asyncio.Future[bytes] = self._loop.create_future()
-        sort.writer.put(Request(tenant, request_id, digest, commands, count, now_s, now_s + wait_s, future))
+        request.arrived_s, request.deadline_s = now_s, now_s + wait_s
+        sort.writer.put(request)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
-        return future
 
     def _too_many(self, undecided: int) -> Problem:
         most = self._settings.undecided_max
@@ -170,7 +177,8 @@ class Requests:
     def idle(self) -> bool:
         """Whether no request waits here any more."""
         return all(
-            sort.writer.idle and all(request.future.done() for b in sort.undecided.blocks() for request in b.requests)
+            sort.writer.idle
+            and not any(request.open for block in sort.undecided.blocks() for request in block.requests)
             for sort in self._sorts
         )
 

@@ -41,8 +41,9 @@ def single(
     record, digest = pack_one(event, topic.kind, tenant, request_id, now_ns, expiry, metadata)
     requests = service.requests
     sort = requests.control if topic.kind is Kind.CONTROL else requests.payments
-    rows = requests.submit(sort, tenant, request_id, digest, record, 1, wait_s)
-    return Outstanding(topic, subject or event[:16], request_id, digest, rows)
+    outstanding = Outstanding(tenant, request_id, digest, record, topic, subject or event[:16])
+    requests.take_on(sort, outstanding, wait_s)
+    return outstanding
 
 
 async def batch(

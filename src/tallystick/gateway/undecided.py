@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
 
+import structlog
+
 from tallystick.answers.port import RESULT, EngineLink
 from tallystick.gateway.metrics import Metrics
 from tallystick.statuses import RequestStatus
@@ -18,19 +20,53 @@ PUSH_LATE_S = 0.25
 ASK_AGAIN_S_MAX = 2.0
 QUESTIONS_AT_ONCE = 64
 NOT_KNOWN = b""
-"""A request's future holds its `RESULT` rows, or this: durable, but not known to be decided when its wait ended."""
+"""A request hears its `RESULT` rows, or this: durable, but not known to be decided when its wait ended."""
 
 Doubt = Callable[[int], Exception | None]
 """Why this shard may not decide what a tenant asked; None: it will."""
 
+_log = structlog.get_logger("tallystick.gateway.undecided")
 _ROW = struct.Struct("<QII")
 assert _ROW.size == RESULT.itemsize
 
 
 class Request:
-    """One request on its way: what it is, its command records, and the future its handler waits for."""
+    """One request on its way: what it is, its command records, and whether anybody still waits to hear of it."""
 
-    __slots__ = ("arrived_s", "at", "commands", "count", "deadline_s", "fingerprint", "future", "request_id", "tenant")
+    __slots__ = ("arrived_s", "at", "commands", "count", "deadline_s", "fingerprint", "open", "request_id", "tenant")
+
+    def __init__(self, tenant: int, request_id: int, fingerprint: bytes, commands: bytes, count: int) -> None:
+        self.tenant = tenant
+        self.request_id = request_id
+        self.fingerprint = fingerprint
+        self.commands = commands
+        self.count = count
+        self.open = True
+        """Whether it has yet to hear what became of it."""
+        self.arrived_s = self.deadline_s = 0.0
+        """By the loop's clock, for whoever takes it on to set. The deadline ends the wait for the outcome, not that for
+        durability."""
+        self.at = 0  # of its first command in the block
+
+    def settle(self, rows: bytes, error: Exception | None = None) -> None:
+        """Its `RESULT` rows, or `NOT_KNOWN`, or why there are none. Once; what comes later says no more."""
+        if not self.open:
+            return
+        self.open = False
+        try:
+            self.hear(rows, error)
+        except Exception as broken:  # the others of its block have their answers all the same
+            _log.error("an outcome could not be told", request_id=f"{self.request_id:032x}", exc_info=broken)
+
+    def hear(self, rows: bytes, error: Exception | None) -> None:
+        """What is to be done once it is settled: at once, so never anything long."""
+        raise NotImplementedError
+
+
+class AwaitedRequest(Request):
+    """One whose handler waits for `future`."""
+
+    __slots__ = ("future",)
 
     def __init__(
         self,
@@ -39,20 +75,19 @@ class Request:
         fingerprint: bytes,
         commands: bytes,
         count: int,
-        arrived_s: float,
-        deadline_s: float,
-        future: "asyncio.Future[bytes]",
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """Times by the loop's clock. `deadline_s` is when the wait for the outcome ends, not that for durability."""
-        self.tenant = tenant
-        self.request_id = request_id
-        self.fingerprint = fingerprint
-        self.commands = commands
-        self.count = count
-        self.arrived_s = arrived_s
-        self.deadline_s = deadline_s
-        self.future = future
-        self.at = 0  # of its first command in the block
+        super().__init__(tenant, request_id, fingerprint, commands, count)
+        self.future: asyncio.Future[bytes] = loop.create_future()
+
+    def hear(self, rows: bytes, error: Exception | None) -> None:
+        if self.future.done():
+            return  # whoever waited was cancelled
+        if error is None:
+            self.future.set_result(rows)
+        else:
+            self.future.set_exception(error)
+            self.future.exception()  # its handler may be gone already: that is no error of its own
 
 
 class Block:
@@ -64,12 +99,14 @@ class Block:
         self.requests = requests
         self.tenants: dict[int, int] = {}
         self.count = 0
+        self.first_deadline_s = float("inf")
         for request in requests:
             request.at = self.count
             self.count += request.count
             self.tenants[request.tenant] = self.tenants.get(request.tenant, 0) + request.count
+            if request.deadline_s < self.first_deadline_s:
+                self.first_deadline_s = request.deadline_s
         self.arrived_s = requests[0].arrived_s if requests else 0.0
-        self.first_deadline_s = min((request.deadline_s for request in requests), default=float("inf"))
         self.durable_s = 0.0
         self.late = False
 
@@ -79,7 +116,7 @@ class Block:
             return
         waiting = []
         for request in self.requests:
-            if request.future.done():
+            if not request.open:
                 continue
             if request.deadline_s <= now_s:
                 _acknowledge(request, doubt)
@@ -91,11 +128,7 @@ class Block:
 
 def _acknowledge(request: Request, doubt: Doubt) -> None:
     """Say that it is durable and will be decided, unless somebody doubts that."""
-    why = doubt(request.tenant)
-    if why is None:
-        request.future.set_result(NOT_KNOWN)
-    else:
-        request.future.set_exception(why)
+    request.settle(NOT_KNOWN, doubt(request.tenant))
 
 
 class Undecided:
@@ -185,9 +218,8 @@ class Undecided:
             self._lose(block)  # never guess which row is whose
         else:
             for request in block.requests:
-                if not request.future.done():
-                    at = request.at * _ROW.size
-                    request.future.set_result(rows[at : at + request.count * _ROW.size])
+                at = request.at * _ROW.size
+                request.settle(rows[at : at + request.count * _ROW.size])
         if self._blocks:
             self._lose_before(lane, number)
         self.on_decided()
@@ -203,7 +235,7 @@ class Undecided:
             self._lose(block)
 
     def _lose(self, block: Block) -> None:
-        if any(not request.future.done() for request in block.requests):
+        if any(request.open for request in block.requests):
             self._metrics.pushes_lost += 1
             self._lost.append(block)
             self._ask_at_s = 0.0
@@ -242,7 +274,7 @@ class Undecided:
                 self._lose_before(lane, number)
         self.on_decided()
         for block in list(self._lost):
-            waiting = [request for request in block.requests if not request.future.done()]
+            waiting = [request for request in block.requests if request.open]
             for first in range(0, len(waiting), QUESTIONS_AT_ONCE):
                 some = waiting[first : first + QUESTIONS_AT_ONCE]
                 failures = await asyncio.gather(*map(self._ask_one, some), return_exceptions=True)
@@ -258,8 +290,8 @@ class Undecided:
             rows = _ROW.pack(0, RequestStatus.IDEMPOTENCY_KEY_REUSED, 0) * request.count
         else:
             return
-        if len(rows) == request.count * _ROW.size and not request.future.done():
-            request.future.set_result(rows)
+        if len(rows) == request.count * _ROW.size:
+            request.settle(rows)
 
     def close(self) -> None:
         """End all waits; ask no more."""
@@ -267,5 +299,5 @@ class Undecided:
             self._asking.cancel()
         for block in self.blocks():
             for request in block.requests:
-                if not request.future.done():
+                if request.open:
                     _acknowledge(request, self.doubt)

@@ -14,7 +14,7 @@ import numpy as np
 
 from tallystick.errors import OutcomeUnknown, Unavailable
 from tallystick.gateway.metrics import Metrics
-from tallystick.gateway.undecided import NOT_KNOWN, Block, Request, Undecided
+from tallystick.gateway.undecided import NOT_KNOWN, AwaitedRequest, Block, Request, Undecided
 from tallystick.intake.files import FileLane
 from tallystick.lab.history.calls import SHOWN_ACCOUNT, LookUpAccounts, LookUpRequest, LookUpTransfers, Submit, Told
 from tallystick.lab.simulated_broker import BrokerIntake, BrokerLane
@@ -87,10 +87,10 @@ class Gateway:
         now_s = self._loop.time()
         deadline_s = now_s + self._world.random.choice(WAITS_S)
         count = len(asked.commands) // COMMAND_SIZE
-        future: asyncio.Future[bytes] = self._loop.create_future()
-        request = Request(asked.tenant, asked.id, asked.fingerprint, asked.commands, count, now_s, deadline_s, future)
+        request = AwaitedRequest(asked.tenant, asked.id, asked.fingerprint, asked.commands, count, self._loop)
+        request.arrived_s, request.deadline_s = now_s, deadline_s
         self._open[request] = asked, self._world.instant()
-        future.add_done_callback(partial(self._answer, request))
+        request.future.add_done_callback(partial(self._answer, request))
         self._waiting[asked.control].append(request)
         self._world.say("gateway {} is sent {}", self.number, asked)
 
@@ -205,7 +205,7 @@ class Gateway:
             if control not in self._in_doubt:
                 for request in requests:
                     waiting.popleft()
-                    request.future.set_exception(error)
+                    request.settle(NOT_KNOWN, error)
             return
         except OutcomeUnknown:
             self._world.say(

@@ -45,8 +45,7 @@ async def _create_with_text(call: Call, asked: shapes.TransferRequest, fields: t
     assert text is not None
     decoding.refuse_repeated_keys(call.body, decoding.set_count(fields) + len(text.fields))
     (promise,) = await texts.keep(call, [text])
-    outstanding = single(call, TRANSFER, event, promise, request_id, asked.expires_at)
-    return outstanding.answer(await outstanding.rows)
+    return await single(call, TRANSFER, event, promise, request_id, asked.expires_at)
 
 
 async def text(call: Call) -> Answer:
@@ -144,6 +143,7 @@ ROUTES = (
         {200: {JSON: shapes.OneOutcome}, 201: {JSON: shapes.OneOutcome}, 202: {JSON: shapes.NotDecided}},
         (*SUBMIT_PROBLEMS, "refused"),
         request=True,
+        gathered=True,
     ),
     Route(
         "POST",
