@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from tallystick.compose import handoff
 from tallystick.compose.handoff import Housekeeper, WriterThread
 from tallystick.engine.drafts import Draft
 from tallystick.engine.writer import Writer
@@ -132,6 +133,27 @@ def test_chores_are_done_until_none_is_left_and_again_when_there_is_more():
     assert done.wait(10)
     keeper.stop()
     assert left == [0, 0]
+
+
+def test_who_keeps_house_rests_longer_while_there_is_nothing_to_do(monkeypatch):
+    rests, work, rested = [], [False] * 9 + [True], threading.Event()
+
+    class Stop(threading.Event):
+        def wait(self, timeout=None):
+            if timeout is None:  # the thread's own, that it has started
+                return super().wait()
+            rests.append(timeout)
+            if len(rests) == 11:
+                rested.set()
+            return super().wait(0.001)
+
+    monkeypatch.setattr(handoff.threading, "Event", Stop)
+    keeper = Housekeeper([lambda: bool(work) and work.pop(0)], lambda error: None)
+    assert rested.wait(10)
+    keeper.stop()
+    assert rests[0] == rests[9] == handoff.IDLE_S  # the tenth found work, and after that it begins anew
+    assert rests[:9] == sorted(rests[:9])
+    assert rests[8] == handoff.IDLE_S_MAX
 
 
 def test_a_full_disk_is_tried_again_and_another_failure_is_told():

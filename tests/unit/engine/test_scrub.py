@@ -61,6 +61,21 @@ def test_it_reads_as_fast_as_it_may_and_no_faster():
     assert read <= 4096 // size + 1
 
 
+def test_until_a_round_is_due_the_journal_is_not_looked_at():
+    """Each look walks over all blocks that came since the last one."""
+    shard = Shard()
+    shard.go_on(20)
+    looked = []
+    ends = shard.scrub._reader.end
+    shard.scrub._reader.end = lambda: looked.append(1) or ends()
+    shard.append()
+    shard.go_on(60)
+    assert not looked
+    shard.clock.advance(ROUND_NS_MIN)
+    assert shard.go_on(20)
+    assert looked
+
+
 def test_a_round_ends_at_the_end_and_is_known_to_others_and_after_a_start():
     shard = Shard()
     shard.go_on(4)

@@ -12,6 +12,7 @@ import pytest
 from tallystick.answers.port import RESULT, RequestResults
 from tallystick.errors import Corrupt, OutcomeUnknown, Unavailable
 from tallystick.gateway import lanes, undecided
+from tallystick.gateway.answering import TRANSFER, Outstanding
 from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.requests import Requests
@@ -754,3 +755,54 @@ def test_what_should_not_happen_to_the_loops_own_block_ends_the_process(tmp_path
         await world.requests.close()
 
     asyncio.run(scenario())
+
+
+class Breaking(undecided.Request):
+    """One whose answer cannot be put together: a bug of ours."""
+
+    def hear(self, rows: bytes, error: Exception | None) -> None:
+        raise AssertionError("a bug")
+
+
+def test_an_answer_that_breaks_takes_none_of_its_block_with_it(run: Any) -> None:
+    async def scenario(world: World) -> None:
+        first = world.submit()
+        breaking = Breaking(7, 99, bytes(32), bytes(COMMAND_SIZE), 1)
+        world.requests.take_on(world.requests.payments, breaking, 20.0)
+        last = world.submit()
+        await world.durable()
+        world.push(1, 1, 2, 3)
+        assert (await first, await last) == (rows(1), rows(3))
+        assert not breaking.open
+
+    run(scenario)
+
+
+def test_a_request_hears_once_what_became_of_it() -> None:
+    class Counting(undecided.Request):
+        heard: list[tuple[bytes, Exception | None]] = []
+
+        def hear(self, rows: bytes, error: Exception | None) -> None:
+            self.heard.append((rows, error))
+
+    request = Counting(7, 99, bytes(32), b"", 1)
+    request.settle(rows(1))
+    request.settle(b"", Unavailable("too late"))
+    assert request.heard == [(rows(1), None)]
+
+
+def test_who_is_told_at_once_that_nothing_is_known_is_told_though_he_asks_later(run: Any) -> None:
+    """A payment with no patience may be settled before its handler says whom to tell."""
+
+    async def scenario(world: World) -> None:
+        payment = Outstanding(7, 99, bytes(32), bytes(COMMAND_SIZE), TRANSFER, bytes(16))
+        world.requests.take_on(world.requests.payments, payment, 0.0)
+        await world.durable()
+        while payment.open:
+            await asyncio.sleep(0.001)
+        told: list[int] = []
+        payment.tell(lambda it: told.append(it.answer()[0]))
+        assert told == [202]
+        assert (await payment)[0] == 202
+
+    run(scenario)
