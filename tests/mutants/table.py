@@ -1411,9 +1411,9 @@ ENGINE = (
         name="caller woken before the sync",
         promise="the library returns when the outcome is durable",
         file="src/tallystick/engine/writer.py",
-        old="        self.journal.append(parts, draft.first_seq, self.journal.epoch)\n",
+        old="        self.journal.append(parts, draft.first_seq, epoch)\n",
         new="        self.gate.decided(draft.answers, draft.next_seq)\n"
-        "        self.journal.append(parts, draft.first_seq, self.journal.epoch)\n",
+        "        self.journal.append(parts, draft.first_seq, epoch)\n",
         tests=("tests/unit/compose/test_library.py",),
     ),
 )
