@@ -80,7 +80,7 @@ def check(outcome: Outcome, books: Books, last_timestamp: Any, ids_before: Any) 
     `last_timestamp` is the entry's before this block, `ids_before` what `Counter.TRANSFER_IDS` said then; both uint64.
     """
     # Whole, the two would cost eight times as much to hand over as the six arrays that are read.
-    return _check(
+    violation = _check(
         outcome.transfers,
         outcome.rows,
         books.rows,
@@ -90,6 +90,7 @@ def check(outcome: Outcome, books: Books, last_timestamp: Any, ids_before: Any) 
         last_timestamp,
         ids_before,
     )
+    return int(violation)
 
 
 @compiled

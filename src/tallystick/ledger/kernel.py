@@ -109,7 +109,7 @@ def look_up(batch: Batch, books: Books) -> int:
     Returns NAMES_PENDINGS_GONE and NAMES_IMPORTS, as bits, where they are true.
     """
     # Whole, the two would cost three times as much to hand over as the arrays that are used.
-    return _look_up(
+    said = _look_up(
         batch.commands,
         batch.transfers,
         batch.accounts,
@@ -131,6 +131,7 @@ def look_up(batch: Batch, books: Books) -> int:
         books.pendings,
         books.pending_slots,
     )
+    return int(said)
 
 
 @compiled
