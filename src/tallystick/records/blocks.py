@@ -229,23 +229,21 @@ def parse(data: Bytes, header: Header | None = None) -> CommandBlock | EntryBloc
     return EntryBlock(header, positions, entries, details)
 
 
-def _check_rows(
-    header: Header, view: memoryview, at: int, dtype: np.dtype[np.void], legal: dict[str, frozenset[int]]
-) -> None:
+def _check_rows(header: Header, view: memoryview, at: int, dtype: np.dtype[np.void], legal: dict[str, bytes]) -> None:
     """Refuse rows of another version, or of a kind unknown to it: single bytes at the same place in each row."""
     end = at + header.count * dtype.itemsize
     for name, values in legal.items():
         place = dtype.fields[name][1]  # type: ignore[index]
-        if not values.issuperset(view[at + place : end : dtype.itemsize].tobytes()):
+        if view[at + place : end : dtype.itemsize].tobytes().translate(None, values):  # what is not among them
             raise Corrupt(f"block {header.first}: rows of a {name} not known to this program; upgrade it")
 
 
 _COMMANDS_LEGAL = {
-    "version": frozenset({COMMAND_VERSION}),
-    "kind": frozenset({Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL}),
+    "version": bytes([COMMAND_VERSION]),
+    "kind": bytes([Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL]),
 }
 _ENTRIES_LEGAL = {
-    "version": frozenset({ENTRY_VERSION, CARRIED}),
-    "kind": frozenset({Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL, Kind.SEAL, Kind.EXPIRY, Kind.PLACEMENT}),
+    "version": bytes([ENTRY_VERSION, CARRIED]),
+    "kind": bytes([Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL, Kind.SEAL, Kind.EXPIRY, Kind.PLACEMENT]),
 }
-_DETAILS_LEGAL = {"version": frozenset({DETAILS_VERSION})}
+_DETAILS_LEGAL = {"version": bytes([DETAILS_VERSION])}
