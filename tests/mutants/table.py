@@ -56,7 +56,7 @@ RECORDS = (
         name="rows of any version",
         promise="rows of another version are refused, and no 512 bytes of a block are zero",
         file="src/tallystick/records/blocks.py",
-        old="if not values.issuperset(view[at + place : end : dtype.itemsize].tobytes()):",
+        old="if view[at + place : end : dtype.itemsize].tobytes().translate(None, values):",
         new="if False:",
         tests=("tests/unit/records/test_blocks.py",),
     ),
@@ -1443,9 +1443,9 @@ ENGINE = (
         name="caller woken before the sync",
         promise="the library returns when the outcome is durable",
         file="src/tallystick/engine/writer.py",
-        old="        self.journal.append(parts, draft.first_seq, self.journal.epoch)\n",
+        old="        self.journal.append(parts, draft.first_seq, epoch)\n",
         new="        self.gate.decided(draft.answers, draft.next_seq)\n"
-        "        self.journal.append(parts, draft.first_seq, self.journal.epoch)\n",
+        "        self.journal.append(parts, draft.first_seq, epoch)\n",
         tests=("tests/unit/compose/test_library.py",),
     ),
 )

@@ -10,6 +10,7 @@ from tallystick.errors import Corrupt
 from tallystick.records.blocks import HEADER_SIZE, CommandBlock, EntryBlock, Header, parse, parse_header
 
 _READ_AHEAD = 1 << 16
+_NOTHING = bytes(SECTOR)
 
 
 class Cursor:
@@ -36,8 +37,8 @@ class Cursor:
             return None
         at = self.at
         block = parse(self._bytes(at, header.size, until)[: header.size], header)
-        self._ahead = max(_READ_AHEAD, padded(header.size))
         self._pass(header)
+        self._ahead = max(_READ_AHEAD, self.at - at)
         return at, block
 
     def next_header(self, until: int) -> tuple[int, Header] | None:
@@ -52,8 +53,9 @@ class Cursor:
     def _header(self, until: int) -> Header | None:
         while self.at < until:
             data = self._bytes(self.at, SECTOR, until)
-            if data[:SECTOR] == bytes(SECTOR):
-                self.at = self._segments.start_of(self.at) + self._segments.segment_bytes
+            following = self._segments.start_of(self.at) + self._segments.segment_bytes
+            if data[:SECTOR] == _NOTHING:
+                self.at = following
                 if self.at >= until:
                     raise Corrupt(f"{self._segments.folder}: blocks end before the durable end {until}")
                 continue
@@ -61,7 +63,7 @@ class Cursor:
             if self.expected is not None and header.first != self.expected:
                 raise Corrupt(f"{self._segments.folder}: block {header.first} where {self.expected} was due")
             end = self.at + padded(header.size)
-            if end > until or end > self._segments.start_of(self.at) + self._segments.segment_bytes:
+            if end > until or end > following:
                 raise Corrupt(f"{self._segments.folder}: block {header.first} is longer than its place")
             return header
         return None

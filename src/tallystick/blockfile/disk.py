@@ -169,20 +169,16 @@ class SystemFile:
         return data
 
     def write(self, at: int, buffers: Sequence[Bytes]) -> None:
-        left = [memoryview(buffer).cast("B") for buffer in buffers if len(buffer)]
+        size = sum([memoryview(buffer).nbytes for buffer in buffers])
         written = 0
-        while left:
+        while written < size:
+            left = _after(buffers, written) if written else buffers
             try:
-                count = os.pwritev(self._descriptor, left[:_BUFFERS_MAX], at + written)
+                written += os.pwritev(self._descriptor, left[:_BUFFERS_MAX], at + written)
             except OSError as error:
                 if not written and error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise Unavailable(f"no room to write {self._path}: {error.strerror}") from error
                 raise OutcomeUnknown(f"cannot write {self._path} at {at}: {error.strerror}") from error
-            written += count
-            while left and count >= len(left[0]):
-                count -= len(left.pop(0))
-            if count:
-                left[0] = left[0][count:]
 
     def sync(self) -> None:
         try:
@@ -205,6 +201,17 @@ class SystemFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _after(buffers: Sequence[Bytes], size: int) -> list[memoryview]:
+    """What is left of buffers when `size` bytes of them are taken."""
+    left = []
+    for buffer in buffers:
+        view = memoryview(buffer).cast("B")
+        if size < len(view):
+            left.append(view[size:])
+        size = max(0, size - len(view))
+    return left
 
 
 class SystemView:

@@ -130,7 +130,7 @@ class Watch:
                     _log.warning("slow to decide", seconds=decided_ns / SECOND, **_about(self._deliveries))
                 if work.answers and not work.answers[0].delivery.lane:
                     self._tell_alone(work)
-                self._began_ns = now_ns()  # requests decided alone come one after the other
+                    self._began_ns = now_ns()  # they come one after the other
             else:
                 put(work)
 

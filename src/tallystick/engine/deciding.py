@@ -21,7 +21,7 @@ from tallystick.errors import Corrupt
 from tallystick.ledger import expiry, imports, invariants, kernel
 from tallystick.ledger.batches import REVIEW_TIMEOUT_S, Batch, Outcome, batch, outcome
 from tallystick.ledger.books import NO_ROW, Bookkeeper, Counter
-from tallystick.ledger.compiled import U64, records
+from tallystick.ledger.compiled import ROWS, U64, records
 from tallystick.records.commands import COMMAND, COMMAND_SIZE, COMMANDS_MAX, AccountFlag, Kind, TransferFlag
 from tallystick.records.endings import Ending
 from tallystick.records.entries import TRANSFER_WORK
@@ -112,7 +112,7 @@ class Decider:
         books = self.bookkeeper.books
         work = batch(commands, self.review_timeout_s)
         decided = outcome(len(commands), expiries)
-        named = int(kernel.look_up(work, books))
+        named = kernel.look_up(work, books)
         if quarantine:
             work.quarantined[:] = 1
         self.screen(work, now)
@@ -308,17 +308,13 @@ def _every(requests: Requests) -> npt.NDArray[np.bool_]:
 
 def _together(deliveries: list[Delivery]) -> npt.NDArray[np.void]:
     """All commands in one writable array: compiled code is warmed for no other kind."""
-    count = sum(len(delivery.commands) for delivery in deliveries)
+    # As bytes: NumPy copies rows of many fields field by field.
+    commands: list[Any] = [delivery.commands for delivery in deliveries]
+    memory = bytearray().join(commands)
+    count = len(memory) // COMMAND_SIZE
     if count > COMMANDS_MAX:
         raise ValueError(f"a batch holds at most {COMMANDS_MAX} commands, not {count}")
-    # As bytes: NumPy copies rows of many fields field by field.
-    memory = np.empty(count * COMMAND_SIZE, np.uint8)
-    at = 0
-    for delivery in deliveries:
-        size = len(delivery.commands) * COMMAND_SIZE
-        memory[at : at + size] = np.ndarray(size, np.uint8, delivery.commands)
-        at += size
-    return records(np.ndarray(count, COMMAND, memory))
+    return ROWS(count, COMMAND, memory)  # type: ignore[no-any-return]
 
 
 def _to_decide(commands: npt.NDArray[np.void], requests: Requests, admissions: Admissions) -> npt.NDArray[np.void]:
@@ -330,6 +326,7 @@ def _answers(deliveries: list[Delivery], results: npt.NDArray[np.void]) -> list[
     answers = []
     at = 0
     for delivery in deliveries:
-        answers.append(Answer(delivery, results[at : at + len(delivery.commands)]))
-        at += len(delivery.commands)
+        stop = at + len(delivery.commands)
+        answers.append(Answer(delivery, results[at:stop]))
+        at = stop
     return answers

@@ -1,16 +1,15 @@
 """A draft: one block decided on the books, not yet durable; and whose commands it answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from tallystick.ledger.batches import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """Whole requests that came together and are answered together: a lane's block, or what callers handed in."""
 
     commands: npt.NDArray[np.void]  # COMMAND rows
@@ -19,16 +18,14 @@ class Delivery:
     tag: object = None  # whatever the answering side needs
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The result rows of one delivery, `RESULT`, one for each of its commands."""
 
     delivery: Delivery
-    rows: npt.NDArray[np.void] = field(repr=False)
+    rows: npt.NDArray[np.void]
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """A block on its way to the journal, and the answers that wait for it.
 
     `outcome` is None where nothing new was decided (only retries came): there is no block then, the answers wait

@@ -133,10 +133,10 @@ class IdIndex:
         """Ids that may have been put into `current`, where `mask` says so; more than were put do no harm.
 
         Call it for every block, before the next `candidates` or `rotate`: the range of a run's ids comes from here.
+        Columns must be contiguous and writable: compiled code is warmed for no others.
         """
-        bounds = self._current.bounds
-        marked = int(idprobes.widen(bounds, _as_warmed(ids_lo), _as_warmed(ids_hi), _as_warmed(mask)))
-        self._current.noted += marked
+        current = self._current
+        current.noted += int(idprobes.widen(current.bounds, ids_lo, ids_hi, mask))
 
     def candidates(
         self, hashes: Column, ids_lo: Column, ids_hi: Column, mask: npt.NDArray[np.bool_]
@@ -148,7 +148,8 @@ class IdIndex:
         count = len(hashes)
         if count >= len(self._passed):
             self._passed = np.empty(count + 1, "<i8")
-        hashes, ids_lo, ids_hi, mask = _as_warmed(hashes), _as_warmed(ids_lo), _as_warmed(ids_hi), _as_warmed(mask)
+        if not (hashes.flags.carray and ids_lo.flags.carray and ids_hi.flags.carray and mask.flags.carray):
+            hashes, ids_lo, ids_hi, mask = map(_as_warmed, (hashes, ids_lo, ids_hi, mask))
         found = self._probe(hashes, ids_lo, ids_hi, mask)
         if not found:
             return NOWHERE
@@ -328,7 +329,7 @@ def _touched_table(slots: int) -> Rows:
 
 def _as_warmed(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The column as compiled code was warmed for it: contiguous and writable. Anything else would compile anew."""
-    return column if column.flags.c_contiguous and column.flags.writeable else column.copy()
+    return column if column.flags.carray else column.copy()
 
 
 def _advance(job: Job) -> Job | None:

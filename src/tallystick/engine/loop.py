@@ -66,11 +66,16 @@ class EngineLoop:
         deliveries = self.source.receive(self.batch_max)
         if not deliveries:
             return self._expire()
-        mode = self.poison.mode(self.decider.next_seq, self.timekeeper.now())
+        now = self._now()
+        mode = self.poison.mode(self.decider.next_seq, now)
         if mode is not Mode.TOGETHER:
             self._decide_alone(deliveries, mode)
-        self._decide(deliveries)
-        return sum(len(delivery.commands) for delivery in deliveries)
+            now = self._now()
+        self._decide(deliveries, now)
+        return sum([len(delivery.commands) for delivery in deliveries])
+
+    def _now(self) -> int:
+        return self.timekeeper.after(self.decider.last_timestamp)
 
     def _expire(self) -> int:
         """Nothing waits: let pending transfers expire that are due, in a block of their own. Returns how many."""
@@ -78,11 +83,12 @@ class EngineLoop:
         if due is None or due > max(self.decider.last_timestamp + 1, self.timekeeper.now()):
             return 0
         before = self.decider.next_seq
-        self._decide([])
+        self._decide([], self._now())
         return self.decider.next_seq - before
 
-    def _decide(self, deliveries: list[Delivery], alone: int = TOGETHER_MARK, quarantine: bool = False) -> None:
-        now = self.timekeeper.after(self.decider.last_timestamp)
+    def _decide(
+        self, deliveries: list[Delivery], now: int, alone: int = TOGETHER_MARK, quarantine: bool = False
+    ) -> None:
         with self.poison.guard(self.decider.next_seq, alone):
             draft = self.decider.decide(deliveries, now, quarantine)
         self.put(draft)
@@ -95,7 +101,7 @@ class EngineLoop:
                 first = delivery.commands[at]
                 count = int(first["count"])
                 quarantine = mode is Mode.QUARANTINE and self.poison.is_suspect(first)
-                self._decide([Delivery(delivery.commands[at : at + count])], mark(first), quarantine)
+                self._decide([Delivery(delivery.commands[at : at + count])], self._now(), mark(first), quarantine)
                 if quarantine:
                     self.put(_nothing)
                     self.poison.quarantined(self.timekeeper.now())

@@ -162,11 +162,12 @@ class Keeper:
         if self._anew and self._captured is None:
             self._anew, self._stop = False, 0
             self._marks.mark_all()
-        entries = draft.next_seq - self._stop
+        next_seq = draft.next_seq
+        entries = next_seq - self._stop
         cadence = self._cadence
         due = entries >= cadence.entries_max or (self._marks.count >= cadence.rows and entries >= cadence.entries_min)
         if due and self._captured is None:
-            self._capture(draft.next_seq)
+            self._capture(next_seq)
 
     def _capture(self, position: int) -> None:
         decider = self._decider

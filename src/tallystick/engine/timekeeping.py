@@ -37,7 +37,7 @@ class Timekeeper:
         self._seen_at = seen_at
         self._now += passed
         away = self._clock.wall_ns() - self._now
-        self.jumped = abs(away) > JUMP_NS
+        self.jumped = not -JUMP_NS <= away <= JUMP_NS
         if not self.jumped:
             slew = passed // SLEW_DIVISOR
             self._now += max(-slew, min(slew, away))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from tallystick.clock import Entropy
 from tallystick.engine.drafts import Answer, Draft
@@ -20,7 +21,7 @@ from tallystick.records import blocks
 from tallystick.records.commands import Kind
 from tallystick.records.details import DETAILS, DETAILS_SIZE
 from tallystick.records.details import VERSION as DETAILS_VERSION
-from tallystick.records.entries import ENTRY, LENGTH_BYTESWAPPED
+from tallystick.records.entries import LENGTH_BYTESWAPPED
 from tallystick.records.entries import VERSION as ENTRY_VERSION
 
 NONCE_SIZE = 16
@@ -75,29 +76,32 @@ class Writer:
             self.gate.durable(work.positions)
 
     def _append(self, draft: Draft, outcome: Outcome) -> None:
-        seal(outcome, draft.first_seq, draft.positions, self.entropy, self.shard)
-        entries = np.ndarray(len(outcome.entries), ENTRY, outcome.entries)
-        details = outcome.details.view(np.ndarray)
-        self._hash, parts = blocks.entry_block(
-            entries, details, draft.positions, draft.first_seq, self._hash, self.journal.epoch, self.shard
-        )
-        self.journal.append(parts, draft.first_seq, self.journal.epoch)
+        # As bytes: NumPy takes microseconds for a field of one row.
+        lanes, details = blocks.pack_positions(draft.positions), blocks.bytes_of(outcome.details)
+        seal(outcome.entries, details, lanes, draft.first_seq, self.entropy, self.shard)
+        entries = blocks.bytes_of(outcome.entries)
+        epoch = self.journal.epoch
+        self._hash, parts = blocks.packed_block(lanes, entries, details, draft.first_seq, self._hash, epoch, self.shard)
+        self.journal.append(parts, draft.first_seq, epoch)
         self.blocks_written += 1
-        self.bytes_written += sum(memoryview(part).nbytes for part in parts)
+        self.bytes_written += sum(map(len, parts))
 
 
-def seal(outcome: Outcome, first_seq: int, positions: Mapping[bytes, int], entropy: Entropy, shard: int) -> None:
-    """Fill the last entry and details row of a block, and every entry's nonce (DESIGN §3)."""
-    count = len(outcome.entries)
+def seal(
+    entries: npt.NDArray[np.void], details: memoryview, lanes: bytes, first_seq: int, entropy: Entropy, shard: int
+) -> None:
+    """Fill the last entry and details row of a block, and every entry's nonce (DESIGN §3).
+
+    `details` are the rows' own bytes, `lanes` the block's packed positions.
+    """
+    count = len(entries)
     secret = entropy(NONCE_SIZE * count + SALT_SIZE)
-    # As bytes: NumPy takes microseconds for a field of one row.
-    details = blocks.bytes_of(outcome.details)
     last = len(details) - DETAILS_SIZE
     details[last + _SALT_AT : last + _SALT_AT + SALT_SIZE] = secret[-SALT_SIZE:]
     details[last + _VERSION_AT] = DETAILS_VERSION
-    hashes = hashlib.sha256(details).digest() + hashlib.sha256(blocks.pack_positions(positions)).digest()
+    hashes = hashlib.sha256(details).digest() + hashlib.sha256(lanes).digest()
     seq = U64(first_seq + count - 1)
-    _fill(outcome.entries, np.frombuffer(secret, _WORD), np.frombuffer(hashes, _WORD), seq, np.uint16(shard))
+    _fill(entries, np.frombuffer(secret, _WORD), np.frombuffer(hashes, _WORD), seq, np.uint16(shard))
 
 
 @compiled

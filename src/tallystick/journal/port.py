@@ -4,23 +4,22 @@
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from tallystick.records.blocks import Bytes, EntryBlock
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
+class Tail(msgspec.Struct, frozen=True):
     """Where the journal ends: what the next block must continue."""
 
     next_seq: int = 0
     hash: bytes = bytes(32)
     epoch: int = 0
-    positions: Mapping[bytes, int] = field(default_factory=dict)
+    positions: Mapping[bytes, int] = {}
 
 
 class JournalReader(Protocol):

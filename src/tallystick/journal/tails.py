@@ -16,6 +16,6 @@ def continued(tail: Tail, block: list[Bytes], expected_seq: int, epoch: int, sha
     header = parse_header(block[0])
     if (header.first, header.epoch, header.shard, header.previous) != (expected_seq, epoch, shard, tail.hash):
         raise ValueError(f"block {header.first} of epoch {header.epoch} was not made to follow entry {tail.next_seq}")
-    if header.size != sum(len(part) for part in block) or len(block[1]) != header.lanes * LANE_SIZE:
+    if header.size != sum(map(len, block)) or len(block[1]) != header.lanes * LANE_SIZE:
         raise ValueError(f"block {header.first}: its buffers are not as entry_block made them")
     return header, Tail(header.next, header.hash, header.epoch, unpack_positions(block[1]))

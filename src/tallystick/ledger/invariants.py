@@ -13,7 +13,8 @@ from tallystick.errors import Violated
 from tallystick.ledger import u128
 from tallystick.ledger.accounts import CREDITS_MUST_NOT_EXCEED_DEBITS, DEBITS_MUST_NOT_EXCEED_CREDITS
 from tallystick.ledger.accounts import IMPORTED as ACCOUNT_IMPORTED
-from tallystick.ledger.books import BARRED_CLOSED, NO_ROW, Counter
+from tallystick.ledger.batches import Outcome
+from tallystick.ledger.books import BARRED_CLOSED, NO_ROW, Books, Counter
 from tallystick.ledger.compiled import ONE, ZERO, compiled, inlined, outlined
 from tallystick.ledger.pendings import Review
 from tallystick.ledger.replaying import ACCOUNT, CONTROL, EXPIRY, TRANSFER
@@ -73,14 +74,36 @@ VOIDED = int(Ending.VOIDED)
 EXPIRED = int(Ending.EXPIRED)
 
 
-@compiled
-def check(outcome: Any, books: Any, last_timestamp: Any, ids_before: Any) -> Any:
+def check(outcome: Outcome, books: Books, last_timestamp: Any, ids_before: Any) -> int:
     """The first `Violation` of a decided block; the rows' marks of this block are taken away on the way.
 
-    `last_timestamp` is the entry's before this block, `ids_before` what `Counter.TRANSFER_IDS` said then.
+    `last_timestamp` is the entry's before this block, `ids_before` what `Counter.TRANSFER_IDS` said then; both uint64.
     """
-    entries, moved_rows = outcome.transfers, outcome.rows
-    rows, touched, counters, pendings = books.rows, books.touched, books.counters, books.pendings
+    # Whole, the two would cost eight times as much to hand over as the six arrays that are read.
+    violation = _check(
+        outcome.transfers,
+        outcome.rows,
+        books.rows,
+        books.touched,
+        books.counters,
+        books.pendings,
+        last_timestamp,
+        ids_before,
+    )
+    return int(violation)
+
+
+@compiled
+def _check(
+    entries: Any,
+    moved_rows: Any,
+    rows: Any,
+    touched: Any,
+    counters: Any,
+    pendings: Any,
+    last_timestamp: Any,
+    ids_before: Any,
+) -> Any:
     ids = ZERO
     violation = NONE
     for k in range(moved_rows.shape[0]):

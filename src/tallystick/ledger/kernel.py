@@ -19,8 +19,10 @@ from tallystick.ledger.accounts import (
     check_control,
     fill_account,
 )
+from tallystick.ledger.batches import Batch
 from tallystick.ledger.books import (
     NO_ROW,
+    Books,
     Counter,
     add_account,
     add_tenant,
@@ -101,26 +103,61 @@ _STORED_CREATED = np.uint16(CREATED_STORED)
 _VERDICT_REVIEW = np.uint8(Verdict.REVIEW)
 
 
-@compiled
-def look_up(batch: Any, books: Any) -> Any:
+def look_up(batch: Batch, books: Books) -> int:
     """Fill the batch's ids, hashes and `rows`: what each command names, as it stands before the block.
 
     Returns NAMES_PENDINGS_GONE and NAMES_IMPORTS, as bits, where they are true.
     """
-    said = 0
-    commands, transfers, accounts, controls = batch.commands, batch.transfers, batch.accounts, batch.controls
-    hashes, found = batch.hashes, batch.rows
-    ids_lo, ids_hi, is_transfer = batch.ids_lo, batch.ids_hi, batch.is_transfer
-    pending_lo, pending_hi, pending_hashes = batch.pending_ids_lo, batch.pending_ids_hi, batch.pending_hashes
-    import_hashes = batch.import_hashes
-    rows, slots, old_slots, keys, id_keys = (
+    # Whole, the two would cost three times as much to hand over as the arrays that are used.
+    said = _look_up(
+        batch.commands,
+        batch.transfers,
+        batch.accounts,
+        batch.controls,
+        batch.ids_lo,
+        batch.ids_hi,
+        batch.is_transfer,
+        batch.hashes,
+        batch.rows,
+        batch.pending_ids_lo,
+        batch.pending_ids_hi,
+        batch.pending_hashes,
+        batch.import_hashes,
         books.rows,
         books.slots,
         books.old_slots,
         books.account_keys,
         books.id_keys,
+        books.pendings,
+        books.pending_slots,
     )
-    pendings, pending_slots = books.pendings, books.pending_slots
+    return int(said)
+
+
+@compiled
+def _look_up(
+    commands: Any,
+    transfers: Any,
+    accounts: Any,
+    controls: Any,
+    ids_lo: Any,
+    ids_hi: Any,
+    is_transfer: Any,
+    hashes: Any,
+    found: Any,
+    pending_lo: Any,
+    pending_hi: Any,
+    pending_hashes: Any,
+    import_hashes: Any,
+    rows: Any,
+    slots: Any,
+    old_slots: Any,
+    keys: Any,
+    id_keys: Any,
+    pendings: Any,
+    pending_slots: Any,
+) -> Any:
+    said = 0
     for k in range(commands.shape[0]):
         kind = commands[k].kind
         tenant = commands[k].tenant

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import starmap
 from typing import TypeAlias
 
 import msgspec
@@ -37,9 +38,12 @@ ENTRIES_MAX = 2 * COMMANDS_MAX + 1
 LANES_MAX = 1024
 BLOCK_SIZE_MAX = HEADER_SIZE + LANES_MAX * LANE_SIZE + ENTRIES_MAX * (ENTRY_SIZE + DETAILS_SIZE)
 
-_HEADER = struct.Struct("<8sHHHHQQQII16s32s32s")
+_HASHED = struct.Struct("<8sHHHHQQQII16s32s")
+_HEADER = struct.Struct(_HASHED.format + "32s")
 _LANE = struct.Struct("<16sQ")
-assert (_HEADER.size, _LANE.size) == (HEADER_SIZE, LANE_SIZE)
+assert (_HASHED.size, _HEADER.size, _LANE.size) == (HASH_AT, HEADER_SIZE, LANE_SIZE)
+_NO_LANE = bytes(16)
+_NO_HASH = bytes(32)
 
 
 class BlockKind(IntEnum):
@@ -47,6 +51,9 @@ class BlockKind(IntEnum):
 
     COMMANDS = 1
     ENTRIES = 2
+
+
+_KINDS = {int(kind): kind for kind in BlockKind}
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -69,12 +76,11 @@ class Header(msgspec.Struct, frozen=True):
         return self.first + (self.count if self.kind is BlockKind.ENTRIES else 1)
 
 
-@dataclass(frozen=True, slots=True)
-class CommandBlock:
+class CommandBlock(msgspec.Struct, frozen=True):
     """Commands of one lane, durable together. `commands` is read-only memory of the block."""
 
     header: Header
-    commands: npt.NDArray[np.void] = field(repr=False)
+    commands: npt.NDArray[np.void]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +94,12 @@ class EntryBlock:
 
 
 def _sealed(fields: tuple[object, ...], parts: Sequence[Bytes]) -> tuple[bytes, list[Bytes]]:
-    head = _HEADER.pack(*fields, bytes(32))
-    digest = hashlib.sha256(head[:HASH_AT])
+    head = _HASHED.pack(*fields)
+    hashed = hashlib.sha256(head)
     for part in parts:
-        digest.update(part)
-    return digest.digest(), [head[:HASH_AT] + digest.digest(), *parts]
+        hashed.update(part)
+    digest = hashed.digest()
+    return digest, [head + digest, *parts]
 
 
 def command_block(lane: bytes, number: int, commands: Bytes, shard: int = 0) -> list[Bytes]:
@@ -103,7 +110,7 @@ def command_block(lane: bytes, number: int, commands: Bytes, shard: int = 0) -> 
         raise ValueError(
             f"a command block holds 1 to {COMMANDS_MAX} commands of {COMMAND_SIZE} bytes, not {size} bytes"
         )
-    fields = (MAGIC, VERSION, BlockKind.COMMANDS, shard, 0, HEADER_SIZE + size, 0, number, count, 0, lane, bytes(32))
+    fields = (MAGIC, VERSION, BlockKind.COMMANDS, shard, 0, HEADER_SIZE + size, 0, number, count, 0, lane, _NO_HASH)
     return _sealed(fields, [commands])[1]
 
 
@@ -117,16 +124,24 @@ def entry_block(
     shard: int = 0,
 ) -> tuple[bytes, list[Bytes]]:
     """A journal block: its hash, and its bytes as buffers to write one after the other."""
-    count = len(entries)
-    if not 1 <= count <= ENTRIES_MAX or len(details) != count or len(positions) > LANES_MAX:
+    lanes = pack_positions(positions)
+    return packed_block(lanes, bytes_of(entries), bytes_of(details), first, previous, epoch, shard)
+
+
+def packed_block(
+    lanes: bytes, entries: Bytes, details: Bytes, first: int, previous: bytes, epoch: int, shard: int = 0
+) -> tuple[bytes, list[Bytes]]:
+    """As `entry_block`, of what is bytes already: lanes from `pack_positions`, rows from `bytes_of`."""
+    count, rest = divmod(len(entries), ENTRY_SIZE)
+    lanes_count = len(lanes) // LANE_SIZE
+    if not 1 <= count <= ENTRIES_MAX or rest or len(details) != count * DETAILS_SIZE or lanes_count > LANES_MAX:
         raise ValueError(
             f"a journal block holds 1 to {ENTRIES_MAX} entries, as many details, at most {LANES_MAX} lanes"
         )
-    lanes = pack_positions(positions)
-    size = HEADER_SIZE + len(lanes) + count * (ENTRY_SIZE + DETAILS_SIZE)
+    size = HEADER_SIZE + len(lanes) + len(entries) + len(details)
     kind = BlockKind.ENTRIES
-    fields = (MAGIC, VERSION, kind, shard, 0, size, epoch, first, count, len(positions), bytes(16), previous)
-    return _sealed(fields, [lanes, bytes_of(entries), bytes_of(details)])
+    fields = (MAGIC, VERSION, kind, shard, 0, size, epoch, first, count, lanes_count, _NO_LANE, previous)
+    return _sealed(fields, [lanes, entries, details])
 
 
 def buffers_of(block: EntryBlock) -> list[Bytes]:
@@ -149,7 +164,7 @@ def bytes_of(rows: npt.NDArray[np.void]) -> memoryview:
 
 def pack_positions(positions: Mapping[bytes, int]) -> bytes:
     """Lane positions, 24 bytes each, sorted by lane id."""
-    return b"".join(_LANE.pack(lane, positions[lane]) for lane in sorted(positions))
+    return b"".join(starmap(_LANE.pack, sorted(positions.items())))
 
 
 def unpack_positions(data: Bytes) -> dict[bytes, int]:
@@ -161,27 +176,28 @@ def parse_header(data: Bytes) -> Header:
     """The header of a block. Raises `Corrupt` if no block of this version can begin so; hashes nothing."""
     if memoryview(data).nbytes < HEADER_SIZE:
         raise Corrupt(f"a block header has {HEADER_SIZE} bytes, here are {memoryview(data).nbytes}")
-    magic, version, kind, shard, reserved, size, epoch, first, count, lanes, lane, previous, digest = (
+    magic, version, number, shard, reserved, size, epoch, first, count, lanes, lane, previous, digest = (
         _HEADER.unpack_from(data)
     )
     if magic != MAGIC:
         raise Corrupt("this is no block: wrong magic")
     if version != VERSION:
         raise Corrupt(f"block version {version} is not known to this program; upgrade it")
-    if kind not in (BlockKind.COMMANDS, BlockKind.ENTRIES) or reserved:
+    kind = _KINDS.get(number)
+    if kind is None or reserved:
         raise Corrupt("block header: unknown kind or reserved bytes in use")
-    if kind == BlockKind.COMMANDS:
+    if kind is BlockKind.COMMANDS:
         legal = 1 <= count <= COMMANDS_MAX and not lanes and size == HEADER_SIZE + count * COMMAND_SIZE and first >= 1
-        unused = not epoch and not any(previous)
+        unused = not epoch and previous == _NO_HASH
     else:
         expected = HEADER_SIZE + lanes * LANE_SIZE + count * (ENTRY_SIZE + DETAILS_SIZE)
         legal = 1 <= count <= ENTRIES_MAX and lanes <= LANES_MAX and size == expected
-        unused = not any(lane)
+        unused = lane == _NO_LANE
     if not legal:
         raise Corrupt("block header: size, count and lanes do not fit each other")
     if not unused:
         raise Corrupt("block header: a field that this kind of block leaves zero is in use")
-    return Header(BlockKind(kind), shard, size, epoch, first, count, lanes, lane, previous, digest)
+    return Header(kind, shard, size, epoch, first, count, lanes, lane, previous, digest)
 
 
 def parse(data: Bytes, header: Header | None = None) -> CommandBlock | EntryBlock:
@@ -213,23 +229,21 @@ def parse(data: Bytes, header: Header | None = None) -> CommandBlock | EntryBloc
     return EntryBlock(header, positions, entries, details)
 
 
-def _check_rows(
-    header: Header, view: memoryview, at: int, dtype: np.dtype[np.void], legal: dict[str, frozenset[int]]
-) -> None:
+def _check_rows(header: Header, view: memoryview, at: int, dtype: np.dtype[np.void], legal: dict[str, bytes]) -> None:
     """Refuse rows of another version, or of a kind unknown to it: single bytes at the same place in each row."""
     end = at + header.count * dtype.itemsize
     for name, values in legal.items():
         place = dtype.fields[name][1]  # type: ignore[index]
-        if not values.issuperset(view[at + place : end : dtype.itemsize].tobytes()):
+        if view[at + place : end : dtype.itemsize].tobytes().translate(None, values):  # what is not among them
             raise Corrupt(f"block {header.first}: rows of a {name} not known to this program; upgrade it")
 
 
 _COMMANDS_LEGAL = {
-    "version": frozenset({COMMAND_VERSION}),
-    "kind": frozenset({Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL}),
+    "version": bytes([COMMAND_VERSION]),
+    "kind": bytes([Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL]),
 }
 _ENTRIES_LEGAL = {
-    "version": frozenset({ENTRY_VERSION, CARRIED}),
-    "kind": frozenset({Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL, Kind.SEAL, Kind.EXPIRY, Kind.PLACEMENT}),
+    "version": bytes([ENTRY_VERSION, CARRIED]),
+    "kind": bytes([Kind.TRANSFER, Kind.ACCOUNT, Kind.CONTROL, Kind.SEAL, Kind.EXPIRY, Kind.PLACEMENT]),
 }
-_DETAILS_LEGAL = {"version": frozenset({DETAILS_VERSION})}
+_DETAILS_LEGAL = {"version": bytes([DETAILS_VERSION])}
