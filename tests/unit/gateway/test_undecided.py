@@ -779,16 +779,16 @@ def test_an_answer_that_breaks_takes_none_of_its_block_with_it(run: Any) -> None
 
 
 def test_a_request_hears_once_what_became_of_it() -> None:
-    class Counting(undecided.Request):
-        heard: list[tuple[bytes, Exception | None]] = []
+    heard: list[tuple[bytes, Exception | None]] = []
 
+    class Counting(undecided.Request):
         def hear(self, rows: bytes, error: Exception | None) -> None:
-            self.heard.append((rows, error))
+            heard.append((rows, error))
 
     request = Counting(7, 99, bytes(32), b"", 1)
     request.settle(rows(1))
     request.settle(b"", Unavailable("too late"))
-    assert request.heard == [(rows(1), None)]
+    assert heard == [(rows(1), None)]
 
 
 def test_who_is_told_at_once_that_nothing_is_known_is_told_though_he_asks_later(run: Any) -> None:
