@@ -11,7 +11,7 @@ Failed = Callable[[BaseException], None]
 Chore = Callable[[], bool]
 WRITTEN_AT_ONCE_MAX = 512
 """Entries of a block up to which the loop writes it itself."""
-IDLE_S, IDLE_S_MAX, IDLER = 0.02, 0.1, 1.25
+IDLE_S, IDLE_S_MAX, IDLE_GROWS = 0.02, 0.1, 1.25
 """How long the housekeeper rests when there is nothing to do: at first, at most, and how much longer each time. A look
 takes 0.2 ms from a core that payments want; where chores come every tenth of a second, it is soon back at them."""
 
@@ -120,4 +120,4 @@ class Housekeeper:
                 rest_s = IDLE_S
             else:
                 self._stop.wait(rest_s)
-                rest_s = min(rest_s * IDLER, IDLE_S_MAX)
+                rest_s = min(rest_s * IDLE_GROWS, IDLE_S_MAX)
