@@ -247,6 +247,7 @@ def test_reads_need_the_scope_and_tenants_are_apart(bank: Bank) -> None:
 def test_a_projector_that_is_stopped_or_gone_costs_a_read_503_and_payments_nothing(bank: Bank) -> None:
     os.kill(bank.projector.process.pid, signal.SIGSTOP)
     try:
+        os.waitid(os.P_PID, bank.projector.process.pid, os.WSTOPPED)  # its other threads go on for a moment
         began = time.monotonic()
         told = bank.ask("GET", "/v1/transfers")
         assert (told.status, told.problem) == (503, "unavailable")
