@@ -40,7 +40,10 @@ class Walk:
     """Steps a follower until it is told to stop or something fails."""
 
     def __init__(self, name: str, follower: Follower, run_folder: Path, clock: Clock, rest_s: float = 0) -> None:
-        """`rest_s`: how long to rest at least when little is left to take in, so that what comes shares a commit."""
+        """Main thread only: from here on SIGTERM and SIGINT end it after the step at hand, if one has begun.
+
+        `rest_s`: how long to rest at least when little is left to take in, so that what comes shares a commit.
+        """
         self._name = name
         self._follower = follower
         self._folder = run_folder
@@ -50,10 +53,8 @@ class Walk:
         self._failure: BaseException | None = None
         self._written_ns = -PROGRESS_EVERY_NS
         self._trouble = ""
-
-    def stop(self) -> None:
-        """End after the step at hand. From any thread."""
-        self._stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
 
     def fail(self, error: BaseException) -> None:
         """End, and raise this. From any thread: what a helper of the follower died of."""
@@ -61,13 +62,7 @@ class Walk:
         self._stop.set()
 
     def run(self, moved: Callable[[int], None] = lambda next_seq: None) -> None:
-        """Until `stop`; main thread only. `moved` hears after each step how far it is. Raises what ended it."""
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            self._stop.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
+        """Until it is told to stop. `moved` hears after each step how far it is. Raises what ended it."""
         while not self._stop.is_set():
             wait_s = self._follower.step()
             seen = self._follower.progress()
@@ -85,6 +80,9 @@ class Walk:
         self._tell()
         if self._failure is not None:
             raise self._failure
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stop.set()
 
     def _tell(self) -> None:
         """Write the progress file, now and then. A disk that is full keeps nobody from following."""

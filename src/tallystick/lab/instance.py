@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -19,9 +20,10 @@ from tallystick.clock import SystemClock, system_entropy
 from tallystick.compose.journals import Place
 from tallystick.errors import TallystickError, Unavailable
 from tallystick.gateway import auth
+from tallystick.lab import procstat
 from tallystick.lab.plan import CODE, LEDGER
 from tallystick.supervise import status
-from tallystick.supervise.processes import kill_orphan
+from tallystick.supervise.processes import kill_orphan, start_ticks
 
 TENANT = 1
 READY_S = 180.0
@@ -180,9 +182,12 @@ class Instance:
         return found.processes if found else []
 
     def pid(self, name: str) -> int:
-        """The pid of a process that runs. Raises `Unavailable` if it does not."""
+        """The pid of a process that runs. Raises `Unavailable` if it does not.
+
+        One that has just died still stands in the status file; it does not run.
+        """
         for process in self.processes():
-            if process.name == name and process.pid is not None:
+            if process.name == name and process.pid is not None and start_ticks(process.pid) == process.start_ticks:
                 return process.pid
         raise Unavailable(f"the {name} does not run just now")
 
@@ -192,12 +197,37 @@ class Instance:
         running = {process.name: process.pid for process in self.processes() if process.pid is not None}
         return {"supervisor": self._supervisor.pid, **running}
 
-    def kill(self, name: str) -> int:
-        """SIGKILL a process; returns the wall time of it, in nanoseconds."""
+    def kill(self, name: str, within_s: float = 0.0) -> int:
+        """SIGKILL a process as soon as it runs; returns the wall time of it, in nanoseconds.
+
+        Raises `Unavailable` if it does not run `within_s`: one that has just died waits a moment for its next start.
+        """
+        until_ns = self.clock.monotonic_ns() + round(within_s * 1e9)
+        while True:
+            try:
+                pid = self.pid(name)
+                at_ns = self.clock.wall_ns()
+                os.kill(pid, signal.SIGKILL)
+                return at_ns
+            except (Unavailable, ProcessLookupError) as error:
+                if self.clock.monotonic_ns() >= until_ns:
+                    raise Unavailable(f"the {name} does not run just now") from error
+                pause(0.02)
+
+    @contextmanager
+    def stopped(self, name: str) -> Iterator[None]:
+        """A process that stands still (SIGSTOP), with all its threads, and goes on at the end.
+
+        Raises `Unavailable` if it does not run.
+        """
         pid = self.pid(name)
-        at_ns = self.clock.wall_ns()
-        os.kill(pid, signal.SIGKILL)
-        return at_ns
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            while not procstat.is_stopped(pid):
+                pause(0.001)
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def open_accounts(self, account_ids: Sequence[int], limited: bool) -> None:
         """Open accounts; `limited` ones may not spend what they have not got. Raises `Unavailable` if refused."""

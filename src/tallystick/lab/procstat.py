@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -27,6 +28,19 @@ def cpu_us(groups: Collection[int]) -> int:
         if int(fields[2]) in groups:
             total += sum(int(field) for field in fields[11:15])
     return total * _TICK_US
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether no thread of process `pid` runs any more after a SIGSTOP: one after the other takes notice of it.
+
+    Raises `FileNotFoundError` if it is gone.
+    """
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # this one has just ended
+            stat = Path(f"/proc/{pid}/task/{thread}/stat").read_text()
+            if stat[stat.rindex(")") + 2] not in "TZX":
+                return False
+    return True
 
 
 class Memory(msgspec.Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 
 import pytest
@@ -125,7 +124,7 @@ def test_killed_auditor_and_signer_come_back_and_the_log_only_grew(api, instance
     kept = tmp_path / "kept"
     assert audit("monitor", *log_words(instance, policy), "--kept", kept)[0] == 0
     for number, name in enumerate(("auditor", "signer", "auditor", "signer"), 300):
-        os.kill(instance.pid(name), signal.SIGKILL)
+        instance.kill(name, within_s=DEADLINE_S)
         paid(api, number)
     code, told = audit("monitor", *log_words(instance, policy), "--kept", kept)
     assert (code, told["verified"]) == (0, True), told
@@ -134,16 +133,12 @@ def test_killed_auditor_and_signer_come_back_and_the_log_only_grew(api, instance
 
 
 def test_payments_do_not_notice_a_stopped_auditor_and_receipts_wait(api, instance, policy):
-    pid = instance.pid("auditor")
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with instance.stopped("auditor"):
         body = {"id": ids.show(400), "debit_account_id": ids.show(1), "credit_account_id": ids.show(2)}
         assert post(api, "/v1/transfers", {**body, "amount": "1", "ledger": 1, "code": 1}).status == 201
         answer = api.ask("GET", f"/v1/transfers/{ids.show(400)}/receipt")
         assert answer.status == 503
         assert int(answer.headers["retry-after"]) >= 1
-    finally:
-        os.kill(pid, signal.SIGCONT)
     assert receipt(api, 400)
 
 

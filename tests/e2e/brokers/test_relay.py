@@ -14,7 +14,6 @@ from tallystick.blockfile.disk import SystemDisk
 from tallystick.brokers import rabbitmq
 from tallystick.brokers.address import parse
 from tallystick.brokers.kafka import client_settings
-from tallystick.errors import Unavailable
 from tallystick.journal import progress
 from tallystick.lab.instance import Instance
 from tallystick.lab.plan import CODE, LEDGER
@@ -52,17 +51,6 @@ def pay(instance, api, count):
         assert instance.settle(api, "/v1/transfers", {**body, "ledger": LEDGER, "code": CODE}, key).status == 201
 
 
-def kill(instance, name, seconds=30.0):
-    """Kill it, as soon as it runs: one that has just died waits a moment for its next start."""
-    waiting, until = threading.Event(), time.monotonic() + seconds
-    while True:
-        try:
-            return instance.kill(name)
-        except Unavailable:
-            assert time.monotonic() < until
-            waiting.wait(0.02)
-
-
 def wait_level(instance, journal, seconds=90.0):
     """Until the relay says that it lacks nothing."""
     waiting, until = threading.Event(), time.monotonic() + seconds
@@ -78,7 +66,7 @@ def test_everything_arrives_once_and_in_order_through_kills_of_the_relay(tmp_pat
         api = instance.api()
         for round_ in range(6):
             pay(instance, api, 1 + secrets.randbelow(12))
-            kill(instance, "relay" if round_ % 3 else "engine")
+            instance.kill("relay" if round_ % 3 else "engine", within_s=30)
         pay(instance, api, 5)
         wait_level(instance, journal)
         found = outlet.read()

@@ -1,8 +1,6 @@
 """One scrape of a gateway tells of every arrow of the walk, also where a process was killed."""
 
 import json
-import os
-import signal
 
 from tallystick.lab.instance import pause
 
@@ -44,13 +42,9 @@ def test_a_payment_counts_at_every_arrow(instance):
 
 def test_an_engine_that_is_stopped_still_shows_and_one_that_is_started_again_is_counted(instance):
     before = scrape(instance)
-    pid = instance.pid("engine")
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with instance.stopped("engine"):
         stopped = scrape(instance)
         assert stopped["tally_engine_next_seq"] >= before["tally_engine_next_seq"]
-    finally:
-        os.kill(pid, signal.SIGCONT)
     instance.kill("engine")
     starts = 'tally_process_starts_total{process="engine"}'
     after = until(instance, lambda found: found["tally_engine_epoch"] == before["tally_engine_epoch"] + 1)
@@ -60,9 +54,7 @@ def test_an_engine_that_is_stopped_still_shows_and_one_that_is_started_again_is_
 
 def test_a_request_that_is_late_can_be_followed_by_its_id(instance):
     instance.open_accounts([903, 904], limited=False)
-    pid = instance.pid("engine")
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with instance.stopped("engine"):
         body = {
             "id": f"{905:032x}",
             "debit_account_id": f"{903:032x}",
@@ -74,8 +66,6 @@ def test_a_request_that_is_late_can_be_followed_by_its_id(instance):
         key = f"{0xABCDEF905:032x}"
         answer = instance.api().ask("POST", "/v1/transfers", json.dumps(body).encode(), {"Idempotency-Key": key})
         assert answer.status == 202
-    finally:
-        os.kill(pid, signal.SIGCONT)
     lines = [json.loads(line) for line in instance.log_path.read_text().splitlines() if key in line]
     assert [line["event"] for line in lines] == ["outcome not known in time"]
     assert lines[0]["exchange"] == answer.headers["X-Request-Id"]

@@ -32,6 +32,7 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
 def engine_stopped(bank: Bank) -> Iterator[None]:
     os.kill(bank.engine.process.pid, signal.SIGSTOP)
     try:
+        os.waitid(os.P_PID, bank.engine.process.pid, os.WSTOPPED)
         yield
     finally:
         os.kill(bank.engine.process.pid, signal.SIGCONT)

@@ -1,9 +1,6 @@
 """One running instance for all tests of the SDK, of payments and of the examples."""
 
-import os
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -48,20 +45,6 @@ def opened(client: Client) -> Callable[..., str]:
         return id
 
     return open_account
-
-
-@pytest.fixture
-def engine_stopped(instance: Instance) -> Callable[[], "contextmanager[None]"]:  # type: ignore[valid-type]
-    @contextmanager
-    def stopped() -> Iterator[None]:
-        pid = instance.pid("engine")
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
-
-    return stopped
 
 
 def metric(instance: Instance, name: str) -> float:

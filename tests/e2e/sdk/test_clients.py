@@ -201,14 +201,14 @@ def test_what_is_wrong_with_one_call_is_raised_there_alone(client: Client, async
 def test_one_outcome_is_asked_for_until_it_is_known(
     client: Client,
     opened: Opened,
-    engine_stopped: Any,
+    instance: Instance,
     payments_answered: Callable[[], float],
     statuses_asked: Callable[[], float],
 ) -> None:
     alice, shop = opened(), opened()
     before, sent = statuses_asked(), payments_answered()
     outcomes: list[Outcome] = []
-    with engine_stopped():
+    with instance.stopped("engine"):
         thread = threading.Thread(target=lambda: outcomes.append(client.pay(alice, shop, 7, ledger=LEDGER, code=CODE)))
         thread.start()
         while payments_answered() == sent:
@@ -219,11 +219,11 @@ def test_one_outcome_is_asked_for_until_it_is_known(
 
 
 def test_an_outcome_that_stays_unknown_is_no_refusal_and_can_be_asked_for_later(
-    instance: Instance, opened: Opened, engine_stopped: Any
+    instance: Instance, opened: Opened
 ) -> None:
     alice, shop = opened(), opened()
     with Client(instance.url, instance.key, patience_s=0.5) as impatient:
-        with engine_stopped(), pytest.raises(StillUnknown, match="not yet decided") as told:
+        with instance.stopped("engine"), pytest.raises(StillUnknown, match="not yet decided") as told:
             impatient.pay(alice, shop, 7, ledger=LEDGER, code=CODE)
         with Client(instance.url, instance.key) as patient:
             known = patient.ask_again(told.value)
@@ -233,13 +233,13 @@ def test_an_outcome_that_stays_unknown_is_no_refusal_and_can_be_asked_for_later(
 
 
 def test_many_outcomes_that_stay_unknown_are_each_told_so(
-    asynchronous: Make, opened: Opened, engine_stopped: Any
+    asynchronous: Make, opened: Opened, instance: Instance
 ) -> None:
     alice, shop = opened(), opened()
 
     async def pay() -> tuple[list[Any], list[Outcome]]:
         async with asynchronous(patience_s=0.5) as impatient:
-            with engine_stopped():
+            with instance.stopped("engine"):
                 calls = (impatient.pay(alice, shop, 1, ledger=LEDGER, code=CODE) for _ in range(20))
                 unknown = await asyncio.gather(*calls, return_exceptions=True)
         async with asynchronous() as patient:
@@ -252,7 +252,7 @@ def test_many_outcomes_that_stay_unknown_are_each_told_so(
 
 
 def test_a_client_that_is_closed_leaves_nobody_waiting(
-    asynchronous: Make, opened: Opened, engine_stopped: Any, bundles_answered: Callable[[], float]
+    asynchronous: Make, opened: Opened, instance: Instance, bundles_answered: Callable[[], float]
 ) -> None:
     alice, shop = opened(), opened()
 
@@ -262,7 +262,7 @@ def test_a_client_that_is_closed_leaves_nobody_waiting(
         def call() -> asyncio.Task[Outcome]:
             return asyncio.create_task(client.pay(alice, shop, 1, ledger=LEDGER, code=CODE))
 
-        with engine_stopped():
+        with instance.stopped("engine"):
             pausing, before = [call(), call()], bundles_answered()
             while bundles_answered() == before:
                 await asyncio.sleep(0.01)  # then they were told "not decided", and wait to ask again

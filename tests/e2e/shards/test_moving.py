@@ -1,7 +1,5 @@
 """A tenant moves from shard to shard, with all that was decided; and whatever cuts the move off, it is in one place."""
 
-import os
-import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -169,7 +167,7 @@ def test_a_move_that_was_cut_off_can_be_called_off(tenants: Tenants, monkeypatch
 
 def test_after_moves_and_kills_both_journals_make_the_books_that_the_engines_have(tenants: Tenants) -> None:
     for name in ("engine", "engine@1"):
-        os.kill(tenants.instance.pid(name), signal.SIGKILL)
+        tenants.instance.kill(name, within_s=PATIENCE_S)
     tenants.instance.wait_ready(PATIENCE_S)
     assert tenants.ask(30, "POST", "/v1/transfers", transfer(9, 1))[0] == 201  # it lives where it was moved
     found = checking.check(tenants.settings, lambda done, total: None)

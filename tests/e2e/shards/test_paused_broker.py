@@ -1,9 +1,8 @@
 """A broker that stands still between confirming a payment and giving it, while its tenant moves (ADR 0016)."""
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -34,16 +33,11 @@ def tenants(own_kafka: Kafka, tmp_path: Path) -> Iterator[Tenants]:
 
 def test_what_was_acknowledged_is_decided_before_its_tenant_leaves(tenants: Tenants, own_kafka: Kafka) -> None:
     assert directing.add(tenants.settings, TENANT, 0) == 0
-    engine, api = tenants.instance.pid("engine"), tenants.api(TENANT)
-    os.kill(engine, signal.SIGSTOP)
-    try:
+    with tenants.instance.stopped("engine"), closing(tenants.api(TENANT)) as api:
         pause(0.5)  # what the engine asked of the broker last was answered: there was nothing
         headers = {"idempotency-key": ids.show(5), "prefer": "respond-async"}
         assert api.ask("POST", "/v1/transfers", msgspec.json.encode(transfer(1, 5)), headers).status == 202
         own_kafka.pause(True)
-    finally:
-        os.kill(engine, signal.SIGCONT)
-        api.close()
     moving = threading.Thread(target=tenants.move, args=(TENANT, 1))
     moving.start()
     pause(2.0)

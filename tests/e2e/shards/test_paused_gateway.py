@@ -1,7 +1,5 @@
 """A gateway that is stopped between its look at the directory and its append, while the tenant moves (ADR 0016)."""
 
-import os
-import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -59,18 +57,14 @@ def test_what_it_acknowledges_is_decided_and_what_is_sent_again_is_decided_once(
     first = transfer(1, 5, metadata={"memo": "first"}, metadata_person="ann")
     assert tenants.ask(tenant, "POST", "/v1/transfers", first)[0] == 201
     late, key = transfer(2, 7, metadata={"memo": "late"}, metadata_person="ann"), ids.show(0xF00D00 + tenant)
-    gateway = tenants.instance.pid("gateway")
     # Its text waits for this lock: behind the look at the directory, before the append.
     with closing(sqlite3.connect(tenants.settings.path(*texts.PLACE), isolation_level=None)) as lock:
         lock.execute("BEGIN IMMEDIATE")
         asked = Asked(tenants, tenant, late, key, prefer)
-        try:
-            wait_for_text(tenants)
-            os.kill(gateway, signal.SIGSTOP)
+        wait_for_text(tenants)
+        with tenants.instance.stopped("gateway"):
             tenants.move(tenant, 1)
             lock.execute("ROLLBACK")
-        finally:
-            os.kill(gateway, signal.SIGCONT)
         status, detail = asked.done()
     assert status == 503  # neither 202, which would not be kept, nor a refusal
     assert "to another shard" in detail

@@ -87,7 +87,7 @@ class Wounds:
 
     def _kill(self) -> None:
         for name in self._names():
-            with suppress(Unavailable, ProcessLookupError):  # it died by itself, or is being started
+            with suppress(Unavailable):  # it died by itself, or is being started
                 self.instance.kill(name)
                 self._note("kill", f"killed the {name}")
 
