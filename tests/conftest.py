@@ -50,12 +50,24 @@ settings.register_profile("tallystick", deadline=None, print_blob=True)
 settings.load_profile("tallystick")
 
 
-def pytest_collection_modifyitems(items):
-    """Mark what `SERVICE` names."""
+def is_service(path):
+    """Whether all tests of this file are services' by `SERVICE`."""
     here = Path(__file__).parent
     places, thin = (tuple(str(here / part) for part in parts) for parts in (SERVICE, THIN))
+    return str(path).startswith(places) and not str(path).startswith(thin)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Not even read what would only be left out: a fifth of all tests."""
+    if config.option.markexpr == "not service" and collection_path.is_file() and is_service(collection_path):
+        return True
+    return None  # others decide
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what `SERVICE` names."""
     for item in items:
-        if str(item.path).startswith(places) and not str(item.path).startswith(thin):
+        if is_service(item.path):
             item.add_marker(pytest.mark.service)
 
 

@@ -73,7 +73,9 @@ def names_used(path):
             head, _, rest = dotted.partition(".")
             if head in aliases:
                 used.add(f"{aliases[head]}.{rest}" if rest else aliases[head])
-    if any(_unseeded(node, used) for node in ast.walk(tree)):
+    # From NumPy's global generator, or for a generator without a seed, entropy is drawn.
+    drawn = any(name.startswith("numpy.random.") and name.split(".")[2] not in SEEDED for name in used)
+    if drawn or any(_without_seed(node) for node in ast.walk(tree)):
         used.add("numpy.random unseeded")
     return used
 
@@ -82,11 +84,10 @@ SEEDED = {"default_rng", "Generator", "PCG64", "SeedSequence"}
 """Of numpy.random, what depends on nothing but its seed, where it is given one."""
 
 
-def _unseeded(node, used):
-    """Whether NumPy would draw entropy here: from its global generator, or for a generator without a seed."""
+def _without_seed(node):
     if isinstance(node, ast.Call) and not node.args and not node.keywords:
         return (_dotted(node.func) or "").endswith(("random.default_rng", "PCG64", "SeedSequence"))
-    return any(name.startswith("numpy.random.") and name.split(".")[2] not in SEEDED for name in used)
+    return False
 
 
 def _dotted(node):

@@ -182,13 +182,15 @@ class Instance:
         return found.processes if found else []
 
     def pid(self, name: str) -> int:
-        """The pid of a process that runs. Raises `Unavailable` if it does not.
+        """The pid of a process that runs. Raises `Unavailable` if it does not."""
+        return self._running(name)[0]
 
-        One that has just died still stands in the status file; it does not run.
-        """
+    def _running(self, name: str) -> tuple[int, int]:
+        """Pid and start of a process that runs. One that has just died still stands in the status file."""
         for process in self.processes():
-            if process.name == name and process.pid is not None and start_ticks(process.pid) == process.start_ticks:
-                return process.pid
+            pid, ticks = process.pid, process.start_ticks
+            if process.name == name and pid is not None and ticks is not None and start_ticks(pid) == ticks:
+                return pid, ticks
         raise Unavailable(f"the {name} does not run just now")
 
     def groups(self) -> dict[str, int]:
@@ -198,21 +200,24 @@ class Instance:
         return {"supervisor": self._supervisor.pid, **running}
 
     def kill(self, name: str, within_s: float = 0.0) -> int:
-        """SIGKILL a process as soon as it runs; returns the wall time of it, in nanoseconds.
+        """SIGKILL a process as soon as it runs, and see it dead; returns the wall time of it, in nanoseconds.
 
         Raises `Unavailable` if it does not run `within_s`: one that has just died waits a moment for its next start.
         """
         until_ns = self.clock.monotonic_ns() + round(within_s * 1e9)
         while True:
             try:
-                pid = self.pid(name)
+                pid, ticks = self._running(name)
                 at_ns = self.clock.wall_ns()
                 os.kill(pid, signal.SIGKILL)
-                return at_ns
+                break
             except (Unavailable, ProcessLookupError) as error:
                 if self.clock.monotonic_ns() >= until_ns:
                     raise Unavailable(f"the {name} does not run just now") from error
                 pause(0.02)
+        while start_ticks(pid) == ticks:
+            pause(0.001)
+        return at_ns
 
     @contextmanager
     def stopped(self, name: str) -> Iterator[None]:

@@ -13,8 +13,14 @@ def entry(number):
     return b"entry %d" % number
 
 
+_leaves = bytearray()
+"""Of the longest log so far: all logs here begin alike."""
+
+
 def leaves(size):
-    return b"".join(merkle.leaf_hash(entry(number)) for number in range(size))
+    for number in range(len(_leaves) // 32, size):
+        _leaves.extend(merkle.leaf_hash(entry(number)))
+    return bytes(_leaves[: size * 32])
 
 
 def level_hashes(size):
