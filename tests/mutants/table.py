@@ -789,6 +789,7 @@ ON_BROKERS = (
 
 SIMULATION_TESTS = (
     "tests/faults/engine/test_simulation.py::test_what_was_acknowledged_is_decided_once_and_nothing_seen_is_ever_lost",
+    "tests/faults/engine/test_simulation.py::test_what_was_acknowledged_is_decided_once_in_many_more_stories",
 )
 SEEN_BY_THE_SIMULATION = (
     "sync removed",

@@ -120,11 +120,12 @@ def _note_ids(decider: Decider, entries: npt.NDArray[np.uint8], ids_from: int) -
     """Let the id indexes know the range of what was entered."""
     work, transfers = entries.view(WORK), entries.view(TRANSFER_WORK)
     kinds = work["kind"].copy()
+    transferred = kinds == Kind.TRANSFER
     entered = (kinds != Kind.SEAL) & (kinds != Kind.EXPIRY) & (work["seq"] >= ids_from)
     decider.transfer_index.note(
         np.ascontiguousarray(transfers["id_lo"]),
         np.ascontiguousarray(transfers["id_hi"]),
-        entered & (kinds == Kind.TRANSFER),
+        entered & transferred,
     )
     decider.request_index.note(
         np.ascontiguousarray(work["request_id_lo"]),
@@ -132,7 +133,7 @@ def _note_ids(decider: Decider, entries: npt.NDArray[np.uint8], ids_from: int) -
         entered & (work["index"] == 0),
     )
     imports = are_imports(transfers)
-    copies = (work["version"] == CARRIED) & np.isin(kinds, (Kind.TRANSFER, Kind.ACCOUNT))
+    copies = (work["version"] == CARRIED) & (transferred | (kinds == Kind.ACCOUNT))
     by_time = entered & (imports | copies) & (work["status"] == STORED_MASK)
     if by_time.any():  # each is entered by its timestamp, too (`ledger.imports`)
         times = np.where(imports, transfers["event_timestamp"], transfers["timestamp"])

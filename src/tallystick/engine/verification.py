@@ -17,7 +17,7 @@ from tallystick.engine.recovery import apply_block
 from tallystick.journal.port import JournalReader
 from tallystick.ledger import windows
 from tallystick.ledger.compiled import U64, records
-from tallystick.records.blocks import ENTRIES_MAX, EntryBlock
+from tallystick.records.blocks import EntryBlock
 from tallystick.records.endings import Ending
 from tallystick.records.entries import TRANSFER_WORK, WORK
 
@@ -35,10 +35,9 @@ def first_difference(reader: JournalReader, saved: Decider, anew: Decider, progr
     end = saved.next_seq
     of_transfers = [_RunCheck(run, "transfers") for run in saved.transfer_index.whole_runs]
     of_requests = [_RunCheck(run, "requests") for run in saved.request_index.whole_runs]
-    spent = _SpentIds(anew)
     for block in reader.read(0) if end else ():
         apply_block(anew, block, end)  # its ids go into no window: they are compared with the runs
-        transfers, requests = spent.of(block)
+        transfers, requests = _spent_ids(anew, block)
         for check in of_transfers:
             check.take(transfers)
         for check in of_requests:
@@ -51,23 +50,19 @@ def first_difference(reader: JournalReader, saved: Decider, anew: Decider, progr
     return _differing_state(saved, anew) or _differing_rows(saved, anew) or _differing_endings(saved, anew)
 
 
-class _SpentIds:
-    """The ids that the entries of a block have spent, as the window would get them."""
+def _spent_ids(decider: Decider, block: EntryBlock) -> tuple[Pairs, Pairs]:
+    """The ids that the entries of a block have spent, as the window would get them: transfers, requests.
 
-    def __init__(self, decider: Decider) -> None:
-        slots = windows.slots_for(ENTRIES_MAX)
-        self._tables = np.zeros((2, slots, 2), "<u8")
-        self._decider = decider
-
-    def of(self, block: EntryBlock) -> tuple[Pairs, Pairs]:
-        """Of transfers and of requests: rows of (hash, position)."""
-        self._tables[:] = 0
-        books = self._decider.bookkeeper.books._replace(transfer_ids=self._tables[0], request_ids=self._tables[1])
-        entries = block.entries.view(np.uint8).copy()
-        views = records(entries.view(WORK)), records(entries.view(TRANSFER_WORK))
-        enter_ids(*views, books, U64(0), U64(block.header.next))
-        found = [table[table[:, 1] != 0] - np.array([0, 1], "<u8") for table in self._tables]
-        return found[0], found[1]
+    Rows of (hash, position).
+    """
+    # An import has two: its own, and its time (`ledger.imports`).
+    tables = np.zeros((2, windows.slots_for(2 * len(block.entries)), 2), "<u8")
+    books = decider.bookkeeper.books._replace(transfer_ids=tables[0], request_ids=tables[1])
+    entries = block.entries.view(np.uint8).copy()
+    views = records(entries.view(WORK)), records(entries.view(TRANSFER_WORK))
+    enter_ids(*views, books, U64(0), U64(block.header.next))
+    found = [table[table[:, 1] != 0] - np.array([0, 1], "<u8") for table in tables]
+    return found[0], found[1]
 
 
 class _RunCheck:

@@ -17,8 +17,14 @@ STORIES = range(200)
 FRESH_S = 120.0
 
 
-@pytest.mark.parametrize("seed", STORIES)
+@pytest.mark.parametrize("seed", STORIES[:100])
 def test_what_was_acknowledged_is_decided_once_and_nothing_seen_is_ever_lost(seed):
+    Simulation(seed).run()
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("seed", STORIES[100:])
+def test_what_was_acknowledged_is_decided_once_in_many_more_stories(seed):
     Simulation(seed).run()
 
 

@@ -162,13 +162,13 @@ def compare(disk, entropy, say):
         return first_difference(reader, saved, anew, None), keeper.covered
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(15))
 def test_every_start_finds_what_the_journal_says_whatever_went_wrong_before(seed):
     live_through(seed)
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("seed", range(30, 130))
+@pytest.mark.parametrize("seed", range(15, 130))
 def test_every_start_finds_what_the_journal_says_in_many_more_stories(seed):
     live_through(seed)
 
