@@ -180,7 +180,7 @@ async def _kill(instance: Instance, kills: int, told: Told) -> None:
         answered = len(told.outcomes)
         try:
             instance.kill("gateway")
-        except (Unavailable, ProcessLookupError):
+        except Unavailable:
             continue  # it has not been started again yet
         told.kills += 1
         while len(told.outcomes) < answered + AFTER_A_KILL and not told.unknown:
