@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -221,7 +221,7 @@ class Instance:
 
     @contextmanager
     def stopped(self, name: str) -> Iterator[None]:
-        """A process that stands still (SIGSTOP), with all its threads, and goes on at the end.
+        """A process that stands still (SIGSTOP), with all its threads, and goes on at the end, if it was not killed.
 
         Raises `Unavailable` if it does not run.
         """
@@ -232,7 +232,8 @@ class Instance:
                 pause(0.001)
             yield
         finally:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # killed in the meantime
+                os.kill(pid, signal.SIGCONT)
 
     def open_accounts(self, account_ids: Sequence[int], limited: bool) -> None:
         """Open accounts; `limited` ones may not spend what they have not got. Raises `Unavailable` if refused."""

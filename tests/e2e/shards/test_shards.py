@@ -42,12 +42,7 @@ def test_each_tenant_is_paid_in_its_own_shard(platform: Platform) -> None:
 
 
 def test_while_the_engine_of_one_shard_is_away_the_other_pays_on(platform: Platform) -> None:
-    import os
-    import signal
-
-    pid = platform.instance.pid("engine@1")
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with platform.instance.stopped("engine@1"):
         api = platform.api(THERE)
         body = {
             "id": ids.show(201),
@@ -64,8 +59,7 @@ def test_while_the_engine_of_one_shard_is_away_the_other_pays_on(platform: Platf
         ready = api.ask("GET", "/ready")
         assert ready.status == 200
         assert msgspec.json.decode(ready.body)["reasons"] == ["shard 1 engine"]
-    finally:
-        os.kill(pid, signal.SIGKILL)
+        platform.instance.kill("engine@1")
     platform.instance.wait_ready(PATIENCE_S)
     told = platform.settle(THERE, "/v1/transfers", body, key)
     assert told.status == 201

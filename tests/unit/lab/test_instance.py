@@ -98,4 +98,6 @@ def test_a_process_that_is_stopped_does_nothing_until_the_end(instance, start):
     with instance.stopped("engine"):
         assert procstat.is_stopped(process.pid)
     assert not procstat.is_stopped(process.pid)
-    assert process.poll() is None
+    with instance.stopped("engine"):
+        assert instance.kill("engine")
+        assert process.poll() == -signal.SIGKILL
