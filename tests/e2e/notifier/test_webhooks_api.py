@@ -1,5 +1,6 @@
 """Webhooks over HTTP: a real gateway, a real notifier, a real receiver. No engine is needed for any of it."""
 
+import os
 import signal
 
 import pytest
@@ -160,6 +161,7 @@ def test_everything_is_there_after_a_kill(gateway, notifier):
 
 def test_a_notifier_that_is_stopped_or_gone_costs_a_503_and_nothing_else(gateway, notifier):
     notifier.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, notifier.process.pid, os.WSTOPPED)  # its other threads go on for a moment
     told = gateway.ask("GET", PATH)
     assert (told.status, told.problem) == (503, "unavailable")
     assert int(told.headers["retry-after"]) >= 1
