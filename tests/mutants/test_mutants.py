@@ -59,6 +59,15 @@ def test_a_tree_that_fails_unchanged_proves_nothing(project, capsys):
     assert "unchanged tree fails" in capsys.readouterr().out
 
 
+def test_a_long_difference_takes_no_time_in_ci(project, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    differ = "def test_kept():\n    assert [object() for _ in range(2_000)] == [object() for _ in range(2_000)]\n"
+    (project / "test_promise.py").write_text(differ)
+    code, output = runner.run_tests(project, ["test_promise.py"], project / "caches", limit_s=20)
+    assert code == runner.FAILED
+    assert len(output) < 10_000
+
+
 def test_a_changed_kernel_has_a_cache_of_its_own(project):
     before = runner.kernel_hash(project)
     (project / "src" / "tallystick" / "ledger").mkdir()

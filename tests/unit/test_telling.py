@@ -71,7 +71,8 @@ def all_told():
 def test_every_entry_has_the_type_that_a_plain_reading_gives_it():
     work, _ = entries()
     found = [None if number == telling.NONE else telling.ORDER[number] for number in telling.types_of(work).tolist()]
-    assert found == [plainly(row) for row in work]
+    wrong = [(int(row["seq"]), told) for row, told in zip(work, found, strict=True) if told is not plainly(row)]
+    assert wrong[:3] == []
     missing = set(Type) - {Type.WEBHOOK_TEST} - set(found)
     assert missing == set(), "the history must reach every type, or this test says nothing of it"
 
