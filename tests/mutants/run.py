@@ -38,8 +38,8 @@ TEST_S_MAX = 300
 PASSED, FAILED = 0, 1
 """pytest's exit codes when tests ran; any other code proves nothing about a mutant."""
 AS_IN_CI = {"CI": "", "BUILD_NUMBER": ""}
-"""Set, so that Hypothesis draws the same in each run; but empty, or pytest works out the whole difference of what should
-be equal: ten minutes for two lists of some thousand entries, which end in a time-out."""
+"""Set, so that Hypothesis draws the same in each run; but empty, or pytest works out the whole difference of what is
+not equal: ten minutes for two lists of some thousand entries, which end in a time-out."""
 SKIPPED = "SKIPPED ["
 """How pytest tells of each test that did not run: a server did not start, say."""
 
