@@ -217,18 +217,21 @@ class LaneWriter:
             return
         self._tell(self._opened.set_result, None)
         while (job := self._jobs.get()) is not None:
-            block, doubt = job
-            began_ns = self._clock.monotonic_ns()
-            try:
-                lane, number = self._submit(_commands(block), doubt)
-            except BaseException as error:
-                self._tell(self._failed, block, error)
-            else:
-                self._note_stored(block, lane, number, began_ns)
-                if self._wanted(block):
-                    self._tell(self.hear)
+            self._work(*job)
+            del job  # or the block, and the connections of all who wait, would be kept until the next one
         if self._lane is not None:
             self._lane.close()
+
+    def _work(self, block: Block, doubt: OutcomeUnknown | None) -> None:
+        began_ns = self._clock.monotonic_ns()
+        try:
+            lane, number = self._submit(_commands(block), doubt)
+        except BaseException as error:
+            self._tell(self._failed, block, error)
+        else:
+            self._note_stored(block, lane, number, began_ns)
+            if self._wanted(block):
+                self._tell(self.hear)
 
     def _wanted(self, block: Block) -> bool:
         """Whether the loop must hear now that the block is durable: somebody waits for no more, or another may go."""

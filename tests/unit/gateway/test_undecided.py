@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tallystick.gateway.answering import TRANSFER, Outstanding
 from tallystick.gateway.metrics import Metrics
 from tallystick.gateway.problems import Problem
 from tallystick.gateway.requests import Requests
+from tallystick.gateway.undecided import Request
 from tallystick.records.commands import COMMAND_SIZE
 from tallystick.settings import Settings
 from tallystick.statuses import RequestStatus
@@ -209,6 +211,30 @@ def test_requests_of_one_turn_of_the_loop_share_a_block(run: Any) -> None:
             world.submit()
         await world.durable()
         assert [len(block) // COMMAND_SIZE for block in world.lane.blocks] == [20]
+
+    run(scenario)
+
+
+class Heard(Request):
+    """One that can be looked for after everybody else has forgotten it."""
+
+    def hear(self, rows: bytes, error: Exception | None) -> None:
+        pass
+
+
+def test_what_is_decided_is_kept_by_nobody(run: Any) -> None:
+    """Each request holds its connection, each block up to 8,190 requests."""
+
+    async def scenario(world: World) -> None:
+        request = Heard(7, 1, bytes(32), bytes(COMMAND_SIZE), 1)
+        left = weakref.ref(request)
+        world.requests.take_on(world.requests.payments, request, 20.0)
+        del request
+        await world.durable()
+        world.push(1, 1)
+        async with asyncio.timeout(5):
+            while left() is not None:
+                await asyncio.sleep(0.001)
 
     run(scenario)
 
