@@ -49,7 +49,7 @@ test: $(READY) $(KERNELS) ## Tests that need no servers; two minutes at most on 
 NOT_THERE_IN_TIME := --reruns 1 --reruns-delay 5 --rerun-except AssertionError \
   --only-rerun '(Unavailable|OutcomeUnknown|TimeoutError|TimeoutExpired|OperationalError):'
 test-all: test services-if-possible mutants wrk chromium site deploy-tools asyncapi-schema ## All tests, those that need services or time too
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m service -rsR $(NOT_THERE_IN_TIME); status=$$?; $(MAKE) --no-print-directory services-stop; exit $$status
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m service -rsR --durations=30 --durations-min=20 $(NOT_THERE_IN_TIME); status=$$?; $(BIN)/python -m services stop; exit $$status
 
 # On loopback, on free ports, below one folder: $TALLYSTICK_SERVICES, else one in the temp directory. What cannot be
 # had here is named, and the tests that need it are SKIPPED.
