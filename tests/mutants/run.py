@@ -5,7 +5,6 @@ test that a mutant names. Exit code 0: all were caught; 1: one survived, or no l
 """
 
 import argparse
-import hashlib
 import os
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from services import kafka, postgresql, rabbitmq  # noqa: E402
+from tallystick.compose import kernel_cache  # noqa: E402
 from tests.mutants.table import MUTANTS, Mutant  # noqa: E402
 
 LEFT_OUT = shutil.ignore_patterns(
@@ -76,14 +76,7 @@ def copy(root: Path, to: Path) -> Path:
 
 def kernel_hash(root: Path) -> str:
     """Names a cache of compiled code: Numba's own check would keep what a change in another file made stale."""
-    package = root / "src" / "tallystick"
-    files = [path for part in ("ledger", "records", "engine") for path in sorted((package / part).glob("*.py"))]
-    texts = [path.read_bytes() for path in [*files, package / "statuses.py"] if path.exists()]
-    # As `compose.kernel_cache`: what compiles nothing, as most of the engine, makes nothing stale.
-    kernels = [
-        text for file, text in zip(files, texts, strict=False) if file.parent.name != "engine" or b"compiled" in text
-    ]
-    return hashlib.sha256(b"\0".join([*kernels, *texts[len(files) :]])).hexdigest()[:16]
+    return kernel_cache.fingerprint(root / "src" / "tallystick")[:16]
 
 
 def run_tests(

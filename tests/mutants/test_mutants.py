@@ -18,8 +18,10 @@ def mutant(name="broken", old="return True", new="return False", tests=("test_pr
 def project(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # three lines need none, and start three times as fast
     root = tmp_path / "project"
-    (root / "src" / "tallystick").mkdir(parents=True)
+    for part in ("ledger", "records", "engine"):
+        (root / "src" / "tallystick" / part).mkdir(parents=True)
     (root / "src" / "tallystick" / "__init__.py").write_text(SOURCE)
+    (root / "src" / "tallystick" / "statuses.py").touch()
     (root / "test_promise.py").write_text("import tallystick\n\n\ndef test_kept():\n    assert tallystick.kept()\n")
     (root / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
     (root / "test_skipped.py").write_text("import pytest\n\n\ndef test_skipped():\n    pytest.skip('no server')\n")
@@ -69,9 +71,11 @@ def test_a_long_difference_takes_no_time_in_ci(project, monkeypatch):
 
 
 def test_a_changed_kernel_has_a_cache_of_its_own(project):
+    package = project / "src" / "tallystick"
     before = runner.kernel_hash(project)
-    (project / "src" / "tallystick" / "ledger").mkdir()
-    (project / "src" / "tallystick" / "ledger" / "u128.py").write_text("ONE = 1\n")
+    (package / "engine" / "drafts.py").write_text("ONE = 1  # not compiled\n")
+    assert runner.kernel_hash(project) == before
+    (package / "ledger" / "u128.py").write_text("ONE = 1\n")
     assert runner.kernel_hash(project) != before
 
 

@@ -5,6 +5,7 @@ So the folder is named by a hash of every source that is compiled, and of the Nu
 """
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,17 @@ _config: Any = numba.config
 PACKAGE = Path(__file__).resolve().parent.parent
 SOURCES = ("ledger", "records", "engine", "statuses.py")
 """What compiled code is made from, constants included; of `engine`, the files that compile anything."""
+_COMPILES = re.compile(rb"^@(compiled|inlined|outlined)\b", re.MULTILINE)
 
 
-def fingerprint() -> str:
-    """32 hex digits that change with any source that compiled code is made from."""
+def fingerprint(package: Path | None = None) -> str:
+    """32 hex digits that change with any source that compiled code is made from: of this package, or of a copy."""
     digest = hashlib.sha256(f"numba {numba.__version__} numpy {np.__version__}".encode())
     for source in SOURCES:
-        path = PACKAGE / source
+        path = (package or PACKAGE) / source
         for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
             text = file.read_bytes()
-            if source != "engine" or b"compiled" in text:
+            if source != "engine" or _COMPILES.search(text):
                 digest.update(file.name.encode() + b"\0" + text)
     return digest.hexdigest()[:32]
 
