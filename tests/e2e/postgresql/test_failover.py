@@ -64,8 +64,9 @@ def test_a_second_ledger_takes_over_and_the_first_adds_nothing_more(database, tm
         )
         assert result.status.name == "CREATED"
         first.send_signal(signal.SIGCONT)
-        rest, complaint = first.communicate(timeout=60)
-        paid += [line.split() for line in rest.splitlines()]
+        paid += [line.split() for line in first.stdout]  # `communicate` would pass over what was read ahead
+        complaint = first.stderr.read()
+        first.wait(60)
         assert {status for _, status in paid} == {"CREATED"}
         if wound == signal.SIGSTOP:
             assert first.returncode != 0
