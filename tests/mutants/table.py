@@ -650,6 +650,14 @@ ON_BROKERS = (
         tests=("tests/unit/gateway/test_undecided.py",),
     ),
     Mutant(
+        name="the last block is kept",
+        promise="what is decided is kept by nobody",
+        file="src/tallystick/gateway/lanes.py",
+        old="            del job  # or the block",
+        new="            pass  # or the block",
+        tests=("tests/unit/gateway/test_undecided.py",),
+    ),
+    Mutant(
         name="callers are not merged",
         promise="who waits and who comes again share a block, and so a turn of the engine",
         file="src/tallystick/gateway/lanes.py",
