@@ -41,7 +41,6 @@ LONGER = 3
 WARM_UP_RUNS = 4
 """Of so many connections. Each leaves gaps between what stays in memory; the next runs use them. What is in use at rest
 is the same after one run and after nine, to a few kB; what the process has from the system grows for some five runs."""
-
 REST_S = 1.0
 """By then what a load left unanswered is decided. Memory is read only then: else its slope would be that of the luck
 with which loads end."""
@@ -195,9 +194,9 @@ class _Bench:
         reference = msgspec.structs.replace(REFERENCE, connections=case.connections)
         seconds = self.seconds
         if case.connections >= MANY:
-            for _ in range(0 if series.measures else WARM_UP_RUNS):
-                self._wrk(reference, seconds)
-                self._wrk(case, seconds)
+            if not series.measures:
+                for each in (reference, case) * WARM_UP_RUNS:
+                    self._wrk(each, seconds)
             seconds *= LONGER
         series.references.append(self._wrk(reference, seconds))
         done = self._arrivals(case) if case.mode == "open" else self._wrk(case, seconds)

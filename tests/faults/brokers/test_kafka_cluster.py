@@ -98,6 +98,7 @@ def opened(intakes):
         except Unavailable:
             if time.monotonic() > until_s:
                 raise
+            time.sleep(0.5)
 
 
 def test_a_topic_made_while_one_of_three_is_down_has_three_replicas_all_the_same(kafka_cluster, intakes):
